@@ -1,0 +1,1 @@
+//! One binary for all tests that span crates, so that the workspace links once.
