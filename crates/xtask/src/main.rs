@@ -1,3 +1,73 @@
-//! The workspace's own commands.
+//! The workspace's own commands. `cargo xtask --help` lists them; `.ci/run` calls `cargo xtask ci`.
 
-fn main() {}
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+mod cargo;
+mod ci;
+mod deny;
+mod launch;
+mod prerequisites;
+mod steps;
+mod test;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "The workspace's own commands.")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build the daemon, the demo brands and the CLI, then run the journey on real flights.
+    #[command(disable_help_flag = true)]
+    Demo {
+        /// Handed to the demo as they are: `cargo xtask demo --help` shows them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Build the same in release, then measure throughput, latency and memory.
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// Handed to the bench as they are: `cargo xtask bench --help` shows them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Run every test of the workspace, after a look at what must be installed.
+    Test,
+    /// Run what CI runs: format, lints, docs, licences, protos, tests.
+    Ci,
+    /// Generate crates/proto/src/gen from proto/.
+    Codegen,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: &Command) -> Result<ExitCode> {
+    match command {
+        Command::Demo { arguments } => launch::demo(arguments),
+        Command::Bench { arguments } => launch::bench(arguments),
+        Command::Test => Ok(test::run()),
+        Command::Ci => Ok(ci::run()),
+        Command::Codegen => codegen(),
+    }
+}
+
+fn codegen() -> Result<ExitCode> {
+    let root = xtask::workspace_root();
+    for file in xtask::codegen::generate(&root.join(xtask::codegen::COMMITTED))? {
+        println!("wrote {}", file.strip_prefix(&root).unwrap_or(&file).display());
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,27 @@
+//! `cargo xtask test`: every test of the workspace.
+
+use std::process::ExitCode;
+
+use crate::{cargo::cargo, prerequisites, steps, steps::Steps};
+
+/// Looks at what must be installed, then builds and runs all tests, each step with its time.
+pub(crate) fn run() -> ExitCode {
+    let mut steps = Steps::new("test");
+    steps.run("prerequisites", prerequisites::check);
+    if steps.any_failed() {
+        return steps.finish();
+    }
+    // Building apart from running, so that the table tells the two times.
+    steps.run("build", || steps::command(&mut cargo(&["test", "--workspace", "--locked", "--no-run"])));
+    if steps.any_failed() {
+        return steps.finish();
+    }
+    steps.run("tests", || {
+        let kinds = ["--lib", "--bins", "--examples", "--tests", "--no-fail-fast"];
+        steps::command(cargo(&["test", "--workspace", "--locked"]).args(kinds))
+    });
+    steps.run("doc tests", || {
+        steps::command(&mut cargo(&["test", "--workspace", "--locked", "--doc", "--no-fail-fast"]))
+    });
+    steps.finish()
+}
