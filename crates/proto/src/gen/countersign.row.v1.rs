@@ -190,6 +190,7 @@ pub struct GrantRow {
     #[prost(uint64, tag = "13")]
     pub create_time_ms: u64,
     /// The state: the number of `countersign.v1.Grant.State`; expiry and consumption follow from clock and count.
+    /// PAUSED whenever the customer has paused it, be it suspended too or not.
     #[prost(int32, tag = "14")]
     pub state: i32,
     /// The newest change's number.
@@ -198,6 +199,12 @@ pub struct GrantRow {
     /// The hash of the newest change, or of the terms.
     #[prost(bytes = "bytes", tag = "16")]
     pub change_hash: ::prost::bytes::Bytes,
+    /// Whether the source suspends it: never beside ACTIVE, always cleared by an end.
+    #[prost(bool, tag = "17")]
+    pub suspended_by_source: bool,
+    /// Whether an operator suspends it: never beside ACTIVE, always cleared by an end.
+    #[prost(bool, tag = "18")]
+    pub suspended_by_operator: bool,
 }
 /// One change of a grant, or one acknowledgement.
 #[derive(Clone, PartialEq, ::prost::Message)]
