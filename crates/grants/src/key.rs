@@ -1,0 +1,169 @@
+//! Ed25519 keys, and the thumbprints by which statements and tokens name them.
+
+use std::fmt;
+
+use data_encoding::BASE64URL_NOPAD;
+use ed25519_dalek::{Signer as _, SigningKey as DalekSigningKey, VerifyingKey};
+use zeroize::Zeroizing;
+
+use crate::digest::Digest;
+
+/// The length of an Ed25519 public key, and of a secret key, in bytes.
+pub const KEY_BYTES: usize = 32;
+
+/// The length of an Ed25519 signature in bytes.
+pub const SIGNATURE_BYTES: usize = 64;
+
+/// An RFC 7638 thumbprint of an OKP key: 43 characters of unpadded base64url.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId(String);
+
+/// A text that is no thumbprint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a key id is the 43 characters of an RFC 7638 thumbprint")]
+pub struct NotAKeyId;
+
+impl KeyId {
+    /// Reads a thumbprint.
+    pub fn parse(text: &str) -> Result<Self, NotAKeyId> {
+        match BASE64URL_NOPAD.decode(text.as_bytes()) {
+            Ok(bytes) if bytes.len() == crate::digest::DIGEST_BYTES => Ok(Self(text.to_owned())),
+            _ => Err(NotAKeyId),
+        }
+    }
+
+    /// The thumbprint's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyId({self})")
+    }
+}
+
+/// A public key: a point that can verify, and its thumbprint.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PublicKey {
+    key: VerifyingKey,
+    id: KeyId,
+}
+
+/// Bytes that are no usable Ed25519 public key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an Ed25519 public key: 32 bytes of a point that is not of small order")]
+pub struct NotAPublicKey;
+
+impl PublicKey {
+    /// Reads a public key. Points of small order, for which anybody can sign, are refused here already.
+    pub fn from_slice(bytes: &[u8]) -> Result<Self, NotAPublicKey> {
+        let bytes: &[u8; KEY_BYTES] = bytes.try_into().map_err(|_| NotAPublicKey)?;
+        let key = VerifyingKey::from_bytes(bytes).map_err(|_| NotAPublicKey)?;
+        if key.is_weak() {
+            return Err(NotAPublicKey);
+        }
+        Ok(Self::of(key))
+    }
+
+    fn of(key: VerifyingKey) -> Self {
+        let x = BASE64URL_NOPAD.encode(key.as_bytes());
+        // RFC 7638 §3.3, RFC 8037 §2: the required members in the order of their names, without white space.
+        let jwk = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#);
+        let id = KeyId(BASE64URL_NOPAD.encode(Digest::of(jwk.as_bytes()).as_bytes()));
+        Self { key, id }
+    }
+
+    /// The 32 bytes.
+    pub fn as_bytes(&self) -> &[u8; KEY_BYTES] {
+        self.key.as_bytes()
+    }
+
+    /// The thumbprint.
+    pub fn id(&self) -> &KeyId {
+        &self.id
+    }
+
+    /// Whether this key made the signature. Strict: evidence has one meaning only.
+    pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        ed25519_dalek::Signature::from_slice(signature)
+            .is_ok_and(|signature| self.key.verify_strict(message, &signature).is_ok())
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PublicKey({})", self.id)
+    }
+}
+
+/// A secret key. It has no `Debug` and wipes itself.
+pub struct SigningKey {
+    key: DalekSigningKey,
+    public: PublicKey,
+}
+
+impl SigningKey {
+    /// The key of 32 secret bytes.
+    pub fn from_secret(secret: &[u8; KEY_BYTES]) -> Self {
+        let key = DalekSigningKey::from_bytes(secret);
+        let public = PublicKey::of(key.verifying_key());
+        Self { key, public }
+    }
+
+    /// The public half.
+    pub fn public(&self) -> &PublicKey {
+        &self.public
+    }
+
+    /// The thumbprint of the public half.
+    pub fn id(&self) -> &KeyId {
+        self.public.id()
+    }
+
+    /// Signs a message.
+    pub fn sign(&self, message: &[u8]) -> [u8; SIGNATURE_BYTES] {
+        self.key.sign(message).to_bytes()
+    }
+
+    /// The 32 secret bytes, for key files.
+    pub fn to_secret(&self) -> Zeroizing<[u8; KEY_BYTES]> {
+        Zeroizing::new(self.key.to_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_thumbprint_is_that_of_rfc_8037() {
+        // RFC 8037, appendix A.3.
+        let x = BASE64URL_NOPAD.decode(b"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo").expect("base64url");
+        let key = PublicKey::from_slice(&x).expect("a key");
+        assert_eq!(key.id().as_str(), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
+    }
+
+    #[test]
+    fn weak_and_short_keys_are_refused() {
+        assert_eq!(PublicKey::from_slice(&[0; 32]), Err(NotAPublicKey));
+        assert_eq!(PublicKey::from_slice(&[1; 31]), Err(NotAPublicKey));
+    }
+
+    #[test]
+    fn a_signature_verifies_for_its_message_and_key_alone() {
+        let (one, two) = (SigningKey::from_secret(&[1; 32]), SigningKey::from_secret(&[2; 32]));
+        let signature = one.sign(b"message");
+        assert!(one.public().verifies(b"message", &signature));
+        assert!(!one.public().verifies(b"massage", &signature));
+        assert!(!two.public().verifies(b"message", &signature));
+        assert!(!one.public().verifies(b"message", &signature[..63]));
+    }
+}

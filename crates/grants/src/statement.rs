@@ -1,0 +1,22 @@
+//! The signed statements: what each says once its bytes have verified, and the checks between them.
+
+mod checks;
+mod grant;
+mod link;
+mod offer;
+mod parse;
+mod partner;
+mod transfer;
+
+pub use self::{
+    checks::{FetchError, TermsError, open_party_commitment, party_commitment},
+    grant::{GrantChange, GrantRequest, GrantTerms, MAX_REQUEST_LIFE, RequestedRow, Verb},
+    link::{
+        CODE_DIGITS, LinkAcceptance, LinkConfirmation, LinkInvitation, MAX_INVITATION_LIFE, SECRET_BYTES,
+        code_mac, label_commitment, mac_opens,
+    },
+    offer::{BenefitKind, MAX_REQUEST_WORDS, MAX_ROWS, Offer, OfferText, words},
+    parse::{Checkpoint, Malformed, Statement},
+    partner::{Acknowledgement, KeyError, PartnerKey, WorkingKey},
+    transfer::{Fetch, MAX_FETCH_AGE, Provision, SEALING_KEY_BYTES, check_asked},
+};
