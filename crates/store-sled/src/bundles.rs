@@ -1,0 +1,200 @@
+//! Leaves on their way from memory to their bundles.
+//!
+//! A leaf stays in memory until its bundle is full and stands in its file. A private bundle is magic(8) ‖ version(4),
+//! then what an entry bundle is; an entry bundle is what C2SP says and nothing else.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use countersign_store::layout::{LogPath, WIDTH, bundle, push_records, split_bundle};
+use countersign_store::{Leaf, ReadError};
+
+use crate::files::{Files, Placer};
+
+const PRIVATE_MAGIC: &[u8; 8] = b"CSGNPRIV";
+const PRIVATE_VERSION: u32 = 1;
+const PRIVATE_HEADER_BYTES: usize = 12;
+
+/// Which half of the leaves is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    Record,
+    Private,
+}
+
+/// The leaves of one bundle, or of its beginning.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Leaves {
+    records: Vec<Bytes>,
+    private: Vec<Bytes>,
+}
+
+impl Leaves {
+    fn part(&self, part: Part) -> &[Bytes] {
+        match part {
+            Part::Record => &self.records,
+            Part::Private => &self.private,
+        }
+    }
+}
+
+/// The leaves in memory: full bundles that don't stand in their files yet, and the one that is growing.
+pub(crate) struct Recent {
+    /// The number of the first bundle in memory: all before it stand.
+    first: u64,
+    full: VecDeque<Arc<Leaves>>,
+    growing: Leaves,
+}
+
+impl Recent {
+    pub(crate) fn after(standing: u64) -> Recent {
+        Recent { first: standing, full: VecDeque::new(), growing: Leaves::default() }
+    }
+
+    pub(crate) fn push(&mut self, leaf: Leaf) {
+        self.growing.records.push(leaf.record);
+        self.growing.private.push(leaf.private);
+        if self.growing.records.len() as u64 == WIDTH {
+            self.full.push_back(Arc::new(std::mem::take(&mut self.growing)));
+        }
+    }
+
+    /// How many bundles are full, in files and in memory.
+    pub(crate) fn full(&self) -> u64 {
+        self.first + self.full.len() as u64
+    }
+
+    /// The index of the first leaf in memory.
+    pub(crate) fn start(&self) -> u64 {
+        self.first * WIDTH
+    }
+
+    /// The next bundle that is to stand in its file, with its number.
+    pub(crate) fn next_full(&self) -> Option<(u64, Arc<Leaves>)> {
+        Some((self.first, Arc::clone(self.full.front()?)))
+    }
+
+    /// Lets go of the first full bundle, which stands in its file now.
+    pub(crate) fn forget_first(&mut self) {
+        self.full.pop_front();
+        self.first += 1;
+    }
+
+    /// The leaves of `range` that are in memory.
+    pub(crate) fn read(&self, range: Range<u64>, part: Part) -> Vec<Bytes> {
+        let bundles = self.full.iter().map(|leaves| &**leaves).chain([&self.growing]);
+        let mut found = Vec::new();
+        for (number, leaves) in (self.first..).zip(bundles) {
+            found.extend_from_slice(clip(leaves.part(part), number, &range));
+        }
+        found
+    }
+}
+
+/// The bundle files below the store's folder.
+pub(crate) struct BundleFiles {
+    pub(crate) files: Arc<dyn Files>,
+    pub(crate) placer: Arc<Placer>,
+    pub(crate) log: PathBuf,
+    pub(crate) private: PathBuf,
+}
+
+impl BundleFiles {
+    /// How many bundles stand, without a gap, both halves of each.
+    pub(crate) fn standing(&self) -> io::Result<u64> {
+        let mut number = 0;
+        while self.files.exists(&self.path(number, Part::Record))?
+            && self.files.exists(&self.path(number, Part::Private))?
+        {
+            number += 1;
+        }
+        Ok(number)
+    }
+
+    /// Writes both halves of a full bundle, and adds the folders whose names are to be synced to `unsynced`.
+    pub(crate) fn write(
+        &self,
+        number: u64,
+        leaves: &Leaves,
+        unsynced: &mut BTreeSet<PathBuf>,
+    ) -> io::Result<()> {
+        let mut private = Vec::new();
+        private.extend_from_slice(PRIVATE_MAGIC);
+        private.extend_from_slice(&PRIVATE_VERSION.to_le_bytes());
+        push_records(&mut private, &leaves.private);
+        let path = self.path(number, Part::Private);
+        self.placer.place(&*self.files, &path, &private)?;
+        add_folders(unsynced, &path, &self.private);
+
+        let path = self.path(number, Part::Record);
+        self.placer.place(&*self.files, &path, &bundle(&leaves.records))?;
+        add_folders(unsynced, &path, &self.log);
+        Ok(())
+    }
+
+    /// The leaves of `range`, all of which stand in bundle files.
+    pub(crate) fn read(&self, range: &Range<u64>, part: Part) -> Result<Vec<Bytes>, ReadError> {
+        let mut found = Vec::new();
+        for number in range.start / WIDTH..range.end.div_ceil(WIDTH) {
+            let path = self.path(number, part);
+            let damaged = || ReadError::Damaged { place: path.display().to_string() };
+            let bytes = self.files.read(&path).map_err(|error| unavailable(&path, &error))?;
+            let bytes = Bytes::from(bytes.ok_or_else(damaged)?);
+            let bytes = match part {
+                Part::Record => bytes,
+                Part::Private => without_header(&bytes).ok_or_else(damaged)?,
+            };
+            let leaves =
+                split_bundle(&bytes).filter(|leaves| leaves.len() as u64 == WIDTH).ok_or_else(damaged)?;
+            found.extend_from_slice(clip(&leaves, number, range));
+        }
+        Ok(found)
+    }
+
+    /// A file of the log.
+    pub(crate) fn log_file(&self, path: LogPath) -> Result<Option<Bytes>, ReadError> {
+        let path = self.log.join(path.to_string());
+        let bytes = self.files.read(&path).map_err(|error| unavailable(&path, &error))?;
+        Ok(bytes.map(Bytes::from))
+    }
+
+    fn path(&self, number: u64, part: Part) -> PathBuf {
+        let path = LogPath::Entries { number, partial: None }.to_string();
+        match part {
+            Part::Record => self.log.join(path),
+            Part::Private => self.private.join(path.strip_prefix("tile/").expect("so entry paths begin")),
+        }
+    }
+}
+
+/// Adds the folders from a file's own up to `root`: each may have got a new name in it.
+pub(crate) fn add_folders(unsynced: &mut BTreeSet<PathBuf>, file: &Path, root: &Path) {
+    for folder in file.ancestors().skip(1).take_while(|folder| folder.starts_with(root)) {
+        if !unsynced.contains(folder) {
+            unsynced.insert(folder.to_owned());
+        }
+    }
+}
+
+/// The leaves of bundle `number` that `range` names.
+fn clip<'a>(leaves: &'a [Bytes], number: u64, range: &Range<u64>) -> &'a [Bytes] {
+    let start = number * WIDTH;
+    // Both are at most the number of leaves in the bundle.
+    let to = range.end.saturating_sub(start).min(leaves.len() as u64) as usize;
+    let from = (range.start.saturating_sub(start) as usize).min(to);
+    &leaves[from..to]
+}
+
+fn without_header(bytes: &Bytes) -> Option<Bytes> {
+    let header = bytes.get(..PRIVATE_HEADER_BYTES)?;
+    let sound = header.starts_with(PRIVATE_MAGIC) && header.ends_with(&PRIVATE_VERSION.to_le_bytes());
+    sound.then(|| bytes.slice(PRIVATE_HEADER_BYTES..))
+}
+
+fn unavailable(path: &Path, error: &io::Error) -> ReadError {
+    ReadError::Unavailable { reason: format!("{}: {error}", path.display()) }
+}

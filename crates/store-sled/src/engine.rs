@@ -1,0 +1,182 @@
+//! The engine as its callers see it.
+
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use countersign_store::layout::LogPath;
+use countersign_store::{Batch, CommitError, Entry, Head, Key, Publication, PublishError, ReadError, Store};
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::spawn_blocking;
+
+use crate::bundles::Part;
+use crate::errors::OpenError;
+use crate::files::{Files, RealFiles};
+use crate::journal::SEGMENT_BYTES;
+use crate::open::open;
+use crate::writer::{Job, Shared, start};
+
+/// Commits that may wait for the thread that writes. The ledger sends one at a time; the others would be raced.
+const MAX_WAITING_COMMITS: usize = 8;
+
+/// What an operator may set.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Memory that sled may keep pages in. It takes somewhat more.
+    pub cache_bytes: u64,
+    /// When a journal segment has this much, the next frame starts a new one.
+    pub segment_bytes: u64,
+}
+
+impl Default for Options {
+    /// 64 MiB of cache: the hot rows of a broker (grants in use, tails of streams, counters) for a million grants fit,
+    /// and the whole broker is to stay under 200 MiB.
+    fn default() -> Options {
+        Options { cache_bytes: 64 << 20, segment_bytes: SEGMENT_BYTES }
+    }
+}
+
+/// A store in one folder; see the [crate](crate).
+///
+/// Dropping it waits for a commit in hand. [`close`](SledStore::close) does more, and makes the next opening faster;
+/// nothing else depends on it.
+pub struct SledStore {
+    shared: Arc<Shared>,
+    /// `None` once the store is closed.
+    jobs: Mutex<Option<mpsc::Sender<Job>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl SledStore {
+    /// Opens the store in `folder`, or makes a new one there, its folder included. Must be called in a tokio runtime,
+    /// as all that is asynchronous here.
+    ///
+    /// Reads all of the journal, and applies what the index and the bundles lack.
+    pub async fn open(folder: impl Into<PathBuf>, options: Options) -> Result<SledStore, OpenError> {
+        Self::open_on(Arc::new(RealFiles), folder, options).await
+    }
+
+    /// Opens the store on another file layer: for tests of what happens when files fail.
+    pub async fn open_on(
+        files: Arc<dyn Files>,
+        folder: impl Into<PathBuf>,
+        options: Options,
+    ) -> Result<SledStore, OpenError> {
+        let folder = folder.into();
+        let opening = spawn_blocking(move || {
+            let (shared, journal) = open(&folder, &options, &files)?;
+            let shared = Arc::new(shared);
+            let (sender, jobs) = mpsc::channel(MAX_WAITING_COMMITS);
+            let threads = start(&shared, journal, jobs).map_err(OpenError::io(&folder))?;
+            Ok(SledStore { shared, jobs: Mutex::new(Some(sender)), threads: Mutex::new(threads.into()) })
+        });
+        opening.await.unwrap_or_else(|stopped| Err(OpenError::Index { reason: stopped.to_string() }))
+    }
+
+    /// Takes no commits from here on, waits for the one in hand, puts the full bundles into their files and flushes
+    /// the index. Reads go on. A second call does nothing.
+    ///
+    /// An error means that the next opening has more to do, nothing worse.
+    pub async fn close(&self) -> Result<(), ReadError> {
+        drop(self.jobs.lock().take());
+        let threads = std::mem::take(&mut *self.threads.lock());
+        let shared = Arc::clone(&self.shared);
+        let closing = spawn_blocking(move || {
+            let mut threads = threads.into_iter();
+            // The first is the one that commits: after it no bundle gets full.
+            for thread in threads.by_ref().take(1) {
+                drop(thread.join());
+            }
+            shared.standing.drain();
+            shared.standing.end();
+            threads.for_each(|thread| drop(thread.join()));
+            shared.view.read().index.flush().map_err(|error| error.to_string())
+        });
+        let closed = closing.await.unwrap_or_else(|stopped| Err(stopped.to_string()));
+        closed.map_err(|reason| ReadError::Unavailable { reason })
+    }
+
+    async fn read(&self, range: Range<u64>, part: Part) -> Result<Vec<Bytes>, ReadError> {
+        // What is in memory is answered at once; only files are worth another thread.
+        let (stored, mut recent) = self.shared.read_recent(range, part);
+        let Some(stored) = stored else { return Ok(recent) };
+        let shared = Arc::clone(&self.shared);
+        let mut found = blocking(move || shared.bundles.read(&stored, part)).await?;
+        found.append(&mut recent);
+        Ok(found)
+    }
+}
+
+#[async_trait]
+impl Store for SledStore {
+    async fn get(&self, key: &[u8]) -> Result<Option<Entry>, ReadError> {
+        self.shared.view.read().index.get(key)
+    }
+
+    async fn scan(&self, range: Range<Key>, limit: usize) -> Result<Vec<(Key, Entry)>, ReadError> {
+        self.shared.view.read().index.scan(range, limit)
+    }
+
+    async fn request(&self, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
+        self.shared.view.read().index.request(key)
+    }
+
+    async fn leaves(&self, range: Range<u64>) -> Result<Vec<Bytes>, ReadError> {
+        self.read(range, Part::Record).await
+    }
+
+    async fn private_parts(&self, range: Range<u64>) -> Result<Vec<Bytes>, ReadError> {
+        self.read(range, Part::Private).await
+    }
+
+    fn head(&self) -> Head {
+        self.shared.view.read().head
+    }
+
+    async fn commit(&self, head: Head, batch: Batch) -> Result<Head, CommitError> {
+        batch.check().map_err(CommitError::TooLarge)?;
+        let jobs = self.jobs.lock().clone().ok_or(CommitError::Poisoned)?;
+        let (reply, answer) = oneshot::channel();
+        jobs.send(Job { head, batch, reply }).await.map_err(|_| CommitError::Poisoned)?;
+        answer.await.unwrap_or_else(|_| {
+            // The thread that writes died with this commit in hand.
+            let reason = "the thread that writes died".to_owned();
+            self.shared.poison(&reason);
+            Err(CommitError::Unknown { reason })
+        })
+    }
+
+    async fn publish(&self, publication: Publication) -> Result<(), PublishError> {
+        let shared = Arc::clone(&self.shared);
+        let publishing = spawn_blocking(move || shared.publish(&publication));
+        publishing.await.unwrap_or_else(|stopped| Err(PublishError::Failed { reason: stopped.to_string() }))
+    }
+
+    async fn file(&self, path: &str) -> Result<Option<Bytes>, ReadError> {
+        let Some(path) = LogPath::parse(path) else { return Ok(None) };
+        let shared = Arc::clone(&self.shared);
+        blocking(move || shared.bundles.log_file(path)).await
+    }
+}
+
+impl Drop for SledStore {
+    fn drop(&mut self) {
+        drop(self.jobs.lock().take());
+        self.shared.standing.end();
+        for thread in self.threads.lock().drain(..) {
+            // A thread that panicked has poisoned the store, and told the caller that waited for it.
+            drop(thread.join());
+        }
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    read: impl FnOnce() -> Result<T, ReadError> + Send + 'static,
+) -> Result<T, ReadError> {
+    let read = spawn_blocking(read).await;
+    read.unwrap_or_else(|stopped| Err(ReadError::Unavailable { reason: stopped.to_string() }))
+}

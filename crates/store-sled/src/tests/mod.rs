@@ -1,0 +1,135 @@
+mod faults;
+mod recovery;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use countersign_store::{Batch, Head, Leaf, RequestRow, Store, conformance};
+use tempfile::TempDir;
+
+use crate::{OpenError, Options, SledStore};
+
+/// Small segments, so that every test crosses several; a small cache, which opens faster.
+fn options() -> Options {
+    Options { cache_bytes: 1 << 20, segment_bytes: 20_000 }
+}
+
+struct Embedded {
+    folder: TempDir,
+    store: Option<Arc<SledStore>>,
+    /// Alternates: what is dropped must be found again as well as what is closed.
+    closes: bool,
+}
+
+impl Embedded {
+    async fn new(options: Options) -> Embedded {
+        let folder = TempDir::new().unwrap();
+        let store = SledStore::open(folder.path(), options).await.unwrap();
+        Embedded { folder, store: Some(Arc::new(store)), closes: false }
+    }
+}
+
+#[async_trait]
+impl conformance::Engine for Embedded {
+    fn store(&self) -> Arc<dyn Store> {
+        self.store.clone().unwrap()
+    }
+
+    async fn reopen(&mut self) -> bool {
+        let store = self.store.take().unwrap();
+        assert_eq!(Arc::strong_count(&store), 1, "the suite gave back its handles");
+        if self.closes {
+            store.close().await.unwrap();
+        }
+        self.closes = !self.closes;
+        drop(store);
+        self.store = Some(Arc::new(SledStore::open(self.folder.path(), options()).await.unwrap()));
+        true
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn holds_the_contract() {
+    conformance::run(async || Embedded::new(options()).await).await;
+}
+
+async fn open(folder: &Path) -> Result<SledStore, OpenError> {
+    SledStore::open(folder, options()).await
+}
+
+/// The batch of a step: two rows, one deleted again later, a request row, and some leaves.
+fn batch(step: u64, leaves: u64) -> Batch {
+    let text = |name: &str| Bytes::from(format!("{name} of step {step}"));
+    Batch {
+        puts: vec![
+            (format!("row {}", step % 5).into(), text("row")),
+            (format!("once {step}").into(), text("once")),
+        ],
+        deletes: vec![format!("once {}", step.saturating_sub(3)).into()],
+        leaves: (0..leaves)
+            .map(|leaf| Leaf {
+                record: format!("record {step}/{leaf}").into(),
+                private: format!("sealed {step}/{leaf}").into(),
+            })
+            .collect(),
+        requests: vec![RequestRow {
+            key: format!("request {step}").into(),
+            hour: step / 8,
+            value: text("answer"),
+        }],
+    }
+}
+
+async fn commit(store: &SledStore, step: u64, leaves: u64) -> Head {
+    let head = store.head();
+    assert_eq!(head.sequence, step);
+    store.commit(head, batch(step, leaves)).await.unwrap()
+}
+
+/// Everything that reads give.
+#[derive(Debug, PartialEq)]
+struct Content {
+    head: Head,
+    rows: Vec<(Vec<u8>, countersign_store::Entry)>,
+    records: Vec<Bytes>,
+    private: Vec<Bytes>,
+    requests: Vec<Option<Bytes>>,
+}
+
+async fn content(store: &SledStore) -> Content {
+    let head = store.head();
+    let mut requests = Vec::new();
+    for step in 0..=head.sequence {
+        requests.push(store.request(format!("request {step}").as_bytes()).await.unwrap());
+    }
+    Content {
+        head,
+        rows: store.scan(Vec::new()..vec![255], usize::MAX).await.unwrap(),
+        records: store.leaves(0..u64::MAX).await.unwrap(),
+        private: store.private_parts(0..u64::MAX).await.unwrap(),
+        requests,
+    }
+}
+
+/// Copies a closed store's folder.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+/// The files of the journal, in order.
+fn segments(folder: &Path) -> Vec<std::path::PathBuf> {
+    let names = std::fs::read_dir(folder.join("journal")).unwrap().map(|entry| entry.unwrap().path());
+    let mut names: Vec<_> = names.collect();
+    names.sort();
+    names
+}
