@@ -6,13 +6,17 @@ use anyhow::{Result, bail};
 
 use crate::{
     cargo::cargo,
-    deny,
+    deny, prerequisites,
     steps::{self, Done, Steps},
 };
 
 /// Runs every check, the quick ones first; the tests run as the command that the README names.
 pub(crate) fn run() -> ExitCode {
     let mut steps = Steps::new("ci");
+    steps.run("prerequisites", prerequisites::check);
+    if steps.any_failed() {
+        return steps.finish();
+    }
     steps.run("format", || steps::command(&mut cargo(&["fmt", "--all", "--check"])));
     steps.run("protos", protos);
     steps.run("lints", || {

@@ -1,6 +1,7 @@
 //! Named steps, each with its time, and the table of them at the end.
 
 use std::{
+    path::Path,
     process::{Command, ExitCode},
     time::{Duration, Instant},
 };
@@ -74,11 +75,11 @@ impl Steps {
 
 /// A step that is one command: its output goes straight to the terminal.
 pub(crate) fn command(command: &mut Command) -> Result<Done> {
-    let name = command.get_program().to_string_lossy().into_owned();
+    let name = shown(command);
     match command.status() {
         Ok(status) if status.success() => Ok(Done::Passed),
-        Ok(status) => bail!("{name} ended with {status}"),
-        Err(error) => bail!("{name} could not be started: {error}"),
+        Ok(status) => bail!("`{name}` ended with {status}"),
+        Err(error) => bail!("`{name}` could not be started: {error}"),
     }
 }
 
