@@ -27,6 +27,18 @@ impl Span {
             Node { height, index: (self.start + before) >> height }
         })
     }
+
+    /// How many perfect subtrees the span consists of.
+    pub(crate) fn count(self) -> usize {
+        (self.end - self.start).count_ones() as usize
+    }
+
+    /// The one perfect subtree that the span is, if it is one.
+    pub(crate) fn node(self) -> Option<Node> {
+        let length = self.end - self.start;
+        let height = length.trailing_zeros();
+        length.is_power_of_two().then(|| Node { height, index: self.start >> height })
+    }
 }
 
 impl Node {
@@ -108,6 +120,9 @@ mod tests {
         let check = |start, end, expected: &[(u32, u64)]| {
             let nodes: Vec<_> = Span { start, end }.nodes().map(|node| (node.height, node.index)).collect();
             assert_eq!(nodes, expected);
+            assert_eq!(Span { start, end }.count(), expected.len());
+            let only = Span { start, end }.node().map(|node| (node.height, node.index));
+            assert_eq!(only, (expected.len() == 1).then(|| expected[0]));
         };
         check(0, 13, &[(3, 0), (2, 2), (0, 12)]);
         check(8, 13, &[(2, 2), (0, 12)]);

@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use crate::{
     hash::{Hash, node_hash},
-    proof::{Node, inclusion_spans},
+    proof::{Node, Span, inclusion_spans},
     tile::{self, TILE_HEIGHT, TILE_WIDTH, Tile, TileCoord, TileSource, tiles_for_growth},
 };
 use level::Level;
@@ -142,7 +142,7 @@ impl Tree {
             return Err(not_held());
         }
         let spans = inclusion_spans(index, self.size).into_iter();
-        spans.map(|span| self.span(span.nodes()).ok_or_else(not_held)).collect()
+        spans.map(|span| self.span(span).ok_or_else(not_held)).collect()
     }
 
     /// The tiles that a publication of the current size writes, where `old_size` is published already: every full tile
@@ -178,13 +178,12 @@ impl Tree {
         self.published
     }
 
-    /// The hash over the perfect subtrees of a span that a path of a held leaf at the current size consists of.
-    fn span(&self, nodes: impl DoubleEndedIterator<Item = Node>) -> Option<Hash> {
-        let nodes: Vec<Node> = nodes.collect();
-        match nodes[..] {
-            [node] => self.node(node),
+    /// The hash of a span that a path of a held leaf at the current size consists of.
+    fn span(&self, span: Span) -> Option<Hash> {
+        match span.node() {
+            Some(node) => self.node(node),
             // A ragged span ends at the right edge, and its subtrees are the last ones that the log falls into.
-            _ => nodes.len().checked_sub(1).and_then(|last| self.edge().get(last).copied()),
+            None => self.edge().get(span.count().checked_sub(1)?).copied(),
         }
     }
 
