@@ -1,0 +1,270 @@
+//! What no catalogue may hold, whoever supplies it.
+//!
+//! Some data is never brokered, and some purposes are no exchange of value. A catalogue that names such a thing, by
+//! its DPV term or by a word in its path or code, is refused as a whole. The lists are of DPV 2; a term is compared
+//! without regard to case, since IRIs differ by case and people don't.
+
+use std::fmt;
+
+/// A kind of thing that is never brokered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Denied {
+    /// Fares, prices, payments, income, bank accounts, credit.
+    Money,
+    /// Payment cards.
+    PaymentCard,
+    /// Passports and other numbers by which a state knows a person.
+    IdentityNumber,
+    /// Address books, friends, family: other people.
+    OtherPeople,
+    /// What people write and say to each other.
+    MessageContent,
+    /// Health, of body and mind.
+    Health,
+    /// Face, fingerprint, voice, genes.
+    Biometric,
+    /// Pictures.
+    Photo,
+    /// Belief, politics, origin, sexuality, unions, crime.
+    SensitiveTopic,
+    /// Where somebody is or lives, to the street. It leaves only by the person's own tap, so never by a standing
+    /// grant.
+    PreciseLocation,
+    /// Passwords and the like.
+    Credential,
+    /// What somebody browses, searches, posts or calls, and the traces of devices.
+    Trace,
+    /// A category so wide that it holds the others.
+    TooBroad,
+    /// Purposes: advertising, marketing, selling.
+    Advertising,
+    /// Purposes: judging people's credit or character.
+    Scoring,
+}
+
+/// One kind, and how it shows.
+struct Class {
+    denied: Denied,
+    /// DPV terms, of personal data or of purposes: the part after `#`, with spaces between.
+    terms: &'static str,
+    /// Words of a path or a code, between dots and underscores.
+    words: &'static str,
+}
+
+/// Refused as categories of fields. Terms that DPV 2 misspells stand in both spellings.
+const DATA: &[Class] = &[
+    Class {
+        denied: Denied::Money,
+        terms: "Financial FinancialAccount FinancialAccountNumber FinancialStatus AccountIdentifier \
+            BankAccount Transactional Transaction Credit CreditCapacity CreditRecord CreditScore \
+            CreditStanding CreditWorthiness Income IncomeBracket Insurance LoanRecord Ownership \
+            ApartmentOwned HouseOwned CarOwned PersonalPossession Purchase PurchasesAndSpendingHabit \
+            Sale Salary Tax",
+        words: "fare fares price prices payment payments pay paid cost amount bank iban account salary \
+            income credit invoice receipt tip tax wallet",
+    },
+    Class {
+        denied: Denied::PaymentCard,
+        terms: "PaymentCard PaymentCardNumber PaymentCardExpiry CreditCardNumber",
+        words: "card cards cvv cvc pan",
+    },
+    Class {
+        denied: Denied::IdentityNumber,
+        terms: "OfficialID Passport UID VehicleLicense VehicalLicenseNumber VehicleLicenseNumber \
+            VehicalLicenseRegistration VehicleLicenseRegistration",
+        words: "passport passports visa ssn identity licence license national nric resident",
+    },
+    Class {
+        denied: Denied::OtherPeople,
+        terms: "SocialNetwork Acquantaince Acquaintance Association Connection Friend GroupMembership \
+            Family FamilyStructure Relationship Offspring Parent Sibling Marriage Divorce MaritalStatus \
+            GroupProfile",
+        words: "contacts friend friends followers family relatives companions addressbook phonebook",
+    },
+    Class {
+        denied: Denied::MessageContent,
+        terms: "Communication EmailContent SocialMedia SocialMediaCommunication \
+            PubliclyAvailableSocialMedia VoiceMail VoiceCommunicationRecording PersonalDocuments",
+        words: "message messages chat chats inbox mail mails voicemail post posts transcript",
+    },
+    Class {
+        denied: Denied::Health,
+        terms: "MedicalHealth Health HealthHistory HealthRecord FamilyHealthHistory \
+            IndividualHealthHistory MentalHealth PhysicalHealth BloodType Disability DrugTestResult \
+            Prescription",
+        words: "health medical disability wheelchair allergy pregnancy medication diet",
+    },
+    Class {
+        denied: Denied::Biometric,
+        terms: "Biometric FacialPrint Fingerprint Retina Genetic DNACode PhysicalCharacteristic \
+            PhysicalTrait Height Weight HairColor SkinTone Tattoo Piercing Accent Dialect",
+        words: "biometric biometrics face facial fingerprint iris retina voiceprint dna",
+    },
+    Class {
+        denied: Denied::Photo,
+        terms: "Picture",
+        words: "photo photos picture pictures image images selfie video videos camera",
+    },
+    Class {
+        denied: Denied::SensitiveTopic,
+        terms: "Religion ReligiousBelief PhilosophicalBelief KnowledgeBelief Thought PoliticalAffiliation \
+            PoliticalOpinion Opinion Race Ethnicity EthnicOrigin Nationality Citizenship Sexual \
+            SexualHistory SexualPreference Fetish Proclivity TradeUnionMembership Criminal \
+            CriminalCharge CriminalConviction CriminalOffense CriminalPardon Gender",
+        words: "religion politics political race ethnicity nationality citizenship sexuality gender union \
+            criminal",
+    },
+    Class {
+        denied: Denied::PreciseLocation,
+        terms: "GPSCoordinate PhysicalAddress Street HouseNumber RoomNumber PostalCode BirthPlace \
+            PlaceOfBirth Domicile Residency",
+        words: "gps latitude longitude lat lon lng coordinate coordinates position address street home",
+    },
+    Class {
+        denied: Denied::Credential,
+        terms: "Authenticating AuthenticationHistory Password PINCode SecretText",
+        words: "password passwords pin passkey secret token otp credential credentials",
+    },
+    Class {
+        denied: Denied::Trace,
+        terms: "Behavioral BrowserHistory BrowsingBehavior BrowsingReferral BrowserFingerprint \
+            DigitalFingerprint CallLog CommunicationsMetadata LinkClicked TVViewingBehavior \
+            DeviceBased DeviceApplications DeviceOperatingSystem DeviceSoftware IPAddress MACAddress \
+            UserAgent Demeanor Personality Attitude Reliability VehicleUsage Interest Like Dislike",
+        words: "browsing browser search searches history clicks calls device ip mac imei interests likes",
+    },
+    Class {
+        denied: Denied::TooBroad,
+        terms: "PersonalData External Internal Social Historical Household Tracking Profile \
+            IndividualProfile Identifying Demographic Geographic Professional PublicLife LifeHistory \
+            Character GeneralReputation SocialStatus",
+        words: "all any everything other data raw",
+    },
+];
+
+/// Refused as purposes.
+const PURPOSES: &[Class] = &[
+    Class {
+        denied: Denied::Advertising,
+        terms: "Marketing Advertising DirectMarketing PersonalisedAdvertising TargetedAdvertising \
+            SocialMediaMarketing PublicRelations SellProducts SellProductsToDataSubject \
+            SellDataToThirdParties SellInsightsFromData ProvideProductRecommendations \
+            ProvideEventRecommendations ProvidePersonalisedRecommendations",
+        words: "ad ads advert adverts advertising marketing promo promotion promotions retargeting upsell \
+            sales campaign recommendations newsletter",
+    },
+    Class {
+        denied: Denied::Scoring,
+        terms: "CreditChecking CustomerSolvencyMonitoring MaintainCreditCheckingDatabase \
+            MaintainCreditRatingDatabase PersonnelHiring PersonnelManagement",
+        words: "scoring score rating profiling profile credit solvency",
+    },
+    Class {
+        denied: Denied::TooBroad,
+        terms: "Purpose CommercialPurpose NonCommercialPurpose Personalisation CustomerManagement \
+            CustomerRelationshipManagement",
+        words: "all any anything other general",
+    },
+];
+
+/// Why a field is refused: its category's term, or a word in its path.
+pub(super) fn field(path: &str, term: &str) -> Option<(Denied, String)> {
+    find(DATA, path, term)
+}
+
+/// Why a purpose is refused: its term, or a word in its code.
+pub(super) fn purpose(code: &str, term: &str) -> Option<(Denied, String)> {
+    find(PURPOSES, code, term)
+}
+
+fn find(classes: &[Class], name: &str, term: &str) -> Option<(Denied, String)> {
+    classes.iter().find_map(|class| {
+        let by_term = class.terms.split(' ').find(|denied| denied.eq_ignore_ascii_case(term));
+        let by_word =
+            || name.split(['.', '_']).find(|word| class.words.split(' ').any(|denied| denied == *word));
+        let sign = by_term.or_else(by_word)?;
+        Some((class.denied, sign.to_owned()))
+    })
+}
+
+impl fmt::Display for Denied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Money => "money",
+            Self::PaymentCard => "payment cards",
+            Self::IdentityNumber => "identity numbers",
+            Self::OtherPeople => "other people",
+            Self::MessageContent => "message content",
+            Self::Health => "health",
+            Self::Biometric => "biometrics",
+            Self::Photo => "pictures",
+            Self::SensitiveTopic => "sensitive topics",
+            Self::PreciseLocation => "precise location",
+            Self::Credential => "credentials",
+            Self::Trace => "traces of behaviour and devices",
+            Self::TooBroad => "a category that holds anything",
+            Self::Advertising => "advertising",
+            Self::Scoring => "scoring people",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check_field(path: &str, term: &str, expected: Option<Denied>) {
+        assert_eq!(field(path, term).map(|(denied, _)| denied), expected, "{path} {term}");
+    }
+
+    fn check_purpose(code: &str, term: &str, expected: Option<Denied>) {
+        assert_eq!(purpose(code, term).map(|(denied, _)| denied), expected, "{code} {term}");
+    }
+
+    #[test]
+    fn each_class_of_data_is_refused_by_term_and_by_word() {
+        for (denied, term, path) in [
+            (Denied::Money, "BankAccount", "trip.fare"),
+            (Denied::Money, "Transactional", "ride.price_total"),
+            (Denied::PaymentCard, "PaymentCardNumber", "wallets.card_last4"),
+            (Denied::IdentityNumber, "Passport", "trip.passport_no"),
+            (Denied::IdentityNumber, "OfficialID", "person.ssn"),
+            (Denied::OtherPeople, "Friend", "contacts.names"),
+            (Denied::MessageContent, "EmailContent", "thread.messages"),
+            (Denied::Health, "Disability", "assist.wheelchair"),
+            (Denied::Biometric, "FacialPrint", "person.face_template"),
+            (Denied::Photo, "Picture", "person.photo"),
+            (Denied::SensitiveTopic, "Religion", "person.religion"),
+            (Denied::PreciseLocation, "GPSCoordinate", "ride.pickup_lat"),
+            (Denied::Credential, "Password", "login.password"),
+            (Denied::Trace, "BrowserHistory", "person.search_terms"),
+            (Denied::TooBroad, "PersonalData", "trip.everything"),
+        ] {
+            check_field("trip.eta", term, Some(denied));
+            check_field("trip.eta", &term.to_uppercase(), Some(denied));
+            check_field(path, "TravelHistory", Some(denied));
+        }
+    }
+
+    #[test]
+    fn each_class_of_purposes_is_refused_by_term_and_by_word() {
+        for (denied, term, code) in [
+            (Denied::Advertising, "TargetedAdvertising", "partner_ads"),
+            (Denied::Advertising, "DirectMarketing", "marketing_mail"),
+            (Denied::Scoring, "CreditChecking", "rider_scoring"),
+            (Denied::TooBroad, "CommercialPurpose", "any_purpose"),
+        ] {
+            check_purpose("ride_updates", term, Some(denied));
+            check_purpose(code, "ServiceProvision", Some(denied));
+        }
+    }
+
+    #[test]
+    fn words_count_whole() {
+        check_field("contact.reply_alias", "Contact", None);
+        check_field("trip.farewell_gate", "TravelHistory", None);
+        check_field("ride.plate_last3", "Vehicle", None);
+        check_purpose("ride_updates", "ServiceProvision", None);
+        check_purpose("boarding_headsup", "ServiceProvision", None);
+    }
+}
