@@ -37,6 +37,13 @@ pub struct PartnerKeyRow {
     #[prost(uint64, tag = "2")]
     pub publish_time_ms: u64,
 }
+/// A catalogue that was put to use.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CatalogueRow {
+    /// When it was, in Unix milliseconds.
+    #[prost(uint64, tag = "1")]
+    pub publish_time_ms: u64,
+}
 /// An offer.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct OfferRow {
