@@ -11,7 +11,7 @@ mod offer;
 mod partner;
 mod request;
 
-pub use grant::{End, Grant, Standing, Suspender, Suspension};
+pub use grant::{Allowance, End, Grant, Suspender, Suspension};
 pub use link::Link;
 pub use offer::Offer;
 pub use partner::Partner;

@@ -12,18 +12,18 @@ const RESOURCE: &str = "grant";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grant {
     /// Data flows.
-    Active(Standing),
+    Active(Allowance),
     /// The customer has paused it. Pausing never extends.
     Paused {
         /// What it returns to.
-        standing: Standing,
+        allowance: Allowance,
         /// Who suspends it besides: that stays when the customer resumes.
         suspended: Option<Suspension>,
     },
     /// The source or an operator suspends it; the customer has not paused it.
     Suspended {
         /// What it returns to.
-        standing: Standing,
+        allowance: Allowance,
         /// Who suspends it.
         by: Suspension,
     },
@@ -33,7 +33,7 @@ pub enum Grant {
 
 /// What ends a grant without anybody's word: its time and its uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct Allowance {
     /// The first moment at which it is over.
     pub expire_time: Timestamp,
     /// How many uses there are in all.
@@ -84,10 +84,10 @@ impl Grant {
     /// consumed before anybody paused it and before its time came, whatever was written later.
     pub fn at(self, now: Timestamp) -> Self {
         match self {
-            Self::Active(standing) | Self::Paused { standing, .. } | Self::Suspended { standing, .. } => {
-                if standing.spent >= u64::from(standing.uses) {
+            Self::Active(allowance) | Self::Paused { allowance, .. } | Self::Suspended { allowance, .. } => {
+                if allowance.spent >= u64::from(allowance.uses) {
                     Self::Ended(End::Consumed)
-                } else if now >= standing.expire_time {
+                } else if now >= allowance.expire_time {
                     Self::Ended(End::Expired)
                 } else {
                     self
@@ -100,8 +100,8 @@ impl Grant {
     /// The customer pauses it.
     pub fn pause(self, at: Timestamp) -> Result<Self, NotAllowed> {
         match self.at(at) {
-            Self::Active(standing) => Ok(Self::Paused { standing, suspended: None }),
-            Self::Suspended { standing, by } => Ok(Self::Paused { standing, suspended: Some(by) }),
+            Self::Active(allowance) => Ok(Self::Paused { allowance, suspended: None }),
+            Self::Suspended { allowance, by } => Ok(Self::Paused { allowance, suspended: Some(by) }),
             other => Err(other.refuse("pause")),
         }
     }
@@ -109,8 +109,8 @@ impl Grant {
     /// The customer ends the pause; a suspension stays.
     pub fn resume(self, at: Timestamp) -> Result<Self, NotAllowed> {
         match self.at(at) {
-            Self::Paused { standing, suspended: None } => Ok(Self::Active(standing)),
-            Self::Paused { standing, suspended: Some(by) } => Ok(Self::Suspended { standing, by }),
+            Self::Paused { allowance, suspended: None } => Ok(Self::Active(allowance)),
+            Self::Paused { allowance, suspended: Some(by) } => Ok(Self::Suspended { allowance, by }),
             other => Err(other.refuse("resume")),
         }
     }
@@ -121,10 +121,10 @@ impl Grant {
         let now = self.at(at);
         let joined = |present| Suspension::join(present, by).ok_or_else(|| now.refuse(VERB));
         match now {
-            Self::Active(standing) => Ok(Self::Suspended { standing, by: joined(None)? }),
-            Self::Suspended { standing, by } => Ok(Self::Suspended { standing, by: joined(Some(by))? }),
-            Self::Paused { standing, suspended } => {
-                Ok(Self::Paused { standing, suspended: Some(joined(suspended)?) })
+            Self::Active(allowance) => Ok(Self::Suspended { allowance, by: joined(None)? }),
+            Self::Suspended { allowance, by } => Ok(Self::Suspended { allowance, by: joined(Some(by))? }),
+            Self::Paused { allowance, suspended } => {
+                Ok(Self::Paused { allowance, suspended: Some(joined(suspended)?) })
             }
             Self::Ended(_) => Err(now.refuse(VERB)),
         }
@@ -136,12 +136,12 @@ impl Grant {
         let now = self.at(at);
         let left = |present| Suspension::leave(present, by).ok_or_else(|| now.refuse(VERB));
         match now {
-            Self::Suspended { standing, by } => Ok(match left(by)? {
-                Some(by) => Self::Suspended { standing, by },
-                None => Self::Active(standing),
+            Self::Suspended { allowance, by } => Ok(match left(by)? {
+                Some(by) => Self::Suspended { allowance, by },
+                None => Self::Active(allowance),
             }),
-            Self::Paused { standing, suspended: Some(by) } => {
-                Ok(Self::Paused { standing, suspended: left(by)? })
+            Self::Paused { allowance, suspended: Some(by) } => {
+                Ok(Self::Paused { allowance, suspended: left(by)? })
             }
             Self::Active(_) | Self::Paused { suspended: None, .. } | Self::Ended(_) => Err(now.refuse(VERB)),
         }
@@ -181,16 +181,16 @@ impl Grant {
     }
 
     /// The state that a row holds. Time and uses stand in the terms, the count with the ledger.
-    pub fn from_row(row: &GrantRow, standing: Standing) -> Result<Self, BadRow> {
+    pub fn from_row(row: &GrantRow, allowance: Allowance) -> Result<Self, BadRow> {
         let suspended = Suspension::of(row.suspended_by_source, row.suspended_by_operator);
         let contradiction = |what| BadRow::Contradiction { resource: RESOURCE, what };
         let end = match State::try_from(row.state) {
-            Ok(State::Active) if suspended.is_none() => return Ok(Self::Active(standing)),
+            Ok(State::Active) if suspended.is_none() => return Ok(Self::Active(allowance)),
             Ok(State::Active) => return Err(contradiction("active and suspended")),
-            Ok(State::Paused) => return Ok(Self::Paused { standing, suspended }),
+            Ok(State::Paused) => return Ok(Self::Paused { allowance, suspended }),
             Ok(State::Suspended) => {
                 let by = suspended.ok_or_else(|| contradiction("suspended by nobody"))?;
-                return Ok(Self::Suspended { standing, by });
+                return Ok(Self::Suspended { allowance, by });
             }
             Ok(State::Withdrawn) => End::Withdrawn,
             Ok(State::Revoked) => End::Revoked,

@@ -4,7 +4,7 @@ use super::*;
 
 const EXPIRES: Timestamp = Timestamp::from_millis(1_000);
 const BEFORE: Timestamp = Timestamp::from_millis(999);
-const STANDING: Standing = Standing { expire_time: EXPIRES, uses: 12, spent: 3 };
+const ALLOWANCE: Allowance = Allowance { expire_time: EXPIRES, uses: 12, spent: 3 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verb {
@@ -35,14 +35,14 @@ const VERBS: [Verb; 9] = [
 
 const ENDS: [End; 5] = [End::Withdrawn, End::Revoked, End::Expired, End::Consumed, End::Superseded];
 
-const ACTIVE: Grant = Grant::Active(STANDING);
+const ACTIVE: Grant = Grant::Active(ALLOWANCE);
 
 const fn paused(suspended: Option<Suspension>) -> Grant {
-    Grant::Paused { standing: STANDING, suspended }
+    Grant::Paused { allowance: ALLOWANCE, suspended }
 }
 
 const fn suspended(by: Suspension) -> Grant {
-    Grant::Suspended { standing: STANDING, by }
+    Grant::Suspended { allowance: ALLOWANCE, by }
 }
 
 const OPEN: [Grant; 8] = [
@@ -182,8 +182,8 @@ fn every_state_meets_every_verb() {
 #[test]
 fn clock_and_count_end_what_is_open() {
     let with = |expire, spent| {
-        let standing = Standing { expire_time: Timestamp::from_millis(expire), uses: 12, spent };
-        Grant::Active(standing).at(BEFORE)
+        let allowance = Allowance { expire_time: Timestamp::from_millis(expire), uses: 12, spent };
+        Grant::Active(allowance).at(BEFORE)
     };
     assert_eq!(with(999, 0), Grant::Ended(End::Expired), "the expiry itself is over");
     assert_eq!(with(999, 12), Grant::Ended(End::Consumed), "uses are spent before the time is over");
@@ -198,10 +198,10 @@ fn clock_and_count_end_what_is_open() {
 
 #[test]
 fn what_was_consumed_is_not_reopened_by_a_pause() {
-    let spent = Standing { spent: 12, ..STANDING };
+    let spent = Allowance { spent: 12, ..ALLOWANCE };
     check(Grant::Active(spent), BEFORE, "CONSUMED", &[None; 9]);
-    check(Grant::Paused { standing: spent, suspended: None }, BEFORE, "CONSUMED", &[None; 9]);
-    check(Grant::Suspended { standing: spent, by: ByBoth }, BEFORE, "CONSUMED", &[None; 9]);
+    check(Grant::Paused { allowance: spent, suspended: None }, BEFORE, "CONSUMED", &[None; 9]);
+    check(Grant::Suspended { allowance: spent, by: ByBoth }, BEFORE, "CONSUMED", &[None; 9]);
 }
 
 #[test]
@@ -210,14 +210,14 @@ fn rows_keep_the_state() {
         let mut row =
             GrantRow { suspended_by_source: true, suspended_by_operator: true, ..GrantRow::default() };
         grant.write_to(&mut row);
-        assert_eq!(Grant::from_row(&row, STANDING), Ok(grant));
+        assert_eq!(Grant::from_row(&row, ALLOWANCE), Ok(grant));
     }
 }
 
 #[test]
 fn rows_that_nothing_wrote_are_refused() {
     let read = |state: i32, suspended_by_source| {
-        Grant::from_row(&GrantRow { state, suspended_by_source, ..GrantRow::default() }, STANDING)
+        Grant::from_row(&GrantRow { state, suspended_by_source, ..GrantRow::default() }, ALLOWANCE)
     };
     for number in [i32::MIN, -1, 0, 9, i32::MAX] {
         assert_eq!(read(number, false), Err(BadRow::UnknownState { resource: "grant", number }));
@@ -234,15 +234,15 @@ fn rows_that_nothing_wrote_are_refused() {
 }
 
 fn any_grant() -> impl Strategy<Value = Grant> {
-    let standing = (0..2_000_u64, 0..4_u32, 0..4_u64).prop_map(|(expire, uses, spent)| Standing {
+    let allowance = (0..2_000_u64, 0..4_u32, 0..4_u64).prop_map(|(expire, uses, spent)| Allowance {
         expire_time: Timestamp::from_millis(expire),
         uses,
         spent,
     });
-    let open = (standing, proptest::sample::select(&OPEN[..])).prop_map(|(standing, grant)| match grant {
-        Grant::Active(_) => Grant::Active(standing),
-        Grant::Paused { suspended, .. } => Grant::Paused { standing, suspended },
-        Grant::Suspended { by, .. } => Grant::Suspended { standing, by },
+    let open = (allowance, proptest::sample::select(&OPEN[..])).prop_map(|(allowance, grant)| match grant {
+        Grant::Active(_) => Grant::Active(allowance),
+        Grant::Paused { suspended, .. } => Grant::Paused { allowance, suspended },
+        Grant::Suspended { by, .. } => Grant::Suspended { allowance, by },
         ended @ Grant::Ended(_) => ended,
     });
     prop_oneof![4 => open, 1 => proptest::sample::select(&ENDS[..]).prop_map(Grant::Ended)]
