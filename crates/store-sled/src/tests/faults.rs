@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
+use countersign_store::memory::MemoryStore;
 use countersign_store::{CommitError, Publication, PublishError, Store};
 use tempfile::TempDir;
 
@@ -25,7 +26,10 @@ enum Fault {
 }
 
 /// Files of which the `turn`-th durable step fails, and every one after it: a disk that is gone.
-struct FaultyFiles {
+///
+/// Nothing is really synced: that makes a difference to a machine that loses power, not to these tests, and thousands
+/// of syncs take long on a busy disk.
+pub(super) struct FaultyFiles {
     fault: Fault,
     turn: u64,
     steps: Arc<AtomicU64>,
@@ -40,6 +44,11 @@ struct FaultyFile {
 impl FaultyFiles {
     fn new(fault: Fault, turn: u64) -> FaultyFiles {
         FaultyFiles { fault, turn, steps: Arc::default(), struck: Arc::default() }
+    }
+
+    /// Files of which no step fails.
+    pub(super) fn sound() -> FaultyFiles {
+        FaultyFiles::new(Fault::Lost, u64::MAX)
     }
 
     fn share(&self) -> FaultyFiles {
@@ -80,7 +89,7 @@ impl AppendFile for FaultyFile {
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        self.files.step(|| self.file.sync(), || Ok(()))
+        self.files.step(|| Ok(()), || Ok(()))
     }
 }
 
@@ -122,7 +131,8 @@ impl Files for FaultyFiles {
     }
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
-        self.step(|| RealFiles.sync_folder(folder), || Ok(()))
+        assert!(folder.is_dir());
+        self.step(|| Ok(()), || Ok(()))
     }
 }
 
@@ -137,10 +147,10 @@ struct Told {
     published: u64,
 }
 
-const STEPS: u64 = 8;
+const STEPS: u64 = 6;
 const LEAVES: u64 = 60;
 
-/// Eight commits of 60 leaves, so that a bundle gets full on the way, two publications, several segments.
+/// Six commits of 60 leaves, so that a bundle gets full on the way, two publications, several segments.
 async fn script(files: Arc<dyn Files>, folder: PathBuf) -> Told {
     let mut told = Told::default();
     let Ok(store) = SledStore::open_on(files, folder, options()).await else { return told };
@@ -188,9 +198,8 @@ async fn check(fault: Fault, turn: u64) -> bool {
     let size = checkpoint.as_deref().and_then(crate::publishing::checkpoint_size).unwrap_or(0);
     assert!(size >= told.published && size <= store.head().size, "{context}");
 
-    // What is there is what the same commits give on sound files; and the store goes on.
-    let sound_folder = TempDir::new().unwrap();
-    let sound = open(sound_folder.path()).await.unwrap();
+    // What is there is what the same commits give where nothing fails; and the store goes on.
+    let sound = MemoryStore::new();
     for step in 0..found {
         sound.commit(sound.head(), batch(step, LEAVES)).await.unwrap();
     }
@@ -198,7 +207,10 @@ async fn check(fault: Fault, turn: u64) -> bool {
         store.commit(store.head(), batch(step, LEAVES)).await.unwrap();
         sound.commit(sound.head(), batch(step, LEAVES)).await.unwrap();
     }
-    assert_eq!(content(&store).await, content(&sound).await, "{context}");
+    let (mut found, expected) = (content(&store).await, content(&sound).await);
+    assert_eq!(found.head.epoch, 1);
+    found.head.epoch = expected.head.epoch;
+    assert_eq!(found, expected, "{context}");
     struck.load(Ordering::SeqCst)
 }
 

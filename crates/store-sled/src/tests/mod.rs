@@ -9,11 +9,12 @@ use bytes::Bytes;
 use countersign_store::{Batch, Head, Leaf, RequestRow, Store, conformance};
 use tempfile::TempDir;
 
+use self::faults::FaultyFiles;
 use crate::{OpenError, Options, SledStore};
 
 /// Small segments, so that every test crosses several; a small cache, which opens faster.
 fn options() -> Options {
-    Options { cache_bytes: 1 << 20, segment_bytes: 20_000 }
+    Options { cache_bytes: 1 << 20, segment_bytes: 8_000 }
 }
 
 struct Embedded {
@@ -24,10 +25,17 @@ struct Embedded {
 }
 
 impl Embedded {
-    async fn new(options: Options) -> Embedded {
+    async fn new() -> Embedded {
         let folder = TempDir::new().unwrap();
-        let store = SledStore::open(folder.path(), options).await.unwrap();
-        Embedded { folder, store: Some(Arc::new(store)), closes: false }
+        let mut engine = Embedded { folder, store: None, closes: false };
+        engine.open().await;
+        engine
+    }
+
+    async fn open(&mut self) {
+        let files = Arc::new(FaultyFiles::sound());
+        let store = SledStore::open_on(files, self.folder.path(), options()).await.unwrap();
+        self.store = Some(Arc::new(store));
     }
 }
 
@@ -45,14 +53,14 @@ impl conformance::Engine for Embedded {
         }
         self.closes = !self.closes;
         drop(store);
-        self.store = Some(Arc::new(SledStore::open(self.folder.path(), options()).await.unwrap()));
+        self.open().await;
         true
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn holds_the_contract() {
-    conformance::run(async || Embedded::new(options()).await).await;
+    conformance::run(async || Embedded::new().await).await;
 }
 
 async fn open(folder: &Path) -> Result<SledStore, OpenError> {
@@ -98,7 +106,7 @@ struct Content {
     requests: Vec<Option<Bytes>>,
 }
 
-async fn content(store: &SledStore) -> Content {
+async fn content(store: &dyn Store) -> Content {
     let head = store.head();
     let mut requests = Vec::new();
     for step in 0..=head.sequence {
