@@ -1,0 +1,32 @@
+#![doc = "Judges units of work in log order and gives them their place."]
+//!
+//! Whoever wants to change something hands the [`Ledger`] a [`Unit`]: the drafts of its records, the rows that it
+//! writes, and on what condition. One task judges units in the order of their arrival, each against the state after
+//! the one before it, and answers with an [`Outcome`]. What it lets through it gives an index, a time and a number
+//! within its grant, and commits together with all that arrived meanwhile; only when that is durable it signs the new
+//! head and answers, so each record's proof is in the answer.
+//!
+//! - A refused unit changes nothing and never fails its neighbours.
+//! - A change without its record can't be written: a unit without records is refused, and [`Housekeeping`] reaches
+//!   keys of its own alone.
+//! - No head is signed before its leaves are durable; so no two roots are ever signed for one size.
+//! - A commit whose outcome isn't known ends the ledger: from then on nothing is acknowledged, and opening it again
+//!   finds out what stands.
+//!
+//! Keys that begin with `c/` (counters) and `s/` (streams) are the ledger's own, those with `h/` are
+//! [`HousekeepingKey`]s; all others are the callers'.
+
+mod ledger;
+mod outcome;
+mod rows;
+mod stream;
+mod unit;
+
+pub use countersign_tlog::{Hash, KeyName, SignedCheckpoint, SignerKey, VerifierKey};
+pub use ledger::{Ledger, Now, OpenError, ProofError, Watch};
+pub use outcome::{Closed, Committed, Outcome, Receipt, SubmitError};
+pub use stream::{StreamItem, StreamKey};
+pub use unit::{
+    Ceiling, Counter, Draft, Housekeeping, HousekeepingKey, MAX_ANSWER_BYTES, MAX_CONDITIONS, MAX_RECORD_BYTES,
+    MAX_ROWS, MAX_STREAM_BYTES, MAX_STREAMS, MAX_UNIT_BYTES, MAX_UNIT_RECORDS, Request, Unit, UnitError,
+};
