@@ -1,0 +1,299 @@
+//! The state that all services share, and how it is opened.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use countersign_grants::{
+    digest::Digest,
+    envelope::{self, Signed},
+    id::{CustomerName, OperatorName, Origin, PartnerName, Principal},
+    key::{KeyId, PublicKey},
+    statement::{PartnerKey, Statement, WorkingKey},
+    time::{Clock, Entropy, Timestamp},
+    token::{Issuer, MAX_CLOCK_AHEAD},
+};
+use countersign_ledger::{Ledger, VerifierKey};
+use countersign_proto::{row::v1::PartnerRow, statement::v1::Envelope};
+use countersign_store::Store;
+use parking_lot::Mutex;
+use prost::Message;
+
+use crate::{
+    catalogues::Catalogues,
+    error::Fault,
+    private::{DataKey, DataKeyId, Kek},
+    record::CustomerKey,
+    rows::{self, Loaded, RowKey},
+    sweeper,
+};
+
+pub use crate::catalogues::OpenError;
+
+/// The most working keys whose certificates are remembered as verified: some hundred partners with some ten keys each.
+const MAX_REMEMBERED_KEYS: usize = 1_024;
+
+/// What a broker is made of.
+pub struct BrokerParts {
+    /// The log. Its store and its origin are the broker's.
+    pub ledger: Ledger,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Draws randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// Signs the broker's calls to sources.
+    pub issuer: Issuer,
+    /// Wraps the customers' data keys.
+    pub kek: Kek,
+    /// The catalogue's document that counts for new offers.
+    pub catalogue: Bytes,
+    /// The documents that counted before: grants under them are judged by them.
+    pub older_catalogues: Vec<Bytes>,
+    /// Who runs the broker, by name and key.
+    pub operators: Vec<(OperatorName, PublicKey)>,
+    /// What can be tuned.
+    pub settings: Settings,
+}
+
+/// What can be tuned.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Whether the API describes itself.
+    pub reflection: bool,
+    /// How often lapsed requests are looked for.
+    pub sweep_interval: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { reflection: true, sweep_interval: Duration::from_secs(1) }
+    }
+}
+
+/// The state that all services share.
+pub struct Broker {
+    ledger: Ledger,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    origin: Origin,
+    issuer: Issuer,
+    kek: Kek,
+    house_key: DataKey,
+    catalogues: Catalogues,
+    operators: HashMap<OperatorName, Vec<PublicKey>>,
+    settings: Settings,
+    certified: Mutex<HashMap<(PartnerName, KeyId), Arc<WorkingKey>>>,
+}
+
+impl Broker {
+    /// Opens the broker on its log: reads the catalogues, enters the current one in the log if it is new there, and
+    /// starts the sweeper, which ends with the broker.
+    pub async fn open(parts: BrokerParts) -> Result<Arc<Self>, OpenError> {
+        let origin = Origin::parse(parts.ledger.verifier().name().as_str())?;
+        let catalogues = Catalogues::parse(&parts.catalogue, &parts.older_catalogues)?;
+        let mut operators = HashMap::<_, Vec<_>>::new();
+        for (name, key) in parts.operators {
+            operators.entry(name).or_default().push(key);
+        }
+        let broker = Arc::new(Self {
+            ledger: parts.ledger,
+            clock: parts.clock,
+            entropy: parts.entropy,
+            origin,
+            issuer: parts.issuer,
+            house_key: parts.kek.house_key(),
+            kek: parts.kek,
+            catalogues,
+            operators,
+            settings: parts.settings,
+            certified: Mutex::default(),
+        });
+        broker.put_catalogue_to_use().await?;
+        sweeper::start(&broker);
+        Ok(broker)
+    }
+
+    /// The log's one writer.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The store, for reading.
+    pub fn store(&self) -> &dyn Store {
+        self.ledger.store().as_ref()
+    }
+
+    /// The moment it is.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The clock, for those who outlive a call.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// Where randomness comes from.
+    pub fn entropy(&self) -> &dyn Entropy {
+        self.entropy.as_ref()
+    }
+
+    /// The origin of the log, which names the broker.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// The key that checkpoints are verified by.
+    pub fn log_key(&self) -> &VerifierKey {
+        self.ledger.verifier()
+    }
+
+    /// Signs the broker's calls to sources.
+    pub fn issuer(&self) -> &Issuer {
+        &self.issuer
+    }
+
+    /// The catalogues, by version.
+    pub fn catalogues(&self) -> &Catalogues {
+        &self.catalogues
+    }
+
+    /// What can be tuned.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The key-encryption key.
+    pub(crate) fn kek(&self) -> &Kek {
+        &self.kek
+    }
+
+    /// The key of private parts without a customer.
+    pub(crate) fn house_key(&self) -> &DataKey {
+        &self.house_key
+    }
+
+    /// Reads a row.
+    pub async fn load<R: Message + Default>(&self, key: RowKey<R>) -> Result<Option<Loaded<R>>, Fault> {
+        key.load(self.store()).await
+    }
+
+    /// Reads the row of a partner that a stored row or a verified statement names.
+    pub async fn partner(&self, name: &PartnerName) -> Result<Loaded<PartnerRow>, Fault> {
+        let unknown = || Fault::ResourceUnknown { name: name.to_string() };
+        self.load(rows::partner(name)).await?.ok_or_else(unknown)
+    }
+
+    /// The key that verifies this principal's tokens *now*: state is read on every call, and nothing of it is cached.
+    pub async fn principal_key(&self, principal: &Principal, key_id: &KeyId) -> Result<PublicKey, Fault> {
+        let key = match principal {
+            Principal::Partner(name) => {
+                let Some(partner) = self.load(rows::partner(name)).await? else { return Err(stranger()) };
+                if partner.row.suspended {
+                    return Err(Fault::PartnerSuspended { partner: name.to_string() });
+                }
+                let Some(key) = self.load(rows::partner_key(name, key_id)).await? else { return Err(stranger()) };
+                // It was verified when it was published.
+                let key = envelope::peek::<PartnerKey>(key.row.statement.as_ref())
+                    .map_err(|error| damaged("partner key", &error))?;
+                let now = self.now();
+                if now < key.not_before || now > key.not_after {
+                    let problem = "the working key is outside its time: publish a new one".to_owned();
+                    return Err(Fault::TokenInvalid { problem });
+                }
+                Some(key.key)
+            }
+            Principal::Customer(name) => match self.load(rows::customer(name)).await? {
+                Some(customer) => Some(stored_key(&customer.row.public_key)?),
+                None => None,
+            },
+            Principal::Auditor(name) => match self.load(rows::auditor(name)).await? {
+                Some(auditor) => Some(stored_key(&auditor.row.public_key)?),
+                None => None,
+            },
+            Principal::Operator(name) => {
+                self.operators.get(name).and_then(|keys| keys.iter().find(|key| key.id() == key_id).cloned())
+            }
+            Principal::Broker(_) => None,
+        };
+        key.filter(|key| key.id() == key_id).ok_or_else(stranger)
+    }
+
+    /// A published working key of a partner, its certificate verified. Certificates never change once published, so
+    /// the verification is remembered; whether the partner may act is not.
+    pub async fn working_key(
+        &self,
+        partner: &PartnerName,
+        key_id: &KeyId,
+    ) -> Result<Option<Arc<WorkingKey>>, Fault> {
+        let place = (partner.clone(), key_id.clone());
+        if let Some(key) = self.certified.lock().get(&place) {
+            return Ok(Some(Arc::clone(key)));
+        }
+        let Some(row) = self.load(rows::partner_key(partner, key_id)).await? else { return Ok(None) };
+        let identity = self.partner(partner).await?.row.identity_key;
+        let identity = stored_key(&identity)?;
+        let key = WorkingKey::certified(row.row.statement.as_ref(), &identity, partner, &self.origin)
+            .map_err(|error| damaged("partner key", &error))?;
+        let key = Arc::new(key);
+        let mut certified = self.certified.lock();
+        if certified.len() >= MAX_REMEMBERED_KEYS {
+            certified.clear();
+        }
+        certified.insert(place, Arc::clone(&key));
+        Ok(Some(key))
+    }
+
+    /// Verifies what a partner signed with one of its published working keys, within that key's time, and not in the
+    /// future. `what` names the statement in errors, `at` reads the time that it says.
+    pub async fn signed_by_partner<S: Statement>(
+        &self,
+        partner: &PartnerName,
+        what: &'static str,
+        statement: Option<&Envelope>,
+        at: impl Fn(&S) -> Timestamp + Send + Sync,
+    ) -> Result<(Signed<S>, Arc<WorkingKey>), Fault> {
+        let envelope = statement.ok_or_else(|| Fault::field("statement", "must be set"))?;
+        let claimed: Vec<KeyId> = envelope::claimed_signers(envelope).collect();
+        for key_id in claimed {
+            let Some(key) = self.working_key(partner, &key_id).await? else { continue };
+            let signed = key.verify::<S>(Some(envelope), &at).map_err(|error| Fault::key(what, &error))?;
+            let (says, now) = (at(signed.statement()), self.now());
+            if says > now.plus(MAX_CLOCK_AHEAD) {
+                return Err(Fault::says(what, "time", format!("it says {says}, and it is {now}: set the clock")));
+            }
+            if now > key.certificate().statement().not_after {
+                return Err(Fault::says(what, "partner_key_time", "the working key is past its time"));
+            }
+            return Ok((signed, key));
+        }
+        Err(Fault::says(what, "key", "it is not signed by a published working key of its partner"))
+    }
+
+    /// The key of a customer's private parts.
+    pub async fn customer_key(&self, name: &CustomerName) -> Result<CustomerKey, Fault> {
+        let row = self.load(rows::customer(name)).await?;
+        let row = row.ok_or_else(|| Fault::ResourceUnknown { name: name.to_string() })?;
+        let wrapped = &row.row.wrapped_data_key;
+        let key = self.kek.unwrap(wrapped).map_err(|error| damaged("customer", &error))?;
+        Ok(CustomerKey { name: name.clone(), id: DataKeyId::of(wrapped), key })
+    }
+
+    /// The digest of a request as it came, by which a repeat is told from another under the same id.
+    pub fn digest_of<M: Message>(request: &M) -> Digest {
+        Digest::of(&request.encode_to_vec())
+    }
+}
+
+fn stranger() -> Fault {
+    // One answer for an unknown principal and an unknown key: nobody learns here who is a customer.
+    Fault::TokenInvalid { problem: "the token's principal and key are not known here".to_owned() }
+}
+
+fn stored_key(bytes: &[u8]) -> Result<PublicKey, Fault> {
+    PublicKey::from_slice(bytes).map_err(|error| damaged("key", &error))
+}
+
+/// What we stored and can't read: never the caller's fault.
+pub(crate) fn damaged(what: &str, error: &dyn std::fmt::Display) -> Fault {
+    Fault::Damaged { what: format!("a stored {what}: {error}") }
+}

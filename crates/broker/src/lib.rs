@@ -1,0 +1,32 @@
+#![doc = "Countersign's broker: the gRPC services, the stack in front of them, and the one place that maps errors."]
+//!
+//! A library: `countersignd` starts it as a daemon, tests start it in-process. It knows no storage engine and reads no
+//! clock of its own; [`Broker::open`] is given both.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`broker`] | the state that all services share, and how it is opened |
+//! | [`service`] | one folder per service, one file per verb: authorize, parse, load, decide, commit |
+//! | [`rows`] | the typed keys of every stored row |
+//! | [`work`] | what one call commits: rows, records and expectations as one unit |
+//! | [`record`] | from what happened to a draft record and its sealed private part |
+//! | [`private`] | sealing and opening private parts |
+//! | [`caller`] | who calls, as the stack has verified it |
+//! | [`error`] | every way a call can fail, and its gRPC status |
+
+pub mod broker;
+pub mod caller;
+pub mod catalogues;
+pub mod error;
+pub mod private;
+pub mod record;
+pub mod rows;
+pub mod service;
+pub mod sweeper;
+pub mod work;
+
+pub use self::{
+    broker::{Broker, BrokerParts, OpenError, Settings},
+    caller::{Caller, Newcomer},
+    error::Fault,
+};

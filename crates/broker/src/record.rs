@@ -1,0 +1,230 @@
+//! From what happened to a draft record and its sealed private part.
+//!
+//! What a record rests on, and whom it concerns:
+//!
+//! | kind | evidence, in order | streams |
+//! |---|---|---|
+//! | partner's and operators' acts | the key statement, where there is one | the partner |
+//! | `OFFER_*` | the offer | source, recipient |
+//! | `LINK_INVITED` | the invitation | the partner |
+//! | `LINK_ACCEPTED`, `LINK_CONFIRMED` | the acceptance; the confirmation | the partner, the customer |
+//! | `REQUEST_*` | the request | the requester, the customer |
+//! | `GRANT_APPROVED` | the terms | source, recipient, requester, customer, grant |
+//! | `GRANT_PAUSED`, `_RESUMED`, `_WITHDRAWN` | the change | source, recipient, customer, grant |
+//! | `ACKNOWLEDGED` | the acknowledgement | source, recipient, customer, grant |
+//! | `CHANGE_NOTICE` | nothing | recipient, customer, grant |
+//! | `TRANSFER`, `PROVIDED_NOT_RELEASED` | terms, fetch, provision | source, recipient, customer, grant |
+//! | `TRANSFER_REFUSED` | terms, fetch | source, recipient, customer, grant |
+//! | `AUDITOR_*`, `CUSTOMER_CREATED` | nothing | the customer, where there is one |
+
+use bytes::Bytes;
+use countersign_grants::{
+    catalogue::{FieldPath, PurposeCode},
+    commitment::{self, SALT_BYTES},
+    digest::Digest,
+    id::{CustomerName, GrantName, PartnerName},
+    time::{Entropy, draw},
+};
+use countersign_ledger::{Draft, StreamKey};
+use countersign_proto::{
+    log::v1::{Kind, Record, Result as Outcome},
+    row::v1::PrivatePart,
+    v1,
+};
+
+use crate::{
+    broker::Broker,
+    caller::Party,
+    private::{self, DataKey, DataKeyId, SealedUnder},
+};
+
+/// The version of the record message.
+const RECORD_VERSION: u32 = 1;
+
+/// What happened, before it has a place in the log. Set what applies, and leave the rest to `Default`.
+#[derive(Default)]
+pub struct Happening<'a> {
+    /// What happened.
+    pub kind: Kind,
+    /// Who gives, or the partner that the record is about.
+    pub source: Option<&'a PartnerName>,
+    /// Who receives.
+    pub recipient: Option<&'a PartnerName>,
+    /// A partner that is neither, and is told: the requester of a grant between two others.
+    pub also: Option<&'a PartnerName>,
+    /// Leaves the record out of the stream of its source.
+    pub not_to_source: bool,
+    /// The customer, with the key of their private parts.
+    pub customer: Option<&'a CustomerKey>,
+    /// The purpose.
+    pub purpose: Option<&'a PurposeCode>,
+    /// The catalogue that applied.
+    pub catalogue_version: Option<Digest>,
+    /// How it went.
+    pub result: Outcome,
+    /// Why it was refused, or why an operator acted.
+    pub reason: &'a str,
+    /// The grant, and the bytes by which the log knows it.
+    pub grant: Option<(&'a GrantName, [u8; 32])>,
+    /// The fields, in order.
+    pub fields: &'a [FieldPath],
+    /// The statements on which the record rests, in order.
+    pub evidence: &'a [Digest],
+    /// With a repeated release: the number of the use that the first one spent. Else the ledger numbers it.
+    pub use_number: u64,
+    /// What else stands beside the record. Salts, customer, fields, evidence and grant are filled in here.
+    pub private: PrivatePart,
+}
+
+/// A customer with the key of their private parts.
+#[derive(Clone)]
+pub struct CustomerKey {
+    /// The customer.
+    pub name: CustomerName,
+    /// What names the key in sealed bytes.
+    pub id: DataKeyId,
+    /// The key.
+    pub key: DataKey,
+}
+
+/// A draft record, and what opens its commitments.
+pub struct Drafted {
+    /// What the ledger gives its place.
+    pub draft: Draft,
+    /// What opens its commitments.
+    pub salts: Salts,
+}
+
+/// What opens a record's commitments; empty where there is none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Salts {
+    /// Opens the commitment to the customer.
+    pub subject: Bytes,
+    /// Opens the commitment to the fields.
+    pub fields: Bytes,
+    /// Opens the commitment to the evidence.
+    pub evidence: Bytes,
+}
+
+/// A record that stands in the log, with its proof.
+#[derive(Clone, Debug)]
+pub struct Entered {
+    /// The proof.
+    pub receipt: countersign_ledger::Receipt,
+    /// What opens its commitments.
+    pub salts: Salts,
+}
+
+impl Salts {
+    /// As they stand in a private part.
+    pub fn of(part: &PrivatePart) -> Self {
+        Self {
+            subject: part.subject_salt.clone(),
+            fields: part.fields_salt.clone(),
+            evidence: part.evidence_salt.clone(),
+        }
+    }
+}
+
+impl Entered {
+    /// The receipt as this party gets it: what opens the customer's commitment is the customer's alone.
+    pub fn for_party(&self, party: &Party) -> v1::Receipt {
+        let mut receipt = bare(&self.receipt);
+        receipt.fields_salt = self.salts.fields.clone();
+        receipt.evidence_salt = self.salts.evidence.clone();
+        if matches!(party, Party::Customer(_)) {
+            receipt.subject_salt = self.salts.subject.clone();
+        }
+        receipt
+    }
+}
+
+/// The receipt without anything that opens it: what auditors get.
+pub fn bare(receipt: &countersign_ledger::Receipt) -> v1::Receipt {
+    v1::Receipt {
+        record: receipt.record.clone(),
+        index: receipt.index,
+        path: receipt.path.iter().map(|hash| Bytes::copy_from_slice(hash.as_bytes())).collect(),
+        checkpoint: receipt.checkpoint.clone(),
+        ..v1::Receipt::default()
+    }
+}
+
+/// The stream of a partner, a customer or a grant: its resource name.
+pub fn stream(name: &str) -> StreamKey {
+    StreamKey::from(name)
+}
+
+impl Broker {
+    /// Drafts the record of what happened, and seals its private part.
+    pub fn draft(&self, happening: Happening<'_>) -> Drafted {
+        let entropy = self.entropy();
+        let streams = streams(&happening);
+        let grant = happening.grant.map(|(name, _)| stream(name.as_str()));
+        let mut part = happening.private;
+        let mut record = Record {
+            version: RECORD_VERSION,
+            source: happening.source.map(PartnerName::to_string).unwrap_or_default(),
+            recipient: happening.recipient.map(PartnerName::to_string).unwrap_or_default(),
+            purpose: happening.purpose.map(PurposeCode::to_string).unwrap_or_default(),
+            catalogue_version: happening.catalogue_version.map(Bytes::from).unwrap_or_default(),
+            reason: happening.reason.to_owned(),
+            use_number: happening.use_number,
+            record_id: Bytes::copy_from_slice(&draw::<16>(entropy)),
+            ..Record::default()
+        };
+        record.set_kind(happening.kind);
+        record.set_result(happening.result);
+        if let Some((name, tag)) = happening.grant {
+            record.grant_tag = Bytes::copy_from_slice(&tag);
+            part.grant = name.to_string();
+        }
+        if let Some(customer) = happening.customer {
+            let salt = salt(entropy);
+            record.subject_commitment = commitment::subject(&salt, &customer.name).into();
+            part.subject_salt = Bytes::copy_from_slice(&salt);
+            part.customer = customer.name.to_string();
+        }
+        if !happening.fields.is_empty() {
+            let salt = salt(entropy);
+            record.fields_commitment = commitment::fields(&salt, happening.fields).into();
+            part.fields_salt = Bytes::copy_from_slice(&salt);
+            part.fields = happening.fields.iter().map(FieldPath::to_string).collect();
+        }
+        if !happening.evidence.is_empty() {
+            let salt = salt(entropy);
+            record.evidence_commitment = commitment::evidence(&salt, happening.evidence).into();
+            part.evidence_salt = Bytes::copy_from_slice(&salt);
+            part.evidence = happening.evidence.iter().map(|digest| Bytes::from(*digest)).collect();
+        }
+        let salts = Salts::of(&part);
+        let private = match happening.customer {
+            Some(customer) => {
+                let under = SealedUnder::Customer(customer.id);
+                private::seal(&customer.key, under, self.origin(), &record, &part, entropy)
+            }
+            None => {
+                private::seal(self.house_key(), SealedUnder::House, self.origin(), &record, &part, entropy)
+            }
+        };
+        Drafted { draft: Draft { record, private: private.into(), streams, grant }, salts }
+    }
+}
+
+fn streams(happening: &Happening<'_>) -> Vec<StreamKey> {
+    let source = happening.source.filter(|_| !happening.not_to_source);
+    let mut names: Vec<&str> = [source, happening.recipient, happening.also]
+        .into_iter()
+        .flatten()
+        .map(PartnerName::as_str)
+        .chain(happening.customer.map(|customer| customer.name.as_str()))
+        .collect();
+    // A requester is often a side too; one record stands once in one stream.
+    names.sort_unstable();
+    names.dedup();
+    names.into_iter().map(stream).collect()
+}
+
+fn salt(entropy: &dyn Entropy) -> [u8; SALT_BYTES] {
+    draw(entropy)
+}

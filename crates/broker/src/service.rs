@@ -1,0 +1,1 @@
+//! One folder per service, one file per verb: authorize, parse, load, decide, commit.

@@ -1,0 +1,95 @@
+//! Gives lapsed requests their record, so that a lapse is an event like any other.
+//!
+//! The state follows from the clock alone; a sweep that comes late, or twice, changes nothing about it.
+
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use countersign_grants::{
+    envelope,
+    id::{CustomerName, RequestName},
+    lifecycle,
+    statement::GrantRequest,
+};
+use countersign_proto::{log::v1::Kind, row::v1::PrivatePart, v1::grant_request::State};
+
+use crate::{
+    broker::{Broker, damaged},
+    error::Fault,
+    record::Happening,
+    rows,
+    work::Work,
+};
+
+/// The most requests that one sweep lapses; the next one follows at once if there are more.
+const SWEEP: usize = 256;
+
+/// Starts the sweeper of this broker. It ends with the broker, or when its log takes nothing any more.
+pub(crate) fn start(broker: &Arc<Broker>) {
+    let (weak, every) = (Arc::downgrade(broker), broker.settings().sweep_interval);
+    tokio::spawn(run(weak, every));
+}
+
+async fn run(broker: Weak<Broker>, every: Duration) {
+    loop {
+        tokio::time::sleep(every).await;
+        let Some(broker) = broker.upgrade() else { return };
+        if !broker.ledger().is_available() {
+            return;
+        }
+        if let Err(fault) = sweep(&broker).await {
+            tracing::warn!(%fault, "a sweep of lapsed requests failed; the next one follows");
+        }
+    }
+}
+
+/// Lapses all that is due; says how many.
+pub async fn sweep(broker: &Broker) -> Result<usize, Fault> {
+    let mut lapsed = 0;
+    loop {
+        let before = lapsed;
+        let due = rows::due().before(broker.store(), broker.now(), SWEEP).await?;
+        for name in &due {
+            let name = RequestName::parse(name).map_err(|error| damaged("due request", &error))?;
+            lapsed += usize::from(lapse(broker, &name).await?);
+        }
+        let progressed = lapsed > before;
+        if due.len() < SWEEP || !progressed {
+            return Ok(lapsed);
+        }
+    }
+}
+
+/// Lapses one request. A conflict means that it was answered, or swept by another, at this very moment.
+async fn lapse(broker: &Broker, name: &RequestName) -> Result<bool, Fault> {
+    let Some(read) = broker.load(rows::grant_request(name)).await? else {
+        return Err(Fault::Damaged { what: format!("`{name}` is due and is not there") });
+    };
+    let request = envelope::peek::<GrantRequest>(read.row.statement.as_ref())
+        .map_err(|error| damaged("grant request", &error))?;
+    let state = lifecycle::GrantRequest::from_row(&read.row, request.expire_time)?.at(broker.now());
+    if state.state() != State::Lapsed {
+        return Ok(false);
+    }
+    let customer = CustomerName::parse(&read.row.customer).map_err(|error| damaged("grant request", &error))?;
+    let mut row = read.row.clone();
+    state.write_to(&mut row);
+    let mut work = Work::default();
+    work.update(&read, &row)?;
+    work.delete(&rows::due().entry(request.expire_time.as_millis(), name.digest()));
+    work.record(broker.draft(Happening {
+        kind: Kind::RequestLapsed,
+        source: Some(&request.requester),
+        customer: Some(&broker.customer_key(&customer).await?),
+        evidence: &[name.digest()],
+        private: PrivatePart {
+            grant_request: name.to_string(),
+            source_subject: request.subject.to_string(),
+            ..PrivatePart::default()
+        },
+        ..Happening::default()
+    }));
+    Ok(broker.enter(work).await?.is_some())
+}
