@@ -83,6 +83,13 @@ pub(crate) fn command(command: &mut Command) -> Result<Done> {
     }
 }
 
+/// A command as a reader knows it: `cargo clippy`, without folders and flags.
+fn shown(command: &Command) -> String {
+    let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
+    let verb = command.get_args().next().unwrap_or_default();
+    format!("{} {}", program.to_string_lossy(), verb.to_string_lossy()).trim_end().to_owned()
+}
+
 #[expect(
     clippy::disallowed_methods,
     reason = "a step's time is for the reader's eye; nothing is decided by it"
