@@ -1,0 +1,127 @@
+//! The parts of a configuration.
+
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf};
+
+use countersign_grants::{
+    id::{OperatorName, Origin},
+    key::PublicKey,
+};
+use data_encoding::BASE64URL_NOPAD;
+use serde::{Deserialize, Deserializer, de::Error as _};
+
+/// Where state is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Engine {
+    /// In the data folder: the journal with its index.
+    #[default]
+    Embedded,
+    /// In memory: for trials. Everything is gone when the process ends.
+    Memory,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Logging {
+    /// How a line looks.
+    pub format: LogFormat,
+    /// Which lines: `info`, or `warn,countersign_broker=debug`.
+    pub filter: String,
+}
+
+impl Default for Logging {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, filter: "info".to_owned() }
+    }
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Calls a second for each principal of a kind; what isn't set keeps its default.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Quotas {
+    /// Each partner.
+    pub partner: Option<NonZeroU32>,
+    /// Each customer.
+    pub customer: Option<NonZeroU32>,
+    /// Each auditor.
+    pub auditor: Option<NonZeroU32>,
+    /// Each operator.
+    pub operator: Option<NonZeroU32>,
+    /// All who have no key here yet, together.
+    pub newcomers: Option<NonZeroU32>,
+}
+
+/// Who may run this broker through the API.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Operator {
+    /// `operators/{operator}`.
+    #[serde(deserialize_with = "operator")]
+    pub name: OperatorName,
+    /// The `public` line of the operator's key file.
+    #[serde(deserialize_with = "public_key")]
+    pub public_key: PublicKey,
+}
+
+/// One port, and what is behind it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listener {
+    /// IP address and port; port 0 lets the system choose.
+    pub address: SocketAddr,
+    /// What is served there.
+    pub surfaces: Vec<Surface>,
+    /// Needed everywhere but on loopback.
+    #[serde(default)]
+    pub tls: Option<Tls>,
+}
+
+/// A part of the broker that a listener can serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Surface {
+    /// The gRPC services, health and reflection.
+    Api,
+    /// The checkpoint, the tiles, and for auditors the entries.
+    Log,
+    /// Metrics and health detail. They tell volumes: keep them from the public.
+    Admin,
+}
+
+/// The files of a certificate.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The chain, PEM, the server's own certificate first.
+    pub certificate: PathBuf,
+    /// The secret key, PEM.
+    pub key: PathBuf,
+}
+
+pub(super) fn origin<'de, D: Deserializer<'de>>(from: D) -> Result<Origin, D::Error> {
+    Origin::parse(&String::deserialize(from)?).map_err(D::Error::custom)
+}
+
+fn operator<'de, D: Deserializer<'de>>(from: D) -> Result<OperatorName, D::Error> {
+    OperatorName::parse(&String::deserialize(from)?).map_err(D::Error::custom)
+}
+
+fn public_key<'de, D: Deserializer<'de>>(from: D) -> Result<PublicKey, D::Error> {
+    let text = String::deserialize(from)?;
+    BASE64URL_NOPAD
+        .decode(text.as_bytes())
+        .ok()
+        .and_then(|bytes| PublicKey::from_slice(&bytes).ok())
+        .ok_or_else(|| D::Error::custom("not the unpadded base64url of an Ed25519 public key"))
+}
