@@ -1,139 +1,141 @@
 //! The handle that callers hold.
 
-use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use countersign_store::{ReadError, Store};
-use countersign_tlog::{Hash, SignedCheckpoint, SignerKey, VerifierKey};
+use arc_swap::ArcSwap;
+use countersign_store::Store;
+use countersign_tlog::{SignedCheckpoint, SignerKey, VerifierKey};
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 
-use crate::outcome::{Closed, Outcome, Receipt, SubmitError};
-use crate::stream::{StreamItem, StreamKey};
-use crate::unit::{Counter, Housekeeping, Unit};
+use crate::hub::{Hub, Watch};
+use crate::judge::{Job, Judge};
+use crate::open::{OpenError, open};
+use crate::outcome::{Outcome, SubmitError};
+use crate::publisher;
+use crate::shared::Shared;
+use crate::stream::StreamKey;
+use crate::unit::{Housekeeping, Unit};
 
-/// Tells the time in Unix milliseconds.
+/// Units that may wait for the judge: a fifth of a second of work at 20,000 a second, and eight full batches. A unit
+/// with its envelopes is a few KiB, so some 20 MiB.
+const MAX_WAITING: usize = 4_096;
+
+/// Tells the time in Unix milliseconds. It may jump: a record is never older than the one before it.
 pub type Now = Arc<dyn Fn() -> u64 + Send + Sync>;
 
-/// The log's one writer. Cloning shares it. When the last clone goes, what was submitted is still finished, if the
-/// runtime lives that long.
+/// The log's one writer. Cloning shares it.
+///
+/// When the last clone goes, what was submitted is still finished, if the runtime lives that long; a store is not to be
+/// opened again before that. [`shutdown`](Ledger::shutdown) waits for it.
 #[derive(Clone)]
-pub struct Ledger {}
+pub struct Ledger(Arc<Inner>);
 
-/// Wakes when a stream grows; see [`Ledger::watch`].
-pub struct Watch {}
-
-impl Watch {
-    /// Waits until the stream has grown since the last call, or since [`Ledger::watch`]. Growth in between isn't
-    /// missed, and several at once wake once.
-    pub async fn changed(&mut self) -> Result<(), Closed> {
-        todo!()
-    }
+struct Inner {
+    shared: Arc<Shared>,
+    jobs: mpsc::Sender<Job>,
+    /// A word on it, or its end, stops both tasks.
+    stop: watch::Sender<bool>,
+    tasks: tokio::sync::Mutex<Option<[JoinHandle<()>; 2]>>,
 }
 
-/// Why a log can't be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {}
-
-/// Why there is no proof.
-#[derive(Debug, thiserror::Error)]
-pub enum ProofError {}
-
 impl Ledger {
-    /// Opens the log in `store`, whose origin and key `key` is, and makes the checkpoint that is published state its
-    /// head. Starts the tasks that judge and publish, on the runtime of the caller.
-    pub async fn open(_store: Arc<dyn Store>, _key: SignerKey, _now: Now) -> Result<Ledger, OpenError> {
-        todo!()
+    /// Opens the log in `store`, whose origin and key `key` is, and makes its head public. Starts the two tasks that
+    /// judge and publish on the caller's runtime.
+    ///
+    /// Reads the published tiles at the right edge, and the leaves after them; all leaves, if tiles are missing.
+    pub async fn open(store: Arc<dyn Store>, key: SignerKey, now: Now) -> Result<Ledger, OpenError> {
+        let opened = open(&*store, &key).await?;
+        let checkpoint = Arc::new(opened.checkpoint);
+        let shared = Arc::new(Shared {
+            store,
+            key,
+            tree: Mutex::new(opened.tree),
+            latest: ArcSwap::new(Arc::clone(&checkpoint)),
+            published: ArcSwap::new(checkpoint),
+            hub: Arc::new(Hub::new()),
+        });
+        let (jobs, waiting) = mpsc::channel(MAX_WAITING);
+        let (stop, stopped) = watch::channel(false);
+        let judge = Judge::new(Arc::clone(&shared), waiting, stopped.clone(), now, opened.time_ms);
+        let tasks = [tokio::spawn(judge.run()), tokio::spawn(publisher::run(Arc::clone(&shared), stopped))];
+        let tasks = tokio::sync::Mutex::new(Some(tasks));
+        Ok(Ledger(Arc::new(Inner { shared, jobs, stop, tasks })))
     }
 
-    /// Has a unit judged, and when it is committed waits until it is durable.
+    /// Has a unit judged, and if it is let through waits until it is durable.
     ///
     /// Dropping the future doesn't take the unit back.
-    pub async fn submit(&self, _unit: Unit) -> Result<Outcome, SubmitError> {
-        todo!()
+    pub async fn submit(&self, unit: Unit) -> Result<Outcome, SubmitError> {
+        unit.check().map_err(SubmitError::Invalid)?;
+        self.hand_over(unit).await
     }
 
     /// Writes rows that need no record, and waits until they are durable.
-    pub async fn housekeep(&self, _housekeeping: Housekeeping) -> Result<(), SubmitError> {
-        todo!()
+    pub async fn housekeep(&self, housekeeping: Housekeeping) -> Result<(), SubmitError> {
+        let unit = housekeeping.into_unit();
+        unit.check_bounds().map_err(SubmitError::Invalid)?;
+        // Without any condition there is no other outcome.
+        self.hand_over(unit).await.map(drop)
     }
 
-    /// Whether units are taken: false once the log was shut down or has failed.
+    async fn hand_over(&self, unit: Unit) -> Result<Outcome, SubmitError> {
+        let (reply, answer) = oneshot::channel();
+        self.0.jobs.try_send(Job { unit, reply }).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => SubmitError::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => SubmitError::Unavailable,
+        })?;
+        answer.await.unwrap_or(Err(SubmitError::Unavailable))
+    }
+
+    /// Whether units are taken: not once the log was shut down or a commit has failed.
     pub fn is_available(&self) -> bool {
-        todo!()
+        !self.0.jobs.is_closed()
     }
 
     /// The store, for reading.
     pub fn store(&self) -> &Arc<dyn Store> {
-        todo!()
+        &self.0.shared.store
     }
 
-    /// The key that the log's checkpoints are verified by; its name is the log's origin.
+    /// What the log's checkpoints are verified by; its name is the log's origin.
     pub fn verifier(&self) -> &VerifierKey {
-        todo!()
+        self.0.shared.key.verifier()
     }
 
-    /// The checkpoint that is public, at most a second or so behind the latest. Cheap.
+    /// The checkpoint that is public: at most a second behind the latest, and the time that publishing takes. Cheap.
     pub fn published(&self) -> Arc<SignedCheckpoint> {
-        todo!()
+        self.0.shared.published.load_full()
     }
 
-    /// The newest head: that of the latest commit. Cheap.
+    /// The head after the latest commit. Cheap.
     pub fn latest(&self) -> Arc<SignedCheckpoint> {
-        todo!()
+        self.0.shared.latest.load_full()
     }
 
-    /// The proof of any record at the latest head.
-    pub async fn proof(&self, _index: u64) -> Result<Receipt, ProofError> {
-        todo!()
+    /// Tells of the growth of a stream from here on. Who watches first and then reads misses nothing.
+    pub fn watch(&self, stream: &StreamKey) -> Watch {
+        self.0.shared.hub.watch(stream)
     }
 
-    /// The proof that the log of `to` leaves begins with the log of `from` leaves; any sizes up to the latest.
-    pub async fn consistency(&self, _from: u64, _to: u64) -> Result<Vec<Hash>, ProofError> {
-        todo!()
-    }
-
-    /// The items of a stream from an index of the log on, at most `limit` of them.
-    pub async fn stream(
-        &self,
-        _stream: &StreamKey,
-        _from_index: u64,
-        _limit: usize,
-    ) -> Result<Vec<StreamItem>, ReadError> {
-        todo!()
-    }
-
-    /// How many records a stream has.
-    pub async fn stream_length(&self, _stream: &StreamKey) -> Result<u64, ReadError> {
-        todo!()
-    }
-
-    /// Tells of the growth of a stream from here on. To miss nothing: watch first, then read.
-    pub fn watch(&self, _stream: &StreamKey) -> Watch {
-        todo!()
-    }
-
-    /// A counter as it stands; zero if it was never raised.
-    pub async fn count(&self, _counter: &[u8]) -> Result<Counter, ReadError> {
-        todo!()
-    }
-
-    /// The records of `range`, clipped to the log. The caller bounds the range.
-    pub async fn leaves(&self, _range: Range<u64>) -> Result<Vec<Bytes>, ReadError> {
-        todo!()
-    }
-
-    /// The private parts of `range`, clipped to the log. The caller bounds the range.
-    pub async fn private_parts(&self, _range: Range<u64>) -> Result<Vec<Bytes>, ReadError> {
-        todo!()
-    }
-
-    /// The first index whose record is not older than this; the log's size if there is none.
-    pub async fn index_at(&self, _time_ms: u64) -> Result<u64, ReadError> {
-        todo!()
-    }
-
-    /// Takes nothing more, finishes what is queued, publishes the head, and ends all watches.
+    /// Takes nothing more, finishes what is queued, publishes the head, and ends all watches. Reading goes on. Every
+    /// call returns when that is done.
     pub async fn shutdown(&self) {
-        todo!()
+        // Held to the end, so that a second caller waits for the first.
+        let mut running = self.0.tasks.lock().await;
+        self.0.stop.send_replace(true);
+        let Some(tasks) = running.take() else { return };
+        for task in tasks {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a task of the log has died");
+            }
+        }
+        publisher::publish_growth(&self.0.shared).await;
+        self.0.shared.hub.close();
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.0.shared
     }
 }

@@ -16,17 +16,32 @@
 //! Keys that begin with `c/` (counters) and `s/` (streams) are the ledger's own, those with `h/` are
 //! [`HousekeepingKey`]s; all others are the callers'.
 
+mod hub;
+mod judge;
 mod ledger;
+mod open;
 mod outcome;
+mod proofs;
+mod publisher;
+mod read;
 mod rows;
+mod shared;
 mod stream;
+mod tail;
+#[cfg(test)]
+mod tests;
 mod unit;
 
 pub use countersign_tlog::{Hash, KeyName, SignedCheckpoint, SignerKey, VerifierKey};
-pub use ledger::{Ledger, Now, OpenError, ProofError, Watch};
+pub use hub::Watch;
+pub use ledger::{Ledger, Now};
+pub use open::OpenError;
 pub use outcome::{Closed, Committed, Outcome, Receipt, SubmitError};
+pub use proofs::ProofError;
+pub use read::MAX_STREAM_PAGE;
 pub use stream::{StreamItem, StreamKey};
 pub use unit::{
-    Ceiling, Counter, Draft, Housekeeping, HousekeepingKey, MAX_ANSWER_BYTES, MAX_CONDITIONS, MAX_RECORD_BYTES,
-    MAX_ROWS, MAX_STREAM_BYTES, MAX_STREAMS, MAX_UNIT_BYTES, MAX_UNIT_RECORDS, Request, Unit, UnitError,
+    Ceiling, Counter, Draft, Housekeeping, HousekeepingKey, MAX_ANSWER_BYTES, MAX_CONDITIONS,
+    MAX_RECORD_BYTES, MAX_ROWS, MAX_STREAM_BYTES, MAX_STREAMS, MAX_UNIT_BYTES, MAX_UNIT_RECORDS, Request,
+    Unit, UnitError,
 };

@@ -1,10 +1,12 @@
 //! Streams: per party or grant, the records that concern it.
 
+use std::sync::Arc;
+
 use countersign_proto::log::v1::Kind;
 
 /// Names a stream: a partner, a customer, a grant. At most [`MAX_STREAM_BYTES`](crate::MAX_STREAM_BYTES) bytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct StreamKey(Box<[u8]>);
+pub struct StreamKey(Arc<[u8]>);
 
 impl StreamKey {
     /// The name's bytes.

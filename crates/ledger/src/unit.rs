@@ -7,6 +7,7 @@ use prost::Message;
 
 use crate::rows;
 use crate::stream::StreamKey;
+use crate::tail::BLOCK_ITEMS;
 
 /// The longest record. Two names of at most 74 bytes, purpose, reason, three commitments, two random ids, the
 /// catalogue's hash and five numbers are under 600 bytes.
@@ -38,9 +39,11 @@ pub const MAX_UNIT_BYTES: usize = countersign_store::MAX_BATCH_BYTES / 4;
 /// What the ledger adds to a record: three varints of at most ten bytes, each after a tag.
 const FILLED_IN_BYTES: usize = 3 * 11;
 
-/// What one entry in a stream costs a commit at most: a packed block and a new tail, each 128 items of at most 15
-/// bytes, with their keys.
-const STREAM_ENTRY_BYTES: usize = 2 * (128 * 15 + MAX_KEY_BYTES);
+/// The longest item of a stream: an index and a kind, as varints of 64 and 31 bits.
+pub(crate) const MAX_ITEM_BYTES: usize = 10 + 5;
+
+/// What one entry in a stream costs a commit at most: a packed block and a new tail, with their keys.
+const STREAM_ENTRY_BYTES: usize = 2 * (BLOCK_ITEMS as usize * MAX_ITEM_BYTES + MAX_KEY_BYTES);
 
 /// What an item costs beside its bytes, as the store counts.
 const ITEM_BYTES: usize = 16;
@@ -181,13 +184,12 @@ pub enum UnitError {
     Store(Limit),
 }
 
-impl From<Housekeeping> for Unit {
-    /// Not reachable from outside as a unit of its own: [`Ledger::submit`](crate::Ledger::submit) refuses what has no
-    /// record.
-    fn from(housekeeping: Housekeeping) -> Unit {
+impl Housekeeping {
+    /// As the judge takes it. From outside no unit without a record gets there.
+    pub(crate) fn into_unit(self) -> Unit {
         Unit {
-            puts: housekeeping.puts.into_iter().map(|(key, value)| (key.0, value)).collect(),
-            deletes: housekeeping.deletes.into_iter().map(|key| key.0).collect(),
+            puts: self.puts.into_iter().map(|(key, value)| (key.0, value)).collect(),
+            deletes: self.deletes.into_iter().map(|key| key.0).collect(),
             ..Unit::default()
         }
     }
@@ -212,7 +214,7 @@ impl Unit {
                 return Err(UnitError::Store(Limit::Value { bytes: value.len() }));
             }
         }
-        self.deletes.iter().try_for_each(|key| check_key(key))?;
+        self.deletes.iter().try_for_each(check_key)?;
         self.expected.iter().try_for_each(|(key, _)| check_key(key))?;
         for ceiling in &self.ceilings {
             named("a counter's name", &ceiling.counter, MAX_KEY_BYTES - rows::COUNTERS.len())?;
@@ -241,7 +243,11 @@ impl Draft {
     fn check(&self) -> Result<(), UnitError> {
         no_longer("a record", self.record.encoded_len() + FILLED_IN_BYTES, MAX_RECORD_BYTES)?;
         no_longer("a private part", self.private.len(), MAX_PRIVATE_BYTES)?;
-        at_most("streams of one record", self.streams.len() + usize::from(self.grant.is_some()), MAX_STREAMS)?;
+        at_most(
+            "streams of one record",
+            self.streams.len() + usize::from(self.grant.is_some()),
+            MAX_STREAMS,
+        )?;
         self.streams
             .iter()
             .chain(&self.grant)
@@ -293,10 +299,7 @@ mod tests {
     fn a_unit_keeps_within_its_bounds() {
         check(unit(), Ok(()));
         check(Unit::default(), Err(UnitError::NoRecord));
-        check(
-            Unit { puts: vec![(key(1), Bytes::new())], ..Unit::default() },
-            Err(UnitError::NoRecord),
-        );
+        check(Unit { puts: vec![(key(1), Bytes::new())], ..Unit::default() }, Err(UnitError::NoRecord));
         check(Unit { puts: vec![(key(256), vec![0; 4_000].into())], ..unit() }, Ok(()));
         for (what, bad) in [("put", 0), ("put", 257), ("delete", 0), ("expected", 257)] {
             let mut unit = unit();
