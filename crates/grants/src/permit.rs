@@ -12,6 +12,7 @@ use crate::{
     digest::Digest,
     envelope::Signed,
     id::{GrantName, PartnerName},
+    lifecycle::Partner,
     statement::{Fetch, FetchError, GrantTerms},
     time::Timestamp,
 };
@@ -23,15 +24,6 @@ pub struct Spent {
     pub uses: u32,
     /// The window that is open: since when, and how many uses in it.
     pub window: Option<(Timestamp, u32)>,
-}
-
-/// Whether a partner may take part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// Sends and receives.
-    Active,
-    /// Does neither.
-    Suspended,
 }
 
 /// Everything that the judgement rests on.
@@ -50,9 +42,9 @@ pub struct Case<'a> {
     /// The catalogue under which the terms were signed.
     pub catalogue: &'a Catalogue,
     /// The source's standing.
-    pub source: Standing,
+    pub source: Partner,
     /// The recipient's standing.
-    pub recipient: Standing,
+    pub recipient: Partner,
     /// The moment of judgement.
     pub now: Timestamp,
 }
@@ -208,7 +200,7 @@ pub fn judge(case: &Case<'_>) -> Result<Permit, Refusal> {
     if case.caller != &terms.recipient || fetch.recipient != terms.recipient {
         return Err(Refusal::Unknown);
     }
-    if case.recipient == Standing::Suspended {
+    if case.recipient == Partner::Suspended {
         return Err(Refusal::RecipientSuspended);
     }
     if !fetch.is_fresh(case.now) {
@@ -224,7 +216,7 @@ pub fn judge(case: &Case<'_>) -> Result<Permit, Refusal> {
         | State::Expired
         | State::Superseded) => return Err(Refusal::Ended { state }),
     }
-    if case.source == Standing::Suspended {
+    if case.source == Partner::Suspended {
         return Err(Refusal::SourceSuspended);
     }
     within(fetch, case.terms, case.catalogue)?;

@@ -21,6 +21,9 @@ pub use countersign_proto::statement::v1::grant_change::Verb;
 /// The longest that a request waits for an answer: a trip is planned within the week.
 pub const MAX_REQUEST_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// The longest BCP 47 tag in use is well under this.
+const MAX_LANGUAGE_CHARS: usize = 35;
+
 /// Offers put to one customer at one moment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GrantRequest {
@@ -144,8 +147,6 @@ impl Statement for GrantTerms {
         if message.uses == 0 {
             return Err(Malformed::new("uses", "must be at least 1"));
         }
-        /// The longest BCP 47 tag in use is well under this.
-        const MAX_LANGUAGE_CHARS: usize = 35;
         let terms = Self {
             broker: parse::origin(&message.broker)?,
             source: parse::name("source", &message.source, PartnerName::parse)?,

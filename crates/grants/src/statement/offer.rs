@@ -6,7 +6,7 @@ use countersign_proto::statement::v1 as wire;
 
 use super::parse::{self, Checkpoint, Malformed, Statement};
 use crate::{
-    catalogue::{Catalogue, FieldPath, PurposeCode},
+    catalogue::{Catalogue, Ceilings, FieldPath, OverCeiling, PurposeCode},
     digest::Digest,
     id::{Origin, PartnerName},
     key::PublicKey,
@@ -135,25 +135,21 @@ impl Offer {
                 return Err(Malformed::new("fields", problem));
             }
         }
-        let ceilings = purpose.ceilings();
-        let over = |what: &'static str, limit: String| {
-            Err(Malformed::new(what, format!("is over the ceiling of `{}`: {limit}", self.purpose)))
+        let asked = Ceilings {
+            duration: self.duration,
+            uses: self.uses,
+            rate: self.rate,
+            retention: self.retention,
         };
-        if self.duration > ceilings.duration {
-            return over("duration_seconds", format!("{} s", ceilings.duration.as_secs()));
-        }
-        if self.uses > ceilings.uses {
-            return over("uses", ceilings.uses.to_string());
-        }
-        if self.retention > ceilings.retention {
-            return over("retention_seconds", format!("{} s", ceilings.retention.as_secs()));
-        }
-        if let Some((uses, window)) = ceilings.rate
-            && !self.rate.is_some_and(|(asked, over)| asked <= uses && over >= window)
-        {
-            return over("rate", format!("{uses} in {} s", window.as_secs()));
-        }
-        Ok(())
+        purpose.ceilings().check(&asked).map_err(|over| {
+            let field = match over {
+                OverCeiling::Duration { .. } => "duration_seconds",
+                OverCeiling::Uses { .. } => "uses",
+                OverCeiling::Rate { .. } => "rate",
+                OverCeiling::Retention { .. } => "retention_seconds",
+            };
+            Malformed::new(field, over.to_string())
+        })
     }
 }
 
