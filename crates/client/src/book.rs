@@ -1,0 +1,241 @@
+//! The book: what a partner keeps durably for itself, and what makes it independent of the broker.
+//!
+//! Links with their pinned keys; per grant the terms, the number of the newest change and the uses; answered fetches; the
+//! receipts that are owed; the event cursor; the log's newest head. Keys, terms and changes are synced before they count;
+//! use counts may lag a crash by a second.
+
+mod entry;
+mod file;
+mod memory;
+mod state;
+mod storage;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use countersign_grants::{
+    digest::Digest,
+    id::{GrantName, LinkName, SubjectHandle},
+    key::KeyId,
+    time::Timestamp,
+};
+use parking_lot::Mutex;
+
+pub(crate) use self::{
+    entry::Entry,
+    state::{Answer, Invitation, State, Unadmitted, answer_key, envelope_bytes, envelope_of},
+};
+pub use self::{
+    file::FileBook,
+    memory::MemoryBook,
+    state::{GrantRow, LinkRow, Side, Standing},
+    storage::{BookError, BookStorage, MAX_ENTRY_BYTES},
+};
+use crate::{checkpoint::HeadKeeper, error::LogForked};
+
+/// How far the file grows beyond twice what lives in it before it is rewritten: under full load some twenty seconds, and
+/// for most books never.
+const COMPACT_BEYOND_BYTES: u64 = 64 << 20;
+
+/// A partner's book. Cloning shares it.
+#[derive(Clone)]
+pub struct Book(Arc<Inner>);
+
+struct Inner {
+    storage: Box<dyn BookStorage>,
+    /// Held over a synced entry, from its check to its effect, so that these have one order. Taken before `state`.
+    durable: Mutex<()>,
+    state: Mutex<State>,
+    /// The size after the last rewrite.
+    compacted: Mutex<u64>,
+}
+
+impl Book {
+    /// Reads a book, drops what lies further back than a retry, and rewrites the file if that made it smaller.
+    pub fn open(storage: impl BookStorage, now: Timestamp) -> Result<Self, BookError> {
+        let entries = storage.load()?;
+        let mut state = State::default();
+        for (number, bytes) in entries.iter().enumerate() {
+            let misfit = |problem: String| BookError::Entry { number, problem };
+            let entry = Entry::decode(bytes).map_err(misfit)?;
+            state.admits(&entry).map_err(|error| misfit(error.to_string()))?;
+            state.apply(entry).map_err(misfit)?;
+        }
+        state.prune(now);
+        let snapshot = state.snapshot();
+        if snapshot.len() < entries.len() {
+            storage.rewrite(&snapshot)?;
+        }
+        let compacted = Mutex::new(storage.size());
+        Ok(Self(Arc::new(Inner {
+            storage: Box::new(storage),
+            durable: Mutex::default(),
+            state: Mutex::new(state),
+            compacted,
+        })))
+    }
+
+    /// An empty book in memory.
+    pub fn in_memory() -> Self {
+        Self::open(MemoryBook::new(), Timestamp::default()).expect("an empty list of entries reads, and memory takes it")
+    }
+
+    /// All links, by their name.
+    pub fn links(&self) -> Vec<LinkRow> {
+        self.0.state.lock().links.values().cloned().collect()
+    }
+
+    /// A link that stands.
+    pub fn link(&self, name: &LinkName) -> Option<LinkRow> {
+        self.0.state.lock().links.get(&name.digest()).cloned()
+    }
+
+    /// The link of a subject.
+    pub fn link_of(&self, subject: &SubjectHandle) -> Option<LinkRow> {
+        self.0.state.lock().link_of(subject).cloned()
+    }
+
+    /// A grant.
+    pub fn grant(&self, name: &GrantName) -> Option<GrantRow> {
+        self.grant_by(name.digest())
+    }
+
+    /// All grants of a subject, standing or not: what the partner's own app shows.
+    pub fn grants_of(&self, subject: &SubjectHandle) -> Vec<GrantRow> {
+        let state = self.0.state.lock();
+        state.grants.values().filter(|row| row.subject() == subject).cloned().collect()
+    }
+
+    /// All grants.
+    pub fn grants(&self) -> Vec<GrantRow> {
+        self.0.state.lock().grants.values().cloned().collect()
+    }
+
+    /// Stops a grant on this side, without any broker: from here on this side neither serves it nor fetches under it. The
+    /// customer's own stop, which the log shows, goes through the customer's app. Blocks until it is durable.
+    pub fn stop_locally(&self, grant: &GrantName, now: Timestamp) -> Result<Option<GrantRow>, BookError> {
+        match self.grant(grant) {
+            None => return Ok(None),
+            Some(row) if row.stopped_here().is_some() => return Ok(Some(row)),
+            Some(_) => {}
+        }
+        let entry = Entry::StoppedHere { grant: *grant.digest().as_bytes(), at_ms: now.as_millis() };
+        self.enter(entry).map(|_| self.grant(grant))
+    }
+
+    /// The first log index of which no event was handled yet.
+    pub fn cursor(&self) -> u64 {
+        self.0.state.lock().cursor
+    }
+
+    /// How many receipts are owed to this side.
+    pub fn receipts_owed(&self) -> usize {
+        self.0.state.lock().owed.len()
+    }
+
+    /// Makes durable what was entered without a sync, and rewrites the file when most of it is past. Blocks.
+    pub fn tidy(&self, now: Timestamp) -> Result<(), BookError> {
+        self.0.storage.sync()?;
+        let mut compacted = self.0.compacted.lock();
+        if self.0.storage.size() < *compacted * 2 + COMPACT_BEYOND_BYTES {
+            self.0.state.lock().prune(now);
+            return Ok(());
+        }
+        let _durable = self.0.durable.lock();
+        // Held over the rewrite: an entry that is appended meanwhile would be lost with the old file.
+        let mut state = self.0.state.lock();
+        state.prune(now);
+        self.0.storage.rewrite(&state.snapshot())?;
+        *compacted = self.0.storage.size();
+        Ok(())
+    }
+
+    /// Enters what has to be durable before it counts. Blocks until it is.
+    pub(crate) fn enter(&self, entry: Entry) -> Result<Result<(), Unadmitted>, BookError> {
+        let _durable = self.0.durable.lock();
+        if let Err(unadmitted) = self.0.state.lock().admits(&entry) {
+            return Ok(Err(unadmitted));
+        }
+        self.0.storage.append(&entry.encode(), true)?;
+        self.apply(&mut self.0.state.lock(), entry)?;
+        Ok(Ok(()))
+    }
+
+    /// The same, off the runtime's threads.
+    pub(crate) async fn enter_durably(&self, entry: Entry) -> Result<Result<(), Unadmitted>, BookError> {
+        let book = self.clone();
+        match tokio::task::spawn_blocking(move || book.enter(entry)).await {
+            Ok(done) => done,
+            // The runtime is shutting down, or the thread panicked: either way the outcome is not known.
+            Err(_) => Err(BookError::Poisoned),
+        }
+    }
+
+    /// Enters what may lag a crash by a second.
+    pub(crate) fn note(&self, entry: Entry) -> Result<(), BookError> {
+        let mut state = self.0.state.lock();
+        self.0.storage.append(&entry.encode(), false)?;
+        self.apply(&mut state, entry)
+    }
+
+    /// Spends a use and enters the answer to a fetch, if `check` still holds. An answer under the same request id that
+    /// came first wins.
+    pub(crate) fn note_answer<E>(
+        &self,
+        answer: &Answer,
+        check: impl FnOnce(&GrantRow) -> Result<(), E>,
+    ) -> Result<Result<Arc<Answer>, E>, BookError> {
+        let mut state = self.0.state.lock();
+        if let Some(first) = state.answers.get(&answer.key) {
+            return Ok(Ok(Arc::clone(first)));
+        }
+        let row = state.grants.get(&answer.grant).expect("a grant stays in the book, and the caller read it there");
+        if let Err(error) = check(row) {
+            return Ok(Err(error));
+        }
+        let entry = answer.to_entry();
+        self.0.storage.append(&entry.encode(), false)?;
+        self.apply(&mut state, entry)?;
+        Ok(Ok(Arc::clone(state.answers.get(&answer.key).expect("it was just entered"))))
+    }
+
+    pub(crate) fn read<T>(&self, read: impl FnOnce(&State) -> T) -> T {
+        read(&self.0.state.lock())
+    }
+
+    pub(crate) fn grant_by(&self, terms: Digest) -> Option<GrantRow> {
+        self.0.state.lock().grants.get(&terms).cloned()
+    }
+
+    pub(crate) fn knows_own_key(&self, key: &KeyId) -> bool {
+        self.0.state.lock().own_keys.contains(key.as_str())
+    }
+
+    fn apply(&self, state: &mut State, entry: Entry) -> Result<(), BookError> {
+        // It was admitted and made of verified parts, so a failure here is a bug; still no reason to take a process down.
+        state.apply(entry).map_err(|problem| BookError::Entry { number: usize::MAX, problem })
+    }
+}
+
+impl HeadKeeper for Book {
+    fn newest(&self) -> Option<Bytes> {
+        self.0.state.lock().checkpoint.clone()
+    }
+
+    fn keep_newest(&self, checkpoint: &Bytes) -> Result<(), BookError> {
+        self.note(Entry::Checkpoint(checkpoint.to_vec()))
+    }
+
+    fn fork(&self) -> Option<LogForked> {
+        self.0.state.lock().fork.clone()
+    }
+
+    fn keep_fork(&self, fork: &LogForked) -> Result<(), BookError> {
+        let (ours, theirs) = (fork.ours.to_vec(), fork.theirs.to_vec());
+        self.enter(Entry::Forked { ours, theirs }).map(drop)
+    }
+}
+
+#[cfg(test)]
+#[path = "book/tests.rs"]
+mod tests;

@@ -1,0 +1,579 @@
+//! A book in memory: what its entries add up to.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use countersign_grants::{
+    digest::Digest,
+    envelope,
+    id::{GrantName, LinkName, SubjectHandle},
+    key::PublicKey,
+    permit::Spent,
+    statement::{
+        Fetch, GrantChange, GrantTerms, LinkAcceptance, MAX_FETCH_AGE, Provision, SECRET_BYTES, Statement, Verb,
+    },
+    time::Timestamp,
+};
+use countersign_proto::statement::v1::Envelope;
+use prost::Message as _;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::entry::Entry;
+use crate::error::LogForked;
+
+/// On which side of a grant a partner stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Side {
+    /// It gives.
+    Source,
+    /// It receives.
+    Recipient,
+}
+
+/// Where a grant stands by the changes in the book. That its time is over or its uses are spent follows from the clock and
+/// the counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Data flows.
+    Active,
+    /// The customer has paused it.
+    Paused,
+    /// The customer has stopped it.
+    Stopped {
+        /// The recipient must delete what it received.
+        erase: bool,
+    },
+}
+
+/// A link that stands: whose key speaks for a subject.
+#[derive(Clone, Debug)]
+pub struct LinkRow {
+    name: LinkName,
+    subject: SubjectHandle,
+    key: PublicKey,
+    acceptance: Digest,
+    acceptance_bytes: Bytes,
+    confirmation: Bytes,
+}
+
+impl LinkRow {
+    /// The link.
+    pub fn name(&self) -> &LinkName {
+        &self.name
+    }
+
+    /// The handle that it ties.
+    pub fn subject(&self) -> &SubjectHandle {
+        &self.subject
+    }
+
+    /// The customer's key for this link, pinned.
+    pub fn key(&self) -> &PublicKey {
+        &self.key
+    }
+
+    /// SHA-256 of the acceptance: what party commitments are made of.
+    pub fn acceptance(&self) -> Digest {
+        self.acceptance
+    }
+
+    /// The confirmation, as it was signed.
+    pub(crate) fn confirmation(&self) -> Envelope {
+        envelope_of(&self.confirmation)
+    }
+}
+
+/// A grant as it stands in the book.
+#[derive(Clone, Debug)]
+pub struct GrantRow {
+    papers: Arc<Papers>,
+    side: Side,
+    standing: Standing,
+    stopped_here: Option<Timestamp>,
+    sequence: u64,
+    last: Digest,
+    changes: Vec<Bytes>,
+    spent: Spent,
+    /// The fetches whose receipts are owed, oldest first.
+    owed: VecDeque<(Timestamp, Digest)>,
+}
+
+#[derive(Debug)]
+struct Papers {
+    name: GrantName,
+    digest: Digest,
+    link: Digest,
+    subject: SubjectHandle,
+    terms: GrantTerms,
+    terms_bytes: Bytes,
+    salt: [u8; 32],
+    offer: Bytes,
+    offer_key: Bytes,
+}
+
+impl GrantRow {
+    /// The grant.
+    pub fn name(&self) -> &GrantName {
+        &self.papers.name
+    }
+
+    /// SHA-256 of the terms.
+    pub fn digest(&self) -> Digest {
+        self.papers.digest
+    }
+
+    /// This partner's side.
+    pub fn side(&self) -> Side {
+        self.side
+    }
+
+    /// This partner's handle for the customer.
+    pub fn subject(&self) -> &SubjectHandle {
+        &self.papers.subject
+    }
+
+    /// What the customer signed, verified before it was entered.
+    pub fn terms(&self) -> &GrantTerms {
+        &self.papers.terms
+    }
+
+    /// Where it stands by the customer's changes.
+    pub fn standing(&self) -> Standing {
+        self.standing
+    }
+
+    /// When this side stopped it by itself.
+    pub fn stopped_here(&self) -> Option<Timestamp> {
+        self.stopped_here
+    }
+
+    /// The number of the newest change; 0 without one.
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// SHA-256 of the newest change, or of the terms.
+    pub fn last(&self) -> Digest {
+        self.last
+    }
+
+    /// What this side has served.
+    pub fn spent(&self) -> Spent {
+        self.spent
+    }
+
+    /// Whether data may flow at this moment, by this book alone.
+    pub fn stands(&self, now: Timestamp) -> bool {
+        self.standing == Standing::Active
+            && self.stopped_here.is_none()
+            && now < self.terms().expire_time
+            && self.spent.uses < self.terms().uses
+    }
+
+    /// Since when the oldest receipt is owed, and for which fetch.
+    pub(crate) fn owed_since(&self) -> Option<(Timestamp, Digest)> {
+        self.owed.front().copied()
+    }
+
+    /// The hash of the change with this number.
+    pub(crate) fn change(&self, sequence: u64) -> Option<Digest> {
+        let at = usize::try_from(sequence.checked_sub(1)?).ok()?;
+        self.changes.get(at).map(|bytes| envelope::digest(&envelope_of(bytes)))
+    }
+}
+
+/// An invitation that waits for its code.
+#[derive(Clone)]
+pub(crate) struct Invitation {
+    pub(crate) subject: SubjectHandle,
+    pub(crate) secret: Zeroizing<[u8; SECRET_BYTES]>,
+    pub(crate) expires: Timestamp,
+    pub(crate) tries_left: u8,
+}
+
+/// What was answered to a fetch.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) key: Digest,
+    pub(crate) grant: Digest,
+    pub(crate) at: Timestamp,
+    pub(crate) fetch: Digest,
+    pub(crate) fetch_bytes: Bytes,
+    pub(crate) sealed: Bytes,
+    pub(crate) provision: Digest,
+    pub(crate) provision_bytes: Bytes,
+}
+
+impl Answer {
+    pub(crate) fn to_entry(&self) -> Entry {
+        Entry::Provided {
+            grant: *self.grant.as_bytes(),
+            at_ms: self.at.as_millis(),
+            fetch: self.fetch_bytes.to_vec(),
+            sealed: self.sealed.to_vec(),
+            provision: self.provision_bytes.to_vec(),
+        }
+    }
+}
+
+/// The key under which an answer is kept: the recipient and its request id.
+pub(crate) fn answer_key(fetch: &Fetch) -> Digest {
+    Digest::of_parts(&[fetch.recipient.as_str().as_bytes(), &[0], fetch.request_id.as_bytes()])
+}
+
+/// An entry that does not fit what the book says.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unadmitted {
+    #[error("the grant is not in the book")]
+    NoGrant,
+    #[error("the link is not in the book")]
+    NoLink,
+    #[error("the handle has another link already")]
+    Linked,
+    #[error("the change has number {found}; the next is {expected}")]
+    Sequence { expected: u64, found: u64 },
+    #[error("the change does not build on the one before it")]
+    Previous,
+    #[error("the grant is stopped for good")]
+    Stopped,
+    #[error("does not read: {0}")]
+    Unreadable(String),
+}
+
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) links: BTreeMap<Digest, LinkRow>,
+    by_subject: HashMap<String, Digest>,
+    pub(crate) invitations: HashMap<Digest, Invitation>,
+    pub(crate) grants: HashMap<Digest, GrantRow>,
+    pub(crate) answers: HashMap<Digest, Arc<Answer>>,
+    answered: VecDeque<(Timestamp, Digest)>,
+    pub(crate) owed: HashMap<Digest, Arc<Answer>>,
+    pub(crate) cursor: u64,
+    pub(crate) checkpoint: Option<Bytes>,
+    pub(crate) fork: Option<LogForked>,
+    pub(crate) own_keys: HashSet<String>,
+}
+
+impl State {
+    pub(crate) fn link_of(&self, subject: &SubjectHandle) -> Option<&LinkRow> {
+        self.links.get(self.by_subject.get(subject.as_str())?)
+    }
+
+    /// Whether an entry fits what stands.
+    pub(crate) fn admits(&self, entry: &Entry) -> Result<(), Unadmitted> {
+        match entry {
+            Entry::Linked { link, subject, .. } => match self.by_subject.get(subject) {
+                Some(other) if other.as_bytes() != link => Err(Unadmitted::Linked),
+                _ => Ok(()),
+            },
+            Entry::Granted { link, .. } => match self.links.get(&Digest::from(*link)) {
+                Some(_) => Ok(()),
+                None => Err(Unadmitted::NoLink),
+            },
+            Entry::Changed { grant, change } => {
+                let row = self.grants.get(&Digest::from(*grant)).ok_or(Unadmitted::NoGrant)?;
+                let (change, _) = peek::<GrantChange>(change).map_err(Unadmitted::Unreadable)?;
+                let expected = row.sequence + 1;
+                if change.sequence != expected {
+                    return Err(Unadmitted::Sequence { expected, found: change.sequence });
+                }
+                if change.previous != row.last {
+                    return Err(Unadmitted::Previous);
+                }
+                match row.standing {
+                    Standing::Stopped { .. } => Err(Unadmitted::Stopped),
+                    Standing::Active | Standing::Paused => Ok(()),
+                }
+            }
+            Entry::StoppedHere { grant, .. } | Entry::Provided { grant, .. } | Entry::Spent { grant, .. } => {
+                match self.grants.get(&Digest::from(*grant)) {
+                    Some(_) => Ok(()),
+                    None => Err(Unadmitted::NoGrant),
+                }
+            }
+            Entry::Invited { .. }
+            | Entry::TryFailed { .. }
+            | Entry::ReceiptTaken { .. }
+            | Entry::Cursor(_)
+            | Entry::Checkpoint(_)
+            | Entry::Forked { .. }
+            | Entry::OwnKey { .. } => Ok(()),
+        }
+    }
+
+    /// Takes an entry that was admitted.
+    pub(crate) fn apply(&mut self, entry: Entry) -> Result<(), String> {
+        match entry {
+            Entry::Invited { link, subject, secret, expire_ms, tries_left } => {
+                let invitation = Invitation {
+                    subject: handle(&subject)?,
+                    secret: Zeroizing::new(secret),
+                    expires: Timestamp::from_millis(expire_ms),
+                    tries_left,
+                };
+                self.invitations.insert(link.into(), invitation);
+            }
+            Entry::TryFailed { link, left: 0 } => drop(self.invitations.remove(&link.into())),
+            Entry::TryFailed { link, left } => {
+                if let Some(invitation) = self.invitations.get_mut(&link.into()) {
+                    invitation.tries_left = left;
+                }
+            }
+            Entry::Linked { link, subject, acceptance, confirmation } => {
+                self.apply_linked(link.into(), &subject, acceptance, confirmation)?;
+            }
+            Entry::Granted { side, link, terms, salt, offer, offer_key } => {
+                let link = self.links.get(&link.into()).ok_or("the link is not in the book")?;
+                let row = GrantRow::read(side, link, terms, salt, offer, offer_key)?;
+                self.grants.entry(row.digest()).or_insert(row);
+            }
+            Entry::Changed { grant, change } => self.grant_mut(grant)?.apply_change(change)?,
+            Entry::StoppedHere { grant, at_ms } => {
+                self.grant_mut(grant)?.stopped_here = Some(Timestamp::from_millis(at_ms));
+            }
+            Entry::Provided { grant, at_ms, fetch, sealed, provision } => {
+                self.apply_provided(grant.into(), Timestamp::from_millis(at_ms), fetch, sealed, provision)?;
+            }
+            Entry::ReceiptTaken { fetch } => {
+                let fetch = Digest::from(fetch);
+                if let Some(answer) = self.owed.remove(&fetch)
+                    && let Some(row) = self.grants.get_mut(&answer.grant)
+                {
+                    row.owed.retain(|(_, other)| *other != fetch);
+                }
+            }
+            Entry::Spent { grant, uses, window } => {
+                let window = window.map(|(start, uses)| (Timestamp::from_millis(start), uses));
+                self.grant_mut(grant)?.spent = Spent { uses, window };
+            }
+            Entry::Cursor(cursor) => self.cursor = cursor,
+            Entry::Checkpoint(bytes) => self.checkpoint = Some(bytes.into()),
+            Entry::Forked { ours, theirs } => {
+                self.fork = Some(LogForked { ours: ours.into(), theirs: theirs.into() });
+            }
+            Entry::OwnKey { key } => drop(self.own_keys.insert(key)),
+        }
+        Ok(())
+    }
+
+    /// Forgets answers that are too old to be asked for again, and invitations that have lapsed for as long.
+    pub(crate) fn prune(&mut self, now: Timestamp) {
+        while let Some((at, key)) = self.answered.front().copied()
+            && now.since(at) > MAX_FETCH_AGE
+        {
+            self.answered.pop_front();
+            self.answers.remove(&key);
+        }
+        self.invitations.retain(|_, invitation| now.since(invitation.expires) <= MAX_FETCH_AGE);
+    }
+
+    /// Entries that add up to this state.
+    pub(crate) fn snapshot(&self) -> Vec<Vec<u8>> {
+        let mut entries = Vec::new();
+        let mut push = |entry: Entry| entries.push(entry.encode());
+        for (link, invitation) in &self.invitations {
+            push(Entry::Invited {
+                link: *link.as_bytes(),
+                subject: invitation.subject.as_str().to_owned(),
+                secret: *invitation.secret,
+                expire_ms: invitation.expires.as_millis(),
+                tries_left: invitation.tries_left,
+            });
+        }
+        for (link, row) in &self.links {
+            push(Entry::Linked {
+                link: *link.as_bytes(),
+                subject: row.subject.as_str().to_owned(),
+                acceptance: row.acceptance_bytes.to_vec(),
+                confirmation: row.confirmation.to_vec(),
+            });
+        }
+        for row in self.grants.values() {
+            row.entries().into_iter().for_each(&mut push);
+        }
+        // Answers that are no longer repeated stay for as long as their receipt is owed. After a restart they can be
+        // repeated again, which harms nobody: the fetch is stale by then.
+        let mut kept: BTreeMap<(Timestamp, Digest), &Arc<Answer>> = BTreeMap::new();
+        kept.extend(self.owed.values().map(|answer| ((answer.at, answer.key), answer)));
+        kept.extend(self.answers.values().map(|answer| ((answer.at, answer.key), answer)));
+        for answer in kept.values() {
+            push(answer.to_entry());
+            if !self.owed.contains_key(&answer.fetch) {
+                push(Entry::ReceiptTaken { fetch: *answer.fetch.as_bytes() });
+            }
+        }
+        // After the answers: each of them counted a use again.
+        for row in self.grants.values() {
+            let window = row.spent.window.map(|(start, uses)| (start.as_millis(), uses));
+            push(Entry::Spent { grant: *row.digest().as_bytes(), uses: row.spent.uses, window });
+        }
+        push(Entry::Cursor(self.cursor));
+        if let Some(checkpoint) = &self.checkpoint {
+            push(Entry::Checkpoint(checkpoint.to_vec()));
+        }
+        if let Some(fork) = &self.fork {
+            push(Entry::Forked { ours: fork.ours.to_vec(), theirs: fork.theirs.to_vec() });
+        }
+        for key in &self.own_keys {
+            push(Entry::OwnKey { key: key.clone() });
+        }
+        entries
+    }
+
+    fn grant_mut(&mut self, grant: [u8; 32]) -> Result<&mut GrantRow, String> {
+        self.grants.get_mut(&grant.into()).ok_or_else(|| "the grant is not in the book".to_owned())
+    }
+
+    fn apply_linked(
+        &mut self,
+        link: Digest,
+        subject: &str,
+        acceptance: Vec<u8>,
+        confirmation: Vec<u8>,
+    ) -> Result<(), String> {
+        let (accepted, digest) = peek::<LinkAcceptance>(&acceptance)?;
+        let row = LinkRow {
+            name: LinkName::of(link),
+            subject: handle(subject)?,
+            key: accepted.link_key,
+            acceptance: digest,
+            acceptance_bytes: acceptance.into(),
+            confirmation: confirmation.into(),
+        };
+        self.invitations.remove(&link);
+        self.by_subject.insert(subject.to_owned(), link);
+        self.links.insert(link, row);
+        Ok(())
+    }
+
+    fn apply_provided(
+        &mut self,
+        grant: Digest,
+        at: Timestamp,
+        fetch: Vec<u8>,
+        sealed: Vec<u8>,
+        provision: Vec<u8>,
+    ) -> Result<(), String> {
+        let (asked, fetch_digest) = peek::<Fetch>(&fetch)?;
+        let (_, provision_digest) = peek::<Provision>(&provision)?;
+        let row = self.grants.get_mut(&grant).ok_or("the grant is not in the book")?;
+        row.spend(at);
+        row.owed.push_back((at, fetch_digest));
+        let answer = Arc::new(Answer {
+            key: answer_key(&asked),
+            grant,
+            at,
+            fetch: fetch_digest,
+            fetch_bytes: fetch.into(),
+            sealed: sealed.into(),
+            provision: provision_digest,
+            provision_bytes: provision.into(),
+        });
+        self.owed.insert(fetch_digest, Arc::clone(&answer));
+        self.answered.push_back((at, answer.key));
+        self.answers.insert(answer.key, answer);
+        Ok(())
+    }
+}
+
+impl GrantRow {
+    fn read(
+        side: Side,
+        link: &LinkRow,
+        terms: Vec<u8>,
+        salt: [u8; 32],
+        offer: Vec<u8>,
+        offer_key: Vec<u8>,
+    ) -> Result<Self, String> {
+        let (read, digest) = peek::<GrantTerms>(&terms)?;
+        let papers = Papers {
+            name: GrantName::of(digest),
+            digest,
+            link: link.name.digest(),
+            subject: link.subject.clone(),
+            terms: read,
+            terms_bytes: terms.into(),
+            salt,
+            offer: offer.into(),
+            offer_key: offer_key.into(),
+        };
+        Ok(Self {
+            papers: Arc::new(papers),
+            side,
+            standing: Standing::Active,
+            stopped_here: None,
+            sequence: 0,
+            last: digest,
+            changes: Vec::new(),
+            spent: Spent::default(),
+            owed: VecDeque::new(),
+        })
+    }
+
+    fn apply_change(&mut self, bytes: Vec<u8>) -> Result<(), String> {
+        let (change, digest) = peek::<GrantChange>(&bytes)?;
+        self.standing = match change.verb {
+            Verb::Pause => Standing::Paused,
+            Verb::Resume => Standing::Active,
+            Verb::Stop => Standing::Stopped { erase: change.erase },
+            Verb::Unspecified => return Err("the change has no verb".to_owned()),
+        };
+        self.sequence = change.sequence;
+        self.last = digest;
+        self.changes.push(bytes.into());
+        Ok(())
+    }
+
+    fn spend(&mut self, at: Timestamp) {
+        self.spent.uses = self.spent.uses.saturating_add(1);
+        let Some((_, length)) = self.terms().rate else { return };
+        self.spent.window = match self.spent.window {
+            Some((start, uses)) if at.since(start) < length => Some((start, uses.saturating_add(1))),
+            _ => Some((at, 1)),
+        };
+    }
+
+    fn entries(&self) -> Vec<Entry> {
+        let papers = &self.papers;
+        let grant = *papers.digest.as_bytes();
+        let mut entries = vec![Entry::Granted {
+            side: self.side,
+            link: *papers.link.as_bytes(),
+            terms: papers.terms_bytes.to_vec(),
+            salt: papers.salt,
+            offer: papers.offer.to_vec(),
+            offer_key: papers.offer_key.to_vec(),
+        }];
+        entries.extend(self.changes.iter().map(|change| Entry::Changed { grant, change: change.to_vec() }));
+        if let Some(at) = self.stopped_here {
+            entries.push(Entry::StoppedHere { grant, at_ms: at.as_millis() });
+        }
+        entries
+    }
+}
+
+/// An envelope as it stands in an entry.
+pub(crate) fn envelope_bytes(envelope: &Envelope) -> Vec<u8> {
+    envelope.encode_to_vec()
+}
+
+/// An envelope from an entry. One that does not read is empty, and fails every check.
+pub(crate) fn envelope_of(bytes: &Bytes) -> Envelope {
+    Envelope::decode(bytes.clone()).unwrap_or_default()
+}
+
+/// Reads a statement that verified before it was entered.
+fn peek<S: Statement>(bytes: &[u8]) -> Result<(S, Digest), String> {
+    let envelope = Envelope::decode(bytes).map_err(|error| error.to_string())?;
+    let statement = envelope::peek::<S>(Some(&envelope)).map_err(|error| error.to_string())?;
+    Ok((statement, envelope::digest(&envelope)))
+}
+
+fn handle(subject: &str) -> Result<SubjectHandle, String> {
+    SubjectHandle::parse(subject).map_err(|error| error.to_string())
+}
