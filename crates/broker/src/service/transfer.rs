@@ -1,0 +1,69 @@
+//! `TransferService`: one transfer, start to end, and what belongs to it.
+
+mod claim;
+mod fetch;
+mod notify;
+mod provided;
+mod refused;
+mod standing;
+
+use std::sync::Arc;
+
+use countersign_proto::v1::{
+    ClaimReceiptRequest, ClaimReceiptResponse, FetchDataRequest, FetchDataResponse, NotifyChangeRequest,
+    NotifyChangeResponse, transfer_service_server,
+};
+use tonic::{Request, Response, Status};
+
+use self::{refused::RefusalQuota, standing::StandingGrants};
+use crate::{broker::Broker, caller::Caller, receipts::Deliveries, sources::Sources};
+
+/// Moves data under grants.
+pub struct TransferService {
+    broker: Arc<Broker>,
+    sources: Arc<Sources>,
+    deliveries: Deliveries,
+    standing: StandingGrants,
+    refusals: RefusalQuota,
+}
+
+impl TransferService {
+    /// The service on this broker.
+    pub fn new(broker: Arc<Broker>) -> Self {
+        let sources = Arc::new(Sources::new(Arc::clone(&broker)));
+        Self {
+            deliveries: Deliveries::new(Arc::clone(&broker), Arc::clone(&sources)),
+            broker,
+            sources,
+            standing: StandingGrants::default(),
+            refusals: RefusalQuota::default(),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl transfer_service_server::TransferService for TransferService {
+    async fn fetch_data(
+        &self,
+        request: Request<FetchDataRequest>,
+    ) -> Result<Response<FetchDataResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        Ok(Response::new(self.fetch(&caller, request.into_inner()).await?))
+    }
+
+    async fn notify_change(
+        &self,
+        request: Request<NotifyChangeRequest>,
+    ) -> Result<Response<NotifyChangeResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        Ok(Response::new(self.notify(&caller, &request.into_inner()).await?))
+    }
+
+    async fn claim_receipt(
+        &self,
+        request: Request<ClaimReceiptRequest>,
+    ) -> Result<Response<ClaimReceiptResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        Ok(Response::new(self.claim(&caller, &request.into_inner()).await?))
+    }
+}

@@ -1,0 +1,97 @@
+//! What a source provided, held against what it was asked.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use countersign_grants::{
+    digest::Digest,
+    envelope::Signed,
+    id::PartnerName,
+    statement::{Provision, WorkingKey, check_asked},
+};
+use countersign_proto::{
+    log::v1::{Kind, Result as Went},
+    statement::v1::SealedFields,
+    v1::ProvideDataResponse,
+};
+use prost::Message as _;
+
+use super::{
+    TransferService,
+    fetch::{Asked, Read},
+};
+use crate::{error::Fault, record::Happening, work::Work};
+
+/// Sealed fields that their source signed for this very fetch.
+pub(super) struct Provided {
+    pub sealed_fields: Bytes,
+    pub provision: Signed<Provision>,
+    pub key: Arc<WorkingKey>,
+}
+
+impl TransferService {
+    /// Verifies the provision, and that exactly the asked fields came.
+    pub(super) async fn provided(
+        &self,
+        asked: &Asked,
+        source: &PartnerName,
+        answer: ProvideDataResponse,
+    ) -> Result<Provided, Fault> {
+        let wrong = |check: &'static str| Fault::SourceMisbehaved { source_name: source.clone(), check };
+        let statement = answer.provision.as_ref();
+        let signed = self
+            .broker
+            .signed_by_partner::<Provision>(source, "provision", statement, |provision| provision.time)
+            .await;
+        let (provision, key) = match signed {
+            Ok(signed) => signed,
+            Err(Fault::StatementInvalid { check, .. }) => return Err(wrong(check)),
+            Err(Fault::FieldInvalid { .. }) => return Err(wrong("present")),
+            Err(fault) => return Err(fault),
+        };
+        let says = provision.statement();
+        if &says.source != source {
+            return Err(wrong("source"));
+        }
+        if says.fetch != asked.fetch.digest() {
+            return Err(wrong("fetch"));
+        }
+        if says.sealed != Digest::of(&answer.sealed_fields) {
+            return Err(wrong("sealed"));
+        }
+        let sealed = SealedFields::decode(answer.sealed_fields.clone()).map_err(|_| wrong("sealed_fields"))?;
+        check_asked(asked.fetch.statement(), &sealed).map_err(|_| wrong("fields"))?;
+        Ok(Provided { sealed_fields: answer.sealed_fields, provision, key })
+    }
+
+    /// Enters that data was drawn and dropped, so that its source isn't left waiting. If this fails the source claims.
+    pub(super) async fn not_released(&self, asked: &Asked, read: &Read, provided: &Provided, reason: &str) {
+        let terms = read.standing.terms.statement();
+        let mut work = Work::default();
+        work.record(self.broker.draft(Happening {
+            kind: Kind::ProvidedNotReleased,
+            source: Some(&terms.source),
+            recipient: Some(&terms.recipient),
+            customer: Some(&read.customer),
+            purpose: Some(&terms.purpose),
+            catalogue_version: Some(terms.catalogue_version),
+            result: Went::Refused,
+            reason,
+            grant: Some((&asked.name, terms.log_tag)),
+            fields: &asked.fetch.statement().fields,
+            evidence: &[read.standing.terms.digest(), asked.fetch.digest(), provided.provision.digest()],
+            private: self.private(asked, read, Some(provided)),
+            ..Happening::default()
+        }));
+        match self.broker.enter(work).await {
+            Ok(Some(mut entered)) => {
+                let party = crate::caller::Party::Partner(terms.source.clone());
+                if let Some(entered) = entered.pop() {
+                    self.deliveries.deliver(&terms.source, asked.fetch.digest(), entered.for_party(&party));
+                }
+            }
+            Ok(None) => tracing::error!("a record without expectations met a conflict"),
+            Err(fault) => tracing::warn!(reason = fault.reason(), "data that was dropped is not in the log yet"),
+        }
+    }
+}
