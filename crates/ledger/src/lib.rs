@@ -39,6 +39,7 @@ pub use open::OpenError;
 pub use outcome::{Closed, Committed, Outcome, Receipt, SubmitError};
 pub use proofs::ProofError;
 pub use read::MAX_STREAM_PAGE;
+pub use rows::KnownRequest;
 pub use stream::{StreamItem, StreamKey};
 pub use unit::{
     Ceiling, Counter, Draft, Housekeeping, HousekeepingKey, MAX_ANSWER_BYTES, MAX_CONDITIONS,

@@ -8,7 +8,7 @@ use countersign_store::ReadError;
 use prost::Message;
 
 use crate::ledger::Ledger;
-use crate::rows;
+use crate::rows::{self, KnownRequest};
 use crate::shared::damaged;
 use crate::stream::{StreamItem, StreamKey};
 use crate::tail::{BLOCK_ITEMS, Tail, unpack};
@@ -54,6 +54,11 @@ impl Ledger {
     /// A counter as it was last written; zero if it never was.
     pub async fn count(&self, counter: &[u8]) -> Result<Counter, ReadError> {
         self.shared().counter(counter).await
+    }
+
+    /// What a request id was used for, if it was used within the last hour or two.
+    pub async fn request(&self, key: &[u8]) -> Result<Option<KnownRequest>, ReadError> {
+        self.shared().request(key).await
     }
 
     /// The records of `range`, clipped to the log. The caller bounds the range: all of them are in memory at once.

@@ -97,17 +97,20 @@ fn stream_key(stream: &StreamKey, row: u8) -> Key {
     key
 }
 
-/// A request that was committed.
+/// What a request id was used for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Remembered {
-    pub(crate) digest: [u8; DIGEST_BYTES],
-    pub(crate) first_index: u64,
-    pub(crate) answer: Bytes,
+pub struct KnownRequest {
+    /// What was asked, hashed.
+    pub digest: [u8; DIGEST_BYTES],
+    /// The index of the first record that came of it.
+    pub first_index: u64,
+    /// The [answer](crate::Request::answer) that was kept with it.
+    pub answer: Bytes,
 }
 
-impl Remembered {
-    pub(crate) fn new(request: &Request, first_index: u64) -> Remembered {
-        Remembered { digest: request.digest, first_index, answer: request.answer.clone() }
+impl KnownRequest {
+    pub(crate) fn new(request: &Request, first_index: u64) -> KnownRequest {
+        KnownRequest { digest: request.digest, first_index, answer: request.answer.clone() }
     }
 
     pub(crate) fn encode(&self) -> Bytes {
@@ -118,13 +121,13 @@ impl Remembered {
         value.into()
     }
 
-    pub(crate) fn decode(mut value: Bytes) -> Option<Remembered> {
+    pub(crate) fn decode(mut value: Bytes) -> Option<KnownRequest> {
         if value.len() < REQUEST_HEAD_BYTES {
             return None;
         }
         let mut digest = [0; DIGEST_BYTES];
         value.copy_to_slice(&mut digest);
-        Some(Remembered { digest, first_index: value.get_u64(), answer: value })
+        Some(KnownRequest { digest, first_index: value.get_u64(), answer: value })
     }
 }
 
@@ -145,9 +148,9 @@ mod tests {
             assert_eq!(decode_counter(&value[..value.len() - 1]), None);
             assert_eq!(decode_counter(&[&value[..], &[0]].concat()), None);
         }
-        let remembered = Remembered { digest: [7; 32], first_index: 9, answer: "grants/1".into() };
-        assert_eq!(Remembered::decode(remembered.encode()), Some(remembered.clone()));
-        assert_eq!(Remembered::decode(remembered.encode().slice(..39)), None);
+        let remembered = KnownRequest { digest: [7; 32], first_index: 9, answer: "grants/1".into() };
+        assert_eq!(KnownRequest::decode(remembered.encode()), Some(remembered.clone()));
+        assert_eq!(KnownRequest::decode(remembered.encode().slice(..39)), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use countersign_tlog::{Hash, SignedCheckpoint, SignerKey, Tree};
 use parking_lot::Mutex;
 
 use crate::hub::Hub;
-use crate::rows;
+use crate::rows::{self, KnownRequest};
 use crate::stream::StreamKey;
 use crate::tail::Tail;
 use crate::unit::Counter;
@@ -51,6 +51,12 @@ impl Shared {
         let key = rows::counter_key(counter);
         let Some(entry) = self.store.get(&key).await? else { return Ok(Counter::default()) };
         rows::decode_counter(&entry.value).ok_or_else(|| damaged(&key))
+    }
+
+    /// A request as it is stored.
+    pub(crate) async fn request(&self, key: &[u8]) -> Result<Option<KnownRequest>, ReadError> {
+        let Some(row) = self.store.request(key).await? else { return Ok(None) };
+        KnownRequest::decode(row).map(Some).ok_or_else(|| damaged(key))
     }
 
     /// The tail of a stream as it is stored.

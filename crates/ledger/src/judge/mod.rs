@@ -12,8 +12,8 @@ use tokio::time::Instant;
 
 use crate::ledger::Now;
 use crate::outcome::{Committed, Outcome, Receipt, SubmitError};
-use crate::rows::Remembered;
-use crate::shared::{Shared, damaged};
+use crate::rows::KnownRequest;
+use crate::shared::Shared;
 use crate::stream::StreamKey;
 use crate::tail::Tail;
 use crate::unit::{Ceiling, Counter, Unit};
@@ -199,12 +199,11 @@ impl Judge {
         Ok(Verdict::Accepted(pending.accept(unit, time_ms, raised)))
     }
 
-    async fn remembered(&self, pending: &Pending, key: &Key) -> Result<Option<Remembered>, ReadError> {
+    async fn remembered(&self, pending: &Pending, key: &Key) -> Result<Option<KnownRequest>, ReadError> {
         if let Some(remembered) = pending.request(key) {
             return Ok(Some(remembered.clone()));
         }
-        let Some(row) = self.shared.store.request(key).await? else { return Ok(None) };
-        Remembered::decode(row).map(Some).ok_or_else(|| damaged(key))
+        self.shared.request(key).await
     }
 
     async fn counter(&mut self, pending: &mut Pending, counter: &Key) -> Result<Counter, ReadError> {

@@ -8,7 +8,7 @@ use countersign_tlog::Hash;
 use countersign_tlog::hash::leaf_hash;
 use prost::Message;
 
-use crate::rows::{self, Remembered};
+use crate::rows::{self, KnownRequest};
 use crate::stream::StreamKey;
 use crate::tail::Tail;
 use crate::unit::{Counter, Draft, Unit};
@@ -33,7 +33,7 @@ pub(super) struct Pending {
     pub(super) counters: HashMap<Key, Own<Counter>>,
     pub(super) tails: HashMap<StreamKey, Own<Tail>>,
     blocks: Vec<(Key, Bytes)>,
-    requests: HashMap<Key, Remembered>,
+    requests: HashMap<Key, KnownRequest>,
     request_rows: Vec<RequestRow>,
     leaves: Vec<Leaf>,
     hashes: Vec<Hash>,
@@ -95,7 +95,7 @@ impl Pending {
         self.rows.get(key)?.as_ref().map(|_| self.version())
     }
 
-    pub(super) fn request(&self, key: &Key) -> Option<&Remembered> {
+    pub(super) fn request(&self, key: &Key) -> Option<&KnownRequest> {
         self.requests.get(key)
     }
 
@@ -126,7 +126,7 @@ impl Pending {
             self.counters.insert(key, Own { value, changed: true });
         }
         if let Some(request) = unit.request {
-            let remembered = Remembered::new(&request, first_index);
+            let remembered = KnownRequest::new(&request, first_index);
             let (hour, value) = (time_ms / HOUR_MS, remembered.encode());
             self.request_rows.push(RequestRow { key: request.key.clone(), hour, value });
             self.requests.insert(request.key, remembered);
