@@ -77,7 +77,8 @@ impl Book {
 
     /// An empty book in memory.
     pub fn in_memory() -> Self {
-        Self::open(MemoryBook::new(), Timestamp::default()).expect("an empty list of entries reads, and memory takes it")
+        Self::open(MemoryBook::new(), Timestamp::default())
+            .expect("an empty list of entries reads, and memory takes it")
     }
 
     /// All links, by their name.
@@ -157,7 +158,7 @@ impl Book {
             return Ok(Err(unadmitted));
         }
         self.0.storage.append(&entry.encode(), true)?;
-        self.apply(&mut self.0.state.lock(), entry)?;
+        apply(&mut self.0.state.lock(), entry)?;
         Ok(Ok(()))
     }
 
@@ -175,7 +176,7 @@ impl Book {
     pub(crate) fn note(&self, entry: Entry) -> Result<(), BookError> {
         let mut state = self.0.state.lock();
         self.0.storage.append(&entry.encode(), false)?;
-        self.apply(&mut state, entry)
+        apply(&mut state, entry)
     }
 
     /// Spends a use and enters the answer to a fetch, if `check` still holds. An answer under the same request id that
@@ -189,13 +190,14 @@ impl Book {
         if let Some(first) = state.answers.get(&answer.key) {
             return Ok(Ok(Arc::clone(first)));
         }
-        let row = state.grants.get(&answer.grant).expect("a grant stays in the book, and the caller read it there");
+        let row =
+            state.grants.get(&answer.grant).expect("a grant stays in the book, and the caller read it there");
         if let Err(error) = check(row) {
             return Ok(Err(error));
         }
         let entry = answer.to_entry();
         self.0.storage.append(&entry.encode(), false)?;
-        self.apply(&mut state, entry)?;
+        apply(&mut state, entry)?;
         Ok(Ok(Arc::clone(state.answers.get(&answer.key).expect("it was just entered"))))
     }
 
@@ -209,11 +211,6 @@ impl Book {
 
     pub(crate) fn knows_own_key(&self, key: &KeyId) -> bool {
         self.0.state.lock().own_keys.contains(key.as_str())
-    }
-
-    fn apply(&self, state: &mut State, entry: Entry) -> Result<(), BookError> {
-        // It was admitted and made of verified parts, so a failure here is a bug; still no reason to take a process down.
-        state.apply(entry).map_err(|problem| BookError::Entry { number: usize::MAX, problem })
     }
 }
 
@@ -234,6 +231,11 @@ impl HeadKeeper for Book {
         let (ours, theirs) = (fork.ours.to_vec(), fork.theirs.to_vec());
         self.enter(Entry::Forked { ours, theirs }).map(drop)
     }
+}
+
+/// An entry was admitted and is made of verified parts, so a failure here is a bug; still no reason to take a process down.
+fn apply(state: &mut State, entry: Entry) -> Result<(), BookError> {
+    state.apply(entry).map_err(|problem| BookError::Entry { number: usize::MAX, problem })
 }
 
 #[cfg(test)]

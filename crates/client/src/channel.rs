@@ -72,7 +72,8 @@ impl Connection {
     ) -> Result<Self, Error> {
         let channel = endpoint(trust)?.connect_lazy();
         let issuer = Issuer::new(principal, key);
-        let bearer = Bearer(Arc::new(Minter { issuer, audience: trust.audience(), clock, last: Mutex::default() }));
+        let bearer =
+            Bearer(Arc::new(Minter { issuer, audience: trust.audience(), clock, last: Mutex::default() }));
         Ok(Self { channel, bearer })
     }
 
@@ -170,7 +171,8 @@ impl Interceptor for Bearer {
 
 fn endpoint(trust: &BrokerTrust) -> Result<Endpoint, Error> {
     let wrong = |problem: String| Error::Misuse(Misuse::Address { address: trust.address.clone(), problem });
-    let uri: http::Uri = trust.address.parse().map_err(|error: http::uri::InvalidUri| wrong(error.to_string()))?;
+    let uri: http::Uri =
+        trust.address.parse().map_err(|error: http::uri::InvalidUri| wrong(error.to_string()))?;
     let endpoint = Endpoint::from(uri.clone())
         .connect_timeout(CONNECT_TIMEOUT)
         .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
@@ -233,7 +235,8 @@ mod tests {
         let principal = Principal::Partner(PartnerName::of_id("hopp").expect("an id"));
         let key = SigningKey::from_secret(&[3; 32]);
         let connection =
-            Connection::open(&trust("http://127.0.0.1:1"), principal, &key, System::real().clock).expect("opens");
+            Connection::open(&trust("http://127.0.0.1:1"), principal, &key, System::real().clock)
+                .expect("opens");
         assert!(connection.authorization().starts_with("Bearer "));
         assert_eq!(connection.authorization(), connection.authorization());
     }

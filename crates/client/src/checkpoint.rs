@@ -168,7 +168,8 @@ impl Monitor {
         let overdue = heads.pending.values().find(|one| one.withheld && now.since(one.since) > PROVE_WITHIN);
         match overdue {
             Some(one) => {
-                let detail = format!("no proof that the tree of {} leaves is of this log", one.checkpoint.size());
+                let detail =
+                    format!("no proof that the tree of {} leaves is of this log", one.checkpoint.size());
                 Err(Error::misbehaved(Party::Broker, "checkpoint", "consistency", detail))
             }
             None => Ok(()),
@@ -210,11 +211,17 @@ impl Monitor {
                 return Ok(checkpoint.as_bytes().clone());
             }
         }
-        match (self.refresh().await, published) {
-            (Ok(checkpoint), _) => Ok(checkpoint.as_bytes().clone()),
-            // A broker that can't be reached makes no statement worse: what was verified stays verified.
-            (Err(Error::Unreachable { .. }), Some((checkpoint, _))) => Ok(checkpoint.as_bytes().clone()),
-            (Err(error), _) => Err(error),
+        match self.refresh().await {
+            Ok(checkpoint) => Ok(checkpoint.as_bytes().clone()),
+            // A broker that can't be reached makes no statement worse: what was verified stays verified. The next
+            // signature does not wait for it again.
+            Err(Error::Unreachable { detail }) => {
+                let mut heads = self.0.heads.lock();
+                let (checkpoint, asked) = heads.published.as_mut().ok_or(Error::Unreachable { detail })?;
+                *asked = now;
+                Ok(checkpoint.as_bytes().clone())
+            }
+            Err(error) => Err(error),
         }
     }
 
@@ -227,7 +234,7 @@ impl Monitor {
         let newest = self.take(&bytes, Met::InStatement, &Party::Broker)?;
         self.prove_pending().await?;
         let mut heads = self.0.heads.lock();
-        if !heads.proven.get(&newest.size()).is_some_and(|proven| proven.root() == newest.root()) {
+        if heads.pending.contains_key(&newest.size()) {
             let detail = format!("no proof for the published tree of {} leaves", newest.size());
             return Err(Error::misbehaved(Party::Broker, "checkpoint", "consistency", detail));
         }
@@ -265,7 +272,11 @@ impl Monitor {
                 if !waits && tokio::time::timeout(ROUND, monitor.0.wake.notified()).await.is_err() {
                     continue;
                 }
-                let done = if monitor.is_stale() { monitor.refresh().await.map(drop) } else { monitor.settle().await };
+                let done = if monitor.is_stale() {
+                    monitor.refresh().await.map(drop)
+                } else {
+                    monitor.settle().await
+                };
                 if let Err(error) = done {
                     tracing::warn!(%error, "the log's checkpoints are not proven");
                 }
@@ -315,21 +326,25 @@ impl Monitor {
                 Some(head) if head.size() <= checkpoint.size() => (head, checkpoint.clone()),
                 Some(head) => (checkpoint.clone(), head),
             };
-            if let Err(error) = self.prove(&from, &to).await {
-                let Error::Misbehaved(_) = &error else {
-                    let answered = matches!(error, Error::Refused(_));
-                    if let Some(pending) = self.0.heads.lock().pending.get_mut(&checkpoint.size()) {
-                        pending.withheld |= answered;
+            let proof = self.prove(&from, &to).await;
+            let mut heads = self.0.heads.lock();
+            match proof {
+                Ok(()) => heads.enter(checkpoint),
+                Err(Error::Misbehaved(_)) => {
+                    let ours = if from == checkpoint { &to } else { &from };
+                    let fork =
+                        LogForked { ours: ours.as_bytes().clone(), theirs: checkpoint.as_bytes().clone() };
+                    return Err(self.halt(&mut heads, fork));
+                }
+                // No proof is no fork yet; `check` stops waiting for it.
+                Err(Error::Refused(refused)) => {
+                    tracing::warn!(size = checkpoint.size(), %refused, "the broker gives no consistency proof");
+                    if let Some(pending) = heads.pending.get_mut(&checkpoint.size()) {
+                        pending.withheld = true;
                     }
-                    return Err(error);
-                };
-                let ours = if from == checkpoint { &to } else { &from };
-                let fork =
-                    LogForked { ours: ours.as_bytes().clone(), theirs: checkpoint.as_bytes().clone() };
-                let mut heads = self.0.heads.lock();
-                return Err(self.halt(&mut heads, fork));
+                }
+                Err(error) => return Err(error),
             }
-            self.0.heads.lock().enter(checkpoint);
         }
         Ok(())
     }
@@ -363,7 +378,8 @@ impl Heads {
     fn line_up(&mut self, checkpoint: SignedCheckpoint, met: Met, since: Timestamp) {
         if self.pending.len() >= MAX_PENDING {
             // Statements' are never dropped for a receipt's; among receipts' the older goes.
-            let oldest = self.pending.iter().find(|(_, one)| one.met == Met::InReceipt).map(|(size, _)| *size);
+            let oldest =
+                self.pending.iter().find(|(_, one)| one.met == Met::InReceipt).map(|(size, _)| *size);
             match (oldest, met) {
                 (Some(size), _) => drop(self.pending.remove(&size)),
                 (None, Met::InReceipt) => return,
@@ -375,7 +391,8 @@ impl Heads {
 
     /// What one round proves, smallest first; drops the heads of receipts that it leaves out.
     fn choose(&mut self) -> Vec<SignedCheckpoint> {
-        let receipts = self.pending.iter().filter(|(_, one)| one.met == Met::InReceipt).map(|(size, _)| *size);
+        let receipts =
+            self.pending.iter().filter(|(_, one)| one.met == Met::InReceipt).map(|(size, _)| *size);
         let left_out: Vec<u64> = receipts.rev().skip(RECEIPTS_A_ROUND).collect();
         for size in left_out {
             self.pending.remove(&size);

@@ -137,7 +137,9 @@ pub struct LogForked {
 
 impl fmt::Display for LogForked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the log shows two faces; keep the book, and show both checkpoints to the others. Ours:\n")?;
+        f.write_str(
+            "the log shows two faces; keep the book, and show both checkpoints to the others. Ours:\n",
+        )?;
         write!(f, "{}Theirs:\n{}", String::from_utf8_lossy(&self.ours), String::from_utf8_lossy(&self.theirs))
     }
 }

@@ -79,7 +79,8 @@ impl InvitationPackage {
             return Err(bad("longer than any invitation"));
         }
         let bytes = BASE64URL_NOPAD.decode(text.as_bytes()).map_err(|_| bad("not base64url"))?;
-        let package = wire::InvitationPackage::decode(bytes.as_slice()).map_err(|_| bad("not an invitation"))?;
+        let package =
+            wire::InvitationPackage::decode(bytes.as_slice()).map_err(|_| bad("not an invitation"))?;
         Ok(Self(package))
     }
 
@@ -91,8 +92,9 @@ impl InvitationPackage {
             .map_err(|error| Error::malformed("invitation", error))?;
         let who = Party::Partner(claimed.partner.clone());
         let bad_key = |error: KeyError| Error::bad_key(who.clone(), "invitation", &error);
-        let key = WorkingKey::certified(self.0.partner_key.as_ref(), &claimed.identity, &claimed.partner, broker)
-            .map_err(bad_key)?;
+        let key =
+            WorkingKey::certified(self.0.partner_key.as_ref(), &claimed.identity, &claimed.partner, broker)
+                .map_err(bad_key)?;
         let invitation =
             key.verify::<LinkInvitation>(self.0.invitation.as_ref(), |said| said.time).map_err(bad_key)?;
         let wrong = |check, detail: &str| Error::misbehaved(who.clone(), "invitation", check, detail);

@@ -1,5 +1,7 @@
 //! Receipts: that a record stands in the log, and that it says what happened.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use countersign_grants::{
     catalogue::{FieldPath, PurposeCode},
@@ -7,6 +9,7 @@ use countersign_grants::{
     digest::Digest,
     id::{CustomerName, PartnerName},
     time::Timestamp,
+    token::MAX_CLOCK_AHEAD,
 };
 use countersign_proto::{
     log::v1::{Kind, Record, Result as Outcome},
@@ -19,6 +22,9 @@ use crate::{
     checkpoint::{Met, Monitor},
     error::{Error, Party},
 };
+
+/// How far apart the clocks of two honest parties may run.
+pub const CLOCK_SKEW: Duration = MAX_CLOCK_AHEAD;
 
 /// The version of records that this SDK reads.
 const RECORD_VERSION: u32 = 1;
@@ -112,7 +118,10 @@ impl ProvenLeaf {
     }
 
     fn opens(&self, saying: &Saying<'_>) -> Result<(), Error> {
-        let check = |check: &'static str, salt: &Bytes, found: &Bytes, commit: &dyn Fn(&[u8; SALT_BYTES]) -> Digest| {
+        let check = |check: &'static str,
+                     salt: &Bytes,
+                     found: &Bytes,
+                     commit: &dyn Fn(&[u8; SALT_BYTES]) -> Digest| {
             let salt: &[u8; SALT_BYTES] =
                 salt.as_ref().try_into().map_err(|_| wrong(check, "its salt is not 32 bytes"))?;
             if commit(salt).as_bytes().as_slice() == found.as_ref() {

@@ -47,7 +47,10 @@ impl System {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is the one place where the SDK asks the machine's clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place where the SDK asks the machine's clock"
+    )]
     fn now(&self) -> Timestamp {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
@@ -59,9 +62,13 @@ impl Clock for SystemClock {
 pub struct SystemEntropy;
 
 impl Entropy for SystemEntropy {
-    #[expect(clippy::disallowed_methods, reason = "this is the one place where the SDK asks the machine's randomness")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place where the SDK asks the machine's randomness"
+    )]
     fn fill(&self, bytes: &mut [u8]) {
-        getrandom::fill(bytes).expect("a kernel that has booted has randomness, and nothing here is safe without");
+        getrandom::fill(bytes)
+            .expect("a kernel that has booted has randomness, and nothing here is safe without");
     }
 }
 

@@ -191,8 +191,11 @@ fn frame(entry: &[u8]) -> Result<Vec<u8>, BookError> {
     Ok(frame)
 }
 
+/// Where a frame is damaged, and how.
+type Damage = (usize, &'static str);
+
 /// The entries, and how many bytes of the file are whole frames. What follows them is a torn write.
-fn frames(bytes: &[u8]) -> Result<(Vec<Vec<u8>>, usize), (usize, &'static str)> {
+fn frames(bytes: &[u8]) -> Result<(Vec<Vec<u8>>, usize), Damage> {
     let mut entries = Vec::new();
     let mut at = MAGIC.len();
     loop {
@@ -206,7 +209,11 @@ fn frames(bytes: &[u8]) -> Result<(Vec<Vec<u8>>, usize), (usize, &'static str)> 
         if crc32c::crc32c(&header[..4]) != word(1) {
             // A file that grew before its data arrived is zero from there on.
             let torn = header.iter().chain(rest).all(|byte| *byte == 0);
-            return if torn { Ok((entries, at)) } else { Err((at, "a frame's length is not what was written")) };
+            return if torn {
+                Ok((entries, at))
+            } else {
+                Err((at, "a frame's length is not what was written"))
+            };
         }
         if length > MAX_ENTRY_BYTES {
             return Err((at, "a frame is longer than any entry"));

@@ -13,7 +13,8 @@ use countersign_grants::{
     key::PublicKey,
     permit::Spent,
     statement::{
-        Fetch, GrantChange, GrantTerms, LinkAcceptance, MAX_FETCH_AGE, Provision, SECRET_BYTES, Statement, Verb,
+        Fetch, GrantChange, GrantTerms, LinkAcceptance, MAX_FETCH_AGE, Provision, SECRET_BYTES, Statement,
+        Verb,
     },
     time::Timestamp,
 };

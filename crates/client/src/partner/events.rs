@@ -1,0 +1,338 @@
+//! Events: a loop from the book's cursor on. What changes a grant is verified and entered before the application hears
+//! of it.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use countersign_grants::{
+    id::{GrantName, LinkName, NotAName, RequestName, SubjectHandle},
+    key::KeyId,
+    statement::PartnerKey,
+    time::Timestamp,
+};
+use countersign_proto::{
+    log::v1::Kind,
+    v1::{Event, ListPartnerKeysRequest, WatchEventsRequest, WatchEventsResponse},
+};
+use tonic::{Request, Streaming};
+
+use super::{Partner, Shared};
+use crate::{
+    book::{Entry, GrantRow, Standing},
+    channel::call,
+    error::{Error, Party},
+};
+
+/// The pause before the first new try, doubled with each further one.
+const FIRST_BACKOFF: Duration = Duration::from_millis(200);
+
+/// The longest pause: a broker that is back is noticed within it.
+const MAX_BACKOFF: Duration = Duration::from_secs(5);
+
+/// What a partner hears of. Transfers are left out: their sides know of them by themselves.
+const KINDS: [Kind; 14] = [
+    Kind::PartnerKeyPublished,
+    Kind::PartnerSuspended,
+    Kind::PartnerResumed,
+    Kind::LinkAccepted,
+    Kind::RequestDeferred,
+    Kind::RequestRefused,
+    Kind::RequestCancelled,
+    Kind::RequestLapsed,
+    Kind::GrantApproved,
+    Kind::GrantPaused,
+    Kind::GrantResumed,
+    Kind::GrantWithdrawn,
+    Kind::Acknowledged,
+    Kind::ChangeNotice,
+];
+
+/// Something that concerns this partner.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum PartnerEvent {
+    /// A customer accepted an invitation: ask for the code.
+    LinkAccepted {
+        /// The link.
+        link: LinkName,
+    },
+    /// A row was approved. The grant verified and stands in the book.
+    Approved {
+        /// The grant.
+        grant: Box<GrantRow>,
+        /// The request it came of, if this partner made it.
+        request: Option<RequestName>,
+    },
+    /// The customer put a request off.
+    Deferred {
+        /// The request.
+        request: RequestName,
+    },
+    /// The customer refused a request.
+    Refused {
+        /// The request.
+        request: RequestName,
+    },
+    /// A request was taken back.
+    Cancelled {
+        /// The request.
+        request: RequestName,
+    },
+    /// Nobody answered a request in time.
+    Lapsed {
+        /// The request.
+        request: RequestName,
+    },
+    /// The customer paused a grant. The change stands in the book.
+    Paused {
+        /// The grant.
+        grant: Box<GrantRow>,
+    },
+    /// The customer ended a pause. The change stands in the book.
+    Resumed {
+        /// The grant.
+        grant: Box<GrantRow>,
+    },
+    /// The customer stopped a grant. The stop stands in the book.
+    Stopped {
+        /// The grant.
+        grant: Box<GrantRow>,
+        /// Delete what was received.
+        erase: bool,
+    },
+    /// A side acknowledged terms or a change.
+    Acknowledged {
+        /// The grant.
+        grant: GrantName,
+    },
+    /// A source says that a resource changed: fetch it.
+    ChangeNotice {
+        /// The grant.
+        grant: GrantName,
+        /// This partner's handle for the customer.
+        subject: SubjectHandle,
+        /// What changed, such as `trip`.
+        resource: String,
+    },
+    /// Keys were published for this partner that it does not know. If nobody in the house made them, tell the operator and
+    /// change the identity key.
+    UnknownKeys {
+        /// The keys.
+        keys: Vec<KeyId>,
+    },
+    /// An operator suspended this partner.
+    Suspended,
+    /// The suspension ended.
+    Unsuspended,
+    /// What the event led to failed a check, or was refused. Nothing of it counts for this side.
+    Failed {
+        /// What happened by the event.
+        kind: Kind,
+        /// The grant that it names.
+        grant: Option<GrantName>,
+        /// What failed.
+        error: Error,
+    },
+}
+
+/// An event, and where it stands in the log.
+#[derive(Debug)]
+pub struct Noted {
+    /// The record's index.
+    pub index: u64,
+    /// When, by the log.
+    pub time: Timestamp,
+    /// What happened.
+    pub event: PartnerEvent,
+}
+
+/// A resumable watch over a partner's events.
+pub struct EventWatch {
+    shared: Arc<Shared>,
+    stream: Option<Streaming<WatchEventsResponse>>,
+    /// The event that the application has in hand.
+    handed: Option<u64>,
+    failures: u32,
+}
+
+impl Partner {
+    /// Watches the events from the book's cursor on.
+    pub fn watch_events(&self) -> EventWatch {
+        EventWatch { shared: Arc::clone(&self.0), stream: None, handed: None, failures: 0 }
+    }
+
+    /// Watches the events for good and hands each to `on_event`, at least once. Refusals are waited out; comes back only
+    /// when the SDK has halted or the book fails, with the reason.
+    pub async fn run<F, R>(&self, mut on_event: F) -> Error
+    where
+        F: FnMut(Noted) -> R + Send,
+        R: Future<Output = ()> + Send,
+    {
+        let mut watch = self.watch_events();
+        loop {
+            match watch.next().await {
+                Ok(noted) => on_event(noted).await,
+                Err(error @ (Error::LogForked(_) | Error::Book(_))) => return error,
+                Err(error) => {
+                    tracing::warn!(partner = %self.name(), %error, "the events can't be watched");
+                    tokio::time::sleep(MAX_BACKOFF).await;
+                }
+            }
+        }
+    }
+}
+
+impl EventWatch {
+    /// The next event. Calling it again says that the one before was handled: only then the cursor moves on, so an event
+    /// that was handed out just before a crash comes again. Waits for the broker to come back; fails when it refuses, or
+    /// when the SDK has halted.
+    pub async fn next(&mut self) -> Result<Noted, Error> {
+        if let Some(index) = self.handed.take() {
+            self.shared.book.note(Entry::Cursor(index + 1))?;
+        }
+        loop {
+            self.shared.monitor.check()?;
+            let heard = match self.receive().await {
+                Ok(event) => self.hear(event).await,
+                Err(error) => Err(error),
+            };
+            match heard {
+                Ok(Some(noted)) => {
+                    self.failures = 0;
+                    self.handed = Some(noted.index);
+                    return Ok(noted);
+                }
+                Ok(None) => self.failures = 0,
+                Err(error) if error.is_transient() => {
+                    tracing::debug!(%error, "the event stream broke");
+                    self.stream = None;
+                    tokio::time::sleep(backoff(self.failures)).await;
+                    self.failures = self.failures.saturating_add(1);
+                }
+                Err(error) => {
+                    self.stream = None;
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    async fn receive(&mut self) -> Result<Event, Error> {
+        if self.stream.is_none() {
+            let asked = WatchEventsRequest {
+                parent: self.shared.name.to_string(),
+                cursor: self.shared.book.cursor(),
+                kinds: KINDS.iter().map(|kind| (*kind).into()).collect(),
+            };
+            // Without a deadline: the stream is meant to stay.
+            let opened = self.shared.connection.events().watch_events(Request::new(asked)).await?;
+            self.stream = Some(opened.into_inner());
+        }
+        let stream = self.stream.as_mut().expect("it was just opened, if it was not open");
+        let ended = || Error::Unreachable { detail: "the event stream ended".into() };
+        stream.message().await?.and_then(|message| message.event).ok_or_else(ended)
+    }
+
+    async fn hear(&mut self, event: Event) -> Result<Option<Noted>, Error> {
+        if event.index < self.shared.book.cursor() {
+            return Ok(None);
+        }
+        let (index, kind) = (event.index, event.kind());
+        let time = event.event_time.map_or(0, |time| {
+            u64::try_from(time.seconds).unwrap_or(0) * 1000
+                + u64::try_from(time.nanos).unwrap_or(0) / 1_000_000
+        });
+        let grant = GrantName::parse(&event.grant).ok();
+        let heard = match self.shared.interpret(event).await {
+            Ok(heard) => heard,
+            Err(error) if error.is_transient() => return Err(error),
+            Err(error @ (Error::LogForked(_) | Error::Book(_))) => return Err(error),
+            Err(error) => Some(PartnerEvent::Failed { kind, grant, error }),
+        };
+        let Some(event) = heard else {
+            self.shared.book.note(Entry::Cursor(index + 1))?;
+            return Ok(None);
+        };
+        Ok(Some(Noted { index, time: Timestamp::from_millis(time), event }))
+    }
+}
+
+impl Shared {
+    /// Does what an event asks of this side, and says what it means to the application.
+    async fn interpret(&self, event: Event) -> Result<Option<PartnerEvent>, Error> {
+        let kind = event.kind();
+        let request = || name("grant_request", &event.grant_request, RequestName::parse);
+        let grant = || name("grant", &event.grant, GrantName::parse);
+        let heard = match kind {
+            Kind::LinkAccepted => {
+                PartnerEvent::LinkAccepted { link: name("link", &event.link, LinkName::parse)? }
+            }
+            Kind::RequestDeferred => PartnerEvent::Deferred { request: request()? },
+            Kind::RequestRefused => PartnerEvent::Refused { request: request()? },
+            Kind::RequestCancelled => PartnerEvent::Cancelled { request: request()? },
+            Kind::RequestLapsed => PartnerEvent::Lapsed { request: request()? },
+            Kind::GrantApproved => PartnerEvent::Approved {
+                grant: Box::new(self.take_grant(&grant()?).await?),
+                request: request().ok(),
+            },
+            Kind::GrantPaused => PartnerEvent::Paused { grant: Box::new(self.take_grant(&grant()?).await?) },
+            Kind::GrantResumed => {
+                PartnerEvent::Resumed { grant: Box::new(self.take_grant(&grant()?).await?) }
+            }
+            Kind::GrantWithdrawn => {
+                let row = self.take_grant(&grant()?).await?;
+                let Standing::Stopped { erase } = row.standing() else {
+                    let detail = "the event says stopped, and no signed stop came with the grant";
+                    return Err(Error::misbehaved(Party::Broker, "change", "present", detail));
+                };
+                PartnerEvent::Stopped { grant: Box::new(row), erase }
+            }
+            Kind::Acknowledged => PartnerEvent::Acknowledged { grant: grant()? },
+            Kind::ChangeNotice => PartnerEvent::ChangeNotice {
+                grant: grant()?,
+                subject: name("subject", &event.subject, SubjectHandle::parse)?,
+                resource: event.resource.clone(),
+            },
+            Kind::PartnerKeyPublished => match self.unknown_keys().await? {
+                keys if keys.is_empty() => return Ok(None),
+                keys => PartnerEvent::UnknownKeys { keys },
+            },
+            Kind::PartnerSuspended => PartnerEvent::Suspended,
+            Kind::PartnerResumed => PartnerEvent::Unsuspended,
+            _ => return Ok(None),
+        };
+        Ok(Some(heard))
+    }
+
+    /// The keys that are published for this partner and that it does not know. The broker's list is not trusted to be
+    /// signed: a key under another identity is as much of a surprise.
+    async fn unknown_keys(&self) -> Result<Vec<KeyId>, Error> {
+        /// Far more pages than a partner has keys; a list without an end must not hold the loop.
+        const MAX_PAGES: usize = 100;
+        let mut unknown = Vec::new();
+        let mut page_token = String::new();
+        for _ in 0..MAX_PAGES {
+            let asked = ListPartnerKeysRequest { parent: self.name.to_string(), page_size: 0, page_token };
+            let page = self.connection.partners().list_partner_keys(call(asked)).await?.into_inner();
+            for key in &page.partner_keys {
+                let said = countersign_grants::envelope::peek::<PartnerKey>(key.statement.as_ref())
+                    .map_err(|error| Error::bad_statement(Party::Broker, "partner_key", &error))?;
+                if !self.book.knows_own_key(said.key.id()) {
+                    unknown.push(said.key.id().clone());
+                }
+            }
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                break;
+            }
+        }
+        Ok(unknown)
+    }
+}
+
+fn name<T>(what: &'static str, text: &str, parse: impl Fn(&str) -> Result<T, NotAName>) -> Result<T, Error> {
+    parse(text).map_err(|error| Error::misbehaved(Party::Broker, "event", what, error.to_string()))
+}
+
+fn backoff(failures: u32) -> Duration {
+    FIRST_BACKOFF.saturating_mul(1 << failures.min(8)).min(MAX_BACKOFF)
+}

@@ -1,0 +1,178 @@
+//! Linking: the invitation, and the code that opens its acceptance.
+
+use countersign_grants::{
+    digest::Digest,
+    envelope::{self, Signed},
+    id::{LinkName, SubjectHandle},
+    statement::{
+        CODE_DIGITS, LinkAcceptance, LinkConfirmation, LinkInvitation, MAX_INVITATION_LIFE, SECRET_BYTES,
+        label_commitment, mac_opens,
+    },
+    time::Timestamp,
+};
+use countersign_proto::{
+    statement::v1 as wire,
+    v1::{ConfirmLinkRequest, CreateLinkInvitationRequest, GetLinkRequest},
+};
+use zeroize::Zeroizing;
+
+use super::{Partner, Shared, papers::unadmitted};
+use crate::{
+    book::{Entry, Invitation, LinkRow, envelope_bytes},
+    channel::call,
+    error::{Error, Misuse, Party},
+    invitation::InvitationPackage,
+};
+
+/// How often a code may be tried: with six digits, a guess opens one ceremony in 333,333.
+const TRIES: u8 = 3;
+
+/// An invitation that went out.
+#[derive(Clone)]
+pub struct Invited {
+    /// What the customer's app gets, by QR code or URL fragment, and nobody else.
+    pub package: InvitationPackage,
+    /// The link that comes of it.
+    pub link: LinkName,
+    /// The handle by which this partner will know the customer.
+    pub subject: SubjectHandle,
+    /// When it lapses.
+    pub expire_time: Timestamp,
+}
+
+impl Partner {
+    /// Invites the person who is signed in to link. `label` is how they know their account, such as `Maya, gold card`; the
+    /// broker never sees it.
+    pub async fn invite(&self, label: &str) -> Result<Invited, Error> {
+        let shared = &self.0;
+        shared.monitor.check()?;
+        let subject = SubjectHandle::of(&shared.name, shared.system.draw());
+        let secret = Zeroizing::new(shared.system.draw::<SECRET_BYTES>());
+        let salt = shared.system.draw::<SECRET_BYTES>();
+        let checkpoint = shared.monitor.for_signing().await?;
+        let now = shared.system.now();
+        let expire_time = now.plus(MAX_INVITATION_LIFE);
+        let signed = shared.sign_checked::<LinkInvitation>(
+            "label",
+            &wire::LinkInvitation {
+                broker: shared.trust.origin.to_string(),
+                partner: shared.name.to_string(),
+                identity_key: shared.identity.as_bytes().to_vec().into(),
+                subject: subject.as_str().to_owned(),
+                label_commitment: label_commitment(&salt, label).into(),
+                expire_time_ms: expire_time.as_millis(),
+                time_ms: now.as_millis(),
+                checkpoint,
+            },
+        )?;
+        let invitation = signed.envelope().clone();
+        let package =
+            InvitationPackage::new(invitation.clone(), shared.certificate.clone(), &secret, &salt, label);
+        // What the customer's app would refuse is refused here, before anybody has seen it.
+        package.verify(&shared.trust.origin, now).map_err(|error| Error::malformed("label", error))?;
+        let entry = Entry::Invited {
+            link: *signed.digest().as_bytes(),
+            subject: subject.as_str().to_owned(),
+            secret: *secret,
+            expire_ms: expire_time.as_millis(),
+            tries_left: TRIES,
+        };
+        // In the book first: an invitation that is out and not in the book could never be confirmed.
+        shared.book.enter_durably(entry).await?.map_err(|error| unadmitted("invitation", &error))?;
+        let asked = CreateLinkInvitationRequest { statement: Some(invitation) };
+        shared.connection.links().create_link_invitation(call(asked)).await?;
+        Ok(Invited { package, link: LinkName::of(signed.digest()), subject, expire_time })
+    }
+
+    /// Confirms a link with the code that the signed-in person brought back. Only a code that opens the acceptance pins
+    /// the customer's key; after three that don't, the invitation is gone. Called again after it succeeded, it sends the
+    /// same confirmation again.
+    pub async fn confirm(&self, link: &LinkName, code: &str) -> Result<LinkRow, Error> {
+        let shared = &self.0;
+        shared.monitor.check()?;
+        let _ceremony = shared.ceremony.lock().await;
+        if let Some(row) = shared.book.link(link) {
+            shared.send_confirmation(&row).await?;
+            return Ok(row);
+        }
+        if code.len() != CODE_DIGITS || !code.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(Error::malformed("code", format!("has {CODE_DIGITS} digits")));
+        }
+        let unknown = || Error::Misuse(Misuse::Unknown { name: link.to_string() });
+        let invitation =
+            shared.book.read(|state| state.invitations.get(&link.digest()).cloned()).ok_or_else(unknown)?;
+        if shared.system.now() >= invitation.expires {
+            let problem = "the invitation has lapsed; make a new one";
+            return Err(Error::Misuse(Misuse::NotNow { name: link.to_string(), problem }));
+        }
+        let acceptance = shared.acceptance(link).await?;
+        if !mac_opens(&invitation.secret, acceptance.statement(), code) {
+            return Err(shared.wrong_code(link, &invitation).await?);
+        }
+        let checkpoint = shared.monitor.for_signing().await?;
+        let confirmation = shared.sign::<LinkConfirmation>(&wire::LinkConfirmation {
+            broker: shared.trust.origin.to_string(),
+            partner: shared.name.to_string(),
+            acceptance: acceptance.digest().into(),
+            time_ms: shared.system.now().as_millis(),
+            checkpoint,
+        });
+        let entry = Entry::Linked {
+            link: *link.digest().as_bytes(),
+            subject: invitation.subject.as_str().to_owned(),
+            acceptance: envelope_bytes(acceptance.envelope()),
+            confirmation: envelope_bytes(&confirmation),
+        };
+        shared.book.enter_durably(entry).await?.map_err(|error| unadmitted("link", &error))?;
+        let row = shared.book.link(link).ok_or_else(unknown)?;
+        shared.send_confirmation(&row).await?;
+        Ok(row)
+    }
+}
+
+impl Shared {
+    async fn acceptance(&self, link: &LinkName) -> Result<Signed<LinkAcceptance>, Error> {
+        let asked = GetLinkRequest { name: link.to_string() };
+        let answer = self.connection.links().get_link(call(asked)).await?.into_inner();
+        let Some(accepted) = answer.acceptance.as_ref() else {
+            let problem = "the customer has not accepted yet";
+            return Err(Error::Misuse(Misuse::NotNow { name: link.to_string(), problem }));
+        };
+        verify_acceptance(accepted, link.digest(), &self.trust.origin)
+    }
+
+    /// The try is spent before the answer goes out, so that a crash gives none back.
+    async fn wrong_code(&self, link: &LinkName, invitation: &Invitation) -> Result<Error, Error> {
+        let tries_left = invitation.tries_left.saturating_sub(1);
+        let entry = Entry::TryFailed { link: *link.digest().as_bytes(), left: tries_left };
+        self.book.enter_durably(entry).await?.map_err(|error| unadmitted("invitation", &error))?;
+        Ok(Error::Misuse(Misuse::WrongCode { tries_left }))
+    }
+
+    async fn send_confirmation(&self, row: &LinkRow) -> Result<(), Error> {
+        let asked = ConfirmLinkRequest { name: row.name().to_string(), statement: Some(row.confirmation()) };
+        self.connection.links().confirm_link(call(asked)).await?;
+        Ok(())
+    }
+}
+
+/// The acceptance of this very invitation, signed with the key that it names.
+fn verify_acceptance(
+    envelope: &wire::Envelope,
+    invitation: Digest,
+    broker: &countersign_grants::id::Origin,
+) -> Result<Signed<LinkAcceptance>, Error> {
+    let bad = |error| Error::bad_statement(Party::Customer, "acceptance", &error);
+    let claimed = envelope::peek::<LinkAcceptance>(Some(envelope)).map_err(bad)?;
+    let accepted =
+        envelope::verify::<LinkAcceptance>(Some(envelope), &[&claimed.link_key], broker).map_err(bad)?;
+    if accepted.statement().invitation != invitation {
+        return Err(Error::misbehaved(
+            Party::Broker,
+            "acceptance",
+            "invitation",
+            "it accepts another invitation",
+        ));
+    }
+    Ok(accepted)
+}

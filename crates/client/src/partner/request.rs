@@ -1,0 +1,66 @@
+//! Putting offers to a customer, and saying that something changed.
+
+use std::time::Duration;
+
+use countersign_grants::{
+    id::{OfferName, RequestName, SubjectHandle},
+    statement::GrantRequest,
+};
+use countersign_proto::{
+    statement::v1 as wire,
+    v1::{CancelGrantRequestRequest, CreateGrantRequestRequest, NotifyChangeRequest},
+};
+
+use super::Partner;
+use crate::{channel::call, error::Error};
+
+impl Partner {
+    /// Puts offers to a linked customer, in one request. `true` says that the row can be left out. Each call makes a
+    /// request of its own.
+    pub async fn request(
+        &self,
+        subject: &SubjectHandle,
+        rows: &[(OfferName, bool)],
+        lifetime: Duration,
+    ) -> Result<RequestName, Error> {
+        let shared = &self.0;
+        shared.monitor.check()?;
+        let row = |(offer, optional): &(OfferName, bool)| wire::RequestedRow {
+            offer: offer.digest().into(),
+            optional: *optional,
+        };
+        let checkpoint = shared.monitor.for_signing().await?;
+        let now = shared.system.now();
+        let message = wire::GrantRequest {
+            broker: shared.trust.origin.to_string(),
+            requester: shared.name.to_string(),
+            subject: subject.as_str().to_owned(),
+            rows: rows.iter().map(row).collect(),
+            expire_time_ms: now.plus(lifetime).as_millis(),
+            time_ms: now.as_millis(),
+            nonce: shared.system.draw::<16>().to_vec().into(),
+            checkpoint,
+        };
+        let signed = shared.sign_checked::<GrantRequest>("request", &message)?;
+        let asked = CreateGrantRequestRequest { statement: Some(signed.envelope().clone()) };
+        shared.connection.grants().create_grant_request(call(asked)).await?;
+        Ok(RequestName::of(signed.digest()))
+    }
+
+    /// Takes a request back.
+    pub async fn cancel_request(&self, request: &RequestName) -> Result<(), Error> {
+        let asked = CancelGrantRequestRequest { name: request.to_string() };
+        self.0.connection.grants().cancel_grant_request(call(asked)).await?;
+        Ok(())
+    }
+
+    /// Says that a resource of a subject has changed, such as `trip`. Recipients with a standing grant get an event, and
+    /// fetch under that grant.
+    pub async fn notify_change(&self, subject: &SubjectHandle, resource: &str) -> Result<(), Error> {
+        self.0.monitor.check()?;
+        let asked =
+            NotifyChangeRequest { subject: subject.as_str().to_owned(), resource: resource.to_owned() };
+        self.0.connection.transfers().notify_change(call(asked)).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,130 @@
+//! Fetching.
+
+use std::time::Duration;
+
+use countersign_grants::{
+    catalogue::{FieldPath, PurposeCode},
+    digest::Digest,
+    envelope,
+    id::GrantName,
+    statement::Fetch,
+};
+use countersign_proto::{
+    statement::v1 as wire,
+    v1::{FetchDataRequest, FetchDataResponse},
+};
+
+use super::Fetched;
+use crate::{
+    book::{GrantRow, Side},
+    channel::call,
+    error::{Error, Misuse},
+    partner::Partner,
+    sealing::OpeningKey,
+};
+
+/// How often one fetch is tried: a dropped connection, a broker that restarts, a source that does.
+pub const FETCH_ATTEMPTS: u32 = 4;
+
+/// No new try begins after this long. A fetch is good for 120 s, but a source claims its receipt after 35 s, and what was
+/// claimed as not released can't be released any more: 18 s and a call's deadline of 15 s stay below that.
+pub const RETRY_WITHIN: Duration = Duration::from_secs(18);
+
+/// The pause before the second try, doubled with each further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+
+/// A fetch that this side signed itself, so that its signature needs no verifying.
+pub(super) struct OwnFetch {
+    pub(super) digest: Digest,
+    pub(super) envelope: wire::Envelope,
+    pub(super) statement: Fetch,
+}
+
+impl Partner {
+    /// Fetches fields under a grant, for its purpose, in one signed statement. Tries again with the same bytes while
+    /// nobody answers, which spends no second use. Whether the grant still allows it is for the broker and the source to
+    /// say: the refusal is what the log shows.
+    pub async fn fetch(&self, grant: &GrantName, purpose: &str, fields: &[&str]) -> Result<Fetched, Error> {
+        let shared = &self.0;
+        shared.monitor.check()?;
+        let row = self.receiving(grant)?;
+        let key = OpeningKey::draw(&shared.system);
+        let fetch = self.sign_fetch(&row, purpose, fields, &key).await?;
+        let answer = self.ask(&fetch).await?;
+        let (sealed, receipt) = shared.verify_answer(&row, &fetch, &answer)?;
+        // Everything that can be known without the values is known: only now they are opened.
+        let info = countersign_grants::sealing::info(row.digest(), fetch.digest, &fetch.statement.fields);
+        let values = key.open(&sealed, &info).map_err(|error| {
+            Error::misbehaved(Self::source_of(&row), "sealed_fields", "open", error.to_string())
+        })?;
+        Ok(Fetched { values: fetch.statement.fields.iter().cloned().zip(values).collect(), receipt })
+    }
+
+    fn receiving(&self, grant: &GrantName) -> Result<GrantRow, Error> {
+        let row = self.0.book.grant(grant);
+        let row = row.ok_or_else(|| Error::Misuse(Misuse::Unknown { name: grant.to_string() }))?;
+        let not_now = |problem| Err(Error::Misuse(Misuse::NotNow { name: grant.to_string(), problem }));
+        if row.side() != Side::Recipient {
+            return not_now("this partner is the source of the grant");
+        }
+        if row.stopped_here().is_some() {
+            return not_now("this partner has stopped the grant itself");
+        }
+        Ok(row)
+    }
+
+    async fn sign_fetch(
+        &self,
+        row: &GrantRow,
+        purpose: &str,
+        fields: &[&str],
+        key: &OpeningKey,
+    ) -> Result<OwnFetch, Error> {
+        let shared = &self.0;
+        PurposeCode::parse(purpose).map_err(|error| Error::malformed("purpose", error))?;
+        for field in fields {
+            FieldPath::parse(field).map_err(|error| Error::malformed("fields", error))?;
+        }
+        let checkpoint = shared.monitor.for_signing().await?;
+        let message = wire::Fetch {
+            broker: shared.trust.origin.to_string(),
+            recipient: shared.name.to_string(),
+            terms: row.digest().into(),
+            purpose: purpose.to_owned(),
+            fields: fields.iter().map(|field| (*field).to_owned()).collect(),
+            request_id: shared.system.draw_uuid(),
+            time_ms: shared.system.now().as_millis(),
+            sealing_key: key.public().to_vec().into(),
+            checkpoint,
+        };
+        let (envelope, statement) = shared.sign_own::<Fetch>("fields", &message)?;
+        Ok(OwnFetch { digest: envelope::digest(&envelope), envelope, statement })
+    }
+
+    async fn ask(&self, fetch: &OwnFetch) -> Result<FetchDataResponse, Error> {
+        let begun = fetch.statement.time;
+        let mut attempt = 0;
+        loop {
+            let asked = FetchDataRequest { statement: Some(fetch.envelope.clone()) };
+            let error = match self.0.connection.transfers().fetch_data(call(asked)).await {
+                Ok(answer) => return Ok(answer.into_inner()),
+                Err(status) => Error::from(status),
+            };
+            attempt += 1;
+            let mut pause = FIRST_PAUSE.saturating_mul(1 << attempt.min(8)) / 2;
+            if let Error::Refused(refused) = &error {
+                pause = refused.retry_after.unwrap_or(pause);
+            }
+            let too_late = self.0.system.now().plus(pause).since(begun) > RETRY_WITHIN;
+            if !error.is_transient() || attempt >= FETCH_ATTEMPTS || too_late {
+                return Err(error);
+            }
+            tracing::debug!(fetch = %fetch.digest, %error, "trying the same fetch again");
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    pub(super) fn source_of(row: &GrantRow) -> crate::error::Party {
+        crate::error::Party::Partner(row.terms().source.clone())
+    }
+}

@@ -1,0 +1,134 @@
+//! Answering a fetch: check, ask the handler, pad, seal, sign, enter, and only then hand over.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use countersign_grants::{digest::Digest, sealing::info, statement::Provision};
+use countersign_proto::{
+    statement::v1 as wire,
+    v1::{ProvideDataRequest, ProvideDataResponse},
+};
+use prost::Message as _;
+
+use super::{
+    Inner, SourceHandler,
+    check::{Case, affords, stands},
+    refusal::Refusal,
+};
+use crate::{
+    book::{Answer, answer_key, envelope_bytes, envelope_of},
+    sealing::{self, SealError},
+    value::Value,
+};
+
+/// How long a handler may take: less than the broker waits for a source, so that the broker hears why.
+pub const HANDLER_DEADLINE: Duration = Duration::from_secs(8);
+
+impl<H: SourceHandler> Inner<H> {
+    pub(super) async fn provide(&self, request: ProvideDataRequest) -> Result<ProvideDataResponse, Refusal> {
+        let shared = &self.partner.0;
+        shared.monitor.check().map_err(Refusal::Halted)?;
+        let case = self.check(&request, shared.system.now()).await?;
+        let key = answer_key(case.fetch.statement());
+        let turn = self.turn(key);
+        let guard = turn.lock().await;
+        let done = self.answer(&case, key).await;
+        drop(guard);
+        self.end_turn(key, &turn);
+        done
+    }
+
+    async fn answer(&self, case: &Case, key: Digest) -> Result<ProvideDataResponse, Refusal> {
+        let shared = &self.partner.0;
+        let fetch = case.fetch.digest();
+        // A stop may have come while this call waited for its turn.
+        let row = shared.book.grant_by(case.row.digest()).unwrap_or_else(|| case.row.clone());
+        stands(&row, shared.system.now())?;
+        if let Some(answer) = shared.book.read(|state| state.answers.get(&key).cloned()) {
+            return repeat(&answer, fetch);
+        }
+        affords(&row, shared.system.now())?;
+        let values = self.values(case).await?;
+        let answer = self.seal(case, key, &values).await?;
+        // The handler took its time: what held before it is asked again, in one step with the spending.
+        let now = answer.at;
+        let entered =
+            shared.book.note_answer(&answer, |row| stands(row, now).and_then(|()| affords(row, now)))??;
+        repeat(&entered, fetch)
+    }
+
+    async fn values(&self, case: &Case) -> Result<Vec<Value>, Refusal> {
+        let fields = &case.fetch.statement().fields;
+        let asked = self.handler.provide(case.row.subject(), fields);
+        let values = tokio::time::timeout(HANDLER_DEADLINE, asked)
+            .await
+            .map_err(|_| Refusal::HandlerSlow)?
+            .map_err(Refusal::Handler)?;
+        if values.len() != fields.len() {
+            let problem = format!("the handler gave {} values for {} fields", values.len(), fields.len());
+            return Err(Refusal::HandlerWrong(problem));
+        }
+        Ok(values)
+    }
+
+    async fn seal(&self, case: &Case, key: Digest, values: &[Value]) -> Result<Answer, Refusal> {
+        let shared = &self.partner.0;
+        let (asked, fetch) = (case.fetch.statement(), case.fetch.digest());
+        let info = info(case.row.digest(), fetch, &asked.fields);
+        let named = asked.fields.iter().zip(values).map(|(field, value)| (field.as_str(), value));
+        let sealed = sealing::seal(shared.system.entropy.as_ref(), &asked.sealing_key, &info, named);
+        let sealed = sealed.map_err(|error| match error {
+            SealError::Key => {
+                Refusal::Statement { statement: "fetch", check: "sealing_key", detail: error.to_string() }
+            }
+            SealError::TooLong(long) => Refusal::HandlerWrong(long.to_string()),
+        })?;
+        let sealed = Bytes::from(sealed.encode_to_vec());
+        let checkpoint = shared.monitor.for_signing().await?;
+        let at = shared.system.now();
+        let provision = shared.sign::<Provision>(&wire::Provision {
+            broker: shared.trust.origin.to_string(),
+            source: shared.name.to_string(),
+            fetch: fetch.into(),
+            sealed: Digest::of(&sealed).into(),
+            time_ms: at.as_millis(),
+            checkpoint,
+        });
+        Ok(Answer {
+            key,
+            grant: case.row.digest(),
+            at,
+            fetch,
+            fetch_bytes: envelope_bytes(case.fetch.envelope()).into(),
+            sealed,
+            provision: countersign_grants::envelope::digest(&provision),
+            provision_bytes: envelope_bytes(&provision).into(),
+        })
+    }
+
+    fn turn(&self, key: Digest) -> Arc<tokio::sync::Mutex<()>> {
+        Arc::clone(self.turns.lock().entry(key).or_default())
+    }
+
+    /// Forgets the turn, unless somebody waits for it. Should a newcomer slip in between, the book still takes one answer
+    /// per request id.
+    fn end_turn(&self, key: Digest, turn: &Arc<tokio::sync::Mutex<()>>) {
+        /// The map's own, and this call's.
+        const NOBODY_WAITS: usize = 2;
+        let mut turns = self.turns.lock();
+        if Arc::strong_count(turn) <= NOBODY_WAITS {
+            turns.remove(&key);
+        }
+    }
+}
+
+/// The same bytes for the same fetch, and nothing for another one under its request id.
+fn repeat(answer: &Answer, fetch: Digest) -> Result<ProvideDataResponse, Refusal> {
+    if answer.fetch != fetch {
+        return Err(Refusal::RequestIdReused);
+    }
+    Ok(ProvideDataResponse {
+        sealed_fields: answer.sealed.clone(),
+        provision: Some(envelope_of(&answer.provision_bytes)),
+    })
+}

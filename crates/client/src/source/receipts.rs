@@ -1,0 +1,112 @@
+//! The receipts that a source is owed: for everything it provided, proof of what became of it. So the broker can't draw
+//! data and not log it without the source noticing.
+
+use std::{sync::Arc, time::Duration};
+
+use countersign_grants::{
+    digest::Digest,
+    envelope,
+    statement::{Fetch, MAX_FETCH_AGE},
+};
+use countersign_proto::{
+    log::v1::Kind,
+    v1::{ClaimReceiptRequest, DeliverReceiptsRequest, Receipt},
+};
+use futures_util::future::join_all;
+
+use super::{Inner, refusal::Refusal};
+use crate::{
+    book::{Answer, Entry, envelope_of},
+    channel::call,
+    error::{Error, Party},
+    partner::Shared,
+    receipt::{CLOCK_SKEW, ProvenLeaf, Saying},
+};
+
+/// With a receipt missing for longer than this, its grant is not served.
+pub const STOP_AFTER: Duration = Duration::from_secs(60);
+
+/// After this long a missing receipt is claimed. A claim ends the chance that the data is still released, so it comes only
+/// after a recipient's retries have ended.
+pub const CLAIM_AFTER: Duration = Duration::from_secs(35);
+
+/// The pause between two rounds of claims.
+pub(crate) const CLAIM_ROUND: Duration = Duration::from_secs(10);
+
+/// The most claims in one round: a broker that comes back with thousands of receipts missing is not flooded.
+const CLAIMS_A_ROUND: usize = 16;
+
+/// The most receipts in one call, as the API says.
+const MAX_RECEIPTS: usize = 256;
+
+impl<H> Inner<H> {
+    /// Takes the receipts that verify, and names the first that does not. One that is not owed any more is passed over:
+    /// deliveries come at least once.
+    pub(super) fn take_receipts(&self, request: &DeliverReceiptsRequest) -> Result<(), Refusal> {
+        let shared = &self.partner.0;
+        shared.monitor.check().map_err(Refusal::Halted)?;
+        let mut first = Ok(());
+        for delivered in request.receipts.iter().take(MAX_RECEIPTS) {
+            let owed = Digest::from_slice(&delivered.fetch)
+                .and_then(|fetch| shared.book.read(|state| state.owed.get(&fetch).cloned()));
+            let Some(answer) = owed else { continue };
+            let taken = take_receipt(shared, &answer, delivered.receipt.as_ref());
+            first = first.and(taken);
+        }
+        Ok(first?)
+    }
+}
+
+/// Verifies that a receipt is for this very answer, and clears what is owed.
+fn take_receipt(shared: &Shared, answer: &Answer, receipt: Option<&Receipt>) -> Result<(), Error> {
+    let leaf = ProvenLeaf::prove(receipt, &shared.monitor)?;
+    let ours =
+        |detail: String| Error::misbehaved(Party::Partner(shared.name.clone()), "book", "fetch", detail);
+    let fetch = envelope::peek::<Fetch>(Some(&envelope_of(&answer.fetch_bytes)))
+        .map_err(|error| ours(error.to_string()))?;
+    let row = shared.book.grant_by(answer.grant).ok_or_else(|| ours("its grant is gone".into()))?;
+    let terms = row.terms();
+    let released = leaf.record().kind() == Kind::Transfer;
+    // What is released is released while the fetch is fresh; that something was not may be entered at any time since.
+    let latest = if released { fetch.time.plus(MAX_FETCH_AGE) } else { shared.system.now() };
+    leaf.says(&Saying {
+        kinds: &[Kind::Transfer, Kind::ProvidedNotReleased],
+        source: &terms.source,
+        recipient: &terms.recipient,
+        purpose: &terms.purpose,
+        catalogue_version: terms.catalogue_version,
+        log_tag: &terms.log_tag,
+        subject: None,
+        fields: Some(&fetch.fields),
+        evidence: Some(&[answer.grant, answer.fetch, answer.provision]),
+        use_limit: Some(terms.uses),
+        not_before: answer.at.minus(MAX_FETCH_AGE + CLOCK_SKEW),
+        not_after: latest.plus(CLOCK_SKEW),
+    })?;
+    Ok(shared.book.note(Entry::ReceiptTaken { fetch: *answer.fetch.as_bytes() })?)
+}
+
+/// Claims the oldest receipts that are missing.
+pub(crate) async fn claim_missing(shared: &Arc<Shared>) {
+    let now = shared.system.now();
+    let mut missing: Vec<Arc<Answer>> = shared.book.read(|state| {
+        state.owed.values().filter(|answer| now.since(answer.at) > CLAIM_AFTER).cloned().collect()
+    });
+    missing.sort_by_key(|answer| answer.at);
+    missing.truncate(CLAIMS_A_ROUND);
+    join_all(missing.iter().map(|answer| async {
+        if let Err(error) = claim(shared, answer).await {
+            tracing::warn!(fetch = %answer.fetch, %error, "a receipt is missing, and the claim for it failed");
+        }
+    }))
+    .await;
+}
+
+async fn claim(shared: &Shared, answer: &Answer) -> Result<(), Error> {
+    let asked = ClaimReceiptRequest {
+        fetch: Some(envelope_of(&answer.fetch_bytes)),
+        provision: Some(envelope_of(&answer.provision_bytes)),
+    };
+    let claimed = shared.connection.transfers().claim_receipt(call(asked)).await?.into_inner();
+    take_receipt(shared, answer, claimed.receipt.as_ref())
+}
