@@ -19,6 +19,9 @@ const PRIVATE_MAGIC: &[u8; 8] = b"CSGNPRIV";
 const PRIVATE_VERSION: u32 = 1;
 const PRIVATE_HEADER_BYTES: usize = 12;
 
+/// Bundles that are written side by side, when so many wait.
+pub(crate) const BUNDLES_AT_ONCE: usize = 8;
+
 /// Which half of the leaves is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
@@ -73,15 +76,15 @@ impl Recent {
         self.first * WIDTH
     }
 
-    /// The next bundle that is to stand in its file, with its number.
-    pub(crate) fn next_full(&self) -> Option<(u64, Arc<Leaves>)> {
-        Some((self.first, Arc::clone(self.full.front()?)))
+    /// The first full bundles that are to stand in their files, with their numbers.
+    pub(crate) fn first_full(&self, at_most: usize) -> Vec<(u64, Arc<Leaves>)> {
+        (self.first..).zip(self.full.iter().take(at_most).cloned()).collect()
     }
 
-    /// Lets go of the first full bundle, which stands in its file now.
-    pub(crate) fn forget_first(&mut self) {
-        self.full.pop_front();
-        self.first += 1;
+    /// Lets go of the first full bundles, which stand in their files now.
+    pub(crate) fn forget_first(&mut self, count: usize) {
+        self.full.drain(..count);
+        self.first += count as u64;
     }
 
     /// The leaves of `range` that are in memory.
@@ -115,25 +118,43 @@ impl BundleFiles {
         Ok(number)
     }
 
-    /// Writes both halves of a full bundle, and adds the folders whose names are to be synced to `unsynced`.
-    pub(crate) fn write(
+    /// Writes full bundles, and adds the folders whose names are to be synced to `unsynced`.
+    ///
+    /// Several at once go side by side: a file system takes together the syncs that come together.
+    pub(crate) fn write_all(
         &self,
-        number: u64,
-        leaves: &Leaves,
+        bundles: &[(u64, Arc<Leaves>)],
         unsynced: &mut BTreeSet<PathBuf>,
     ) -> io::Result<()> {
+        let Some(((number, leaves), others)) = bundles.split_first() else { return Ok(()) };
+        std::thread::scope(|scope| {
+            let others: Vec<_> =
+                others.iter().map(|(number, leaves)| scope.spawn(|| self.write(*number, leaves))).collect();
+            let mut written = self.write(*number, leaves).map(|mut folders| unsynced.append(&mut folders));
+            for other in others {
+                let other =
+                    other.join().unwrap_or_else(|_| Err(io::Error::other("a thread that wrote died")));
+                written = written.and(other.map(|mut folders| unsynced.append(&mut folders)));
+            }
+            written
+        })
+    }
+
+    /// Writes both halves of a full bundle, and returns the folders whose names are to be synced.
+    fn write(&self, number: u64, leaves: &Leaves) -> io::Result<BTreeSet<PathBuf>> {
+        let mut unsynced = BTreeSet::new();
         let mut private = Vec::new();
         private.extend_from_slice(PRIVATE_MAGIC);
         private.extend_from_slice(&PRIVATE_VERSION.to_le_bytes());
         push_records(&mut private, &leaves.private);
         let path = self.path(number, Part::Private);
         self.placer.place(&*self.files, &path, &private)?;
-        add_folders(unsynced, &path, &self.private);
+        add_folders(&mut unsynced, &path, &self.private);
 
         let path = self.path(number, Part::Record);
         self.placer.place(&*self.files, &path, &bundle(&leaves.records))?;
-        add_folders(unsynced, &path, &self.log);
-        Ok(())
+        add_folders(&mut unsynced, &path, &self.log);
+        Ok(unsynced)
     }
 
     /// The leaves of `range`, all of which stand in bundle files.

@@ -3,7 +3,6 @@
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -18,7 +17,7 @@ use crate::errors::OpenError;
 use crate::files::{Files, RealFiles};
 use crate::journal::SEGMENT_BYTES;
 use crate::open::open;
-use crate::writer::{Job, Shared, start};
+use crate::writer::{Job, LastRows, Shared, Threads};
 
 /// Commits that may wait for the thread that writes. The ledger sends one at a time; the others would be raced.
 const MAX_WAITING_COMMITS: usize = 8;
@@ -40,7 +39,7 @@ impl Default for Options {
     }
 }
 
-/// A store in one folder; see the [crate](crate).
+/// A store in one folder; the [crate] says what lies there.
 ///
 /// Dropping it waits for a commit in hand. [`close`](SledStore::close) does more, and makes the next opening faster;
 /// nothing else depends on it.
@@ -48,7 +47,7 @@ pub struct SledStore {
     shared: Arc<Shared>,
     /// `None` once the store is closed.
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    threads: Mutex<Option<Threads>>,
 }
 
 impl SledStore {
@@ -71,30 +70,25 @@ impl SledStore {
             let (shared, journal) = open(&folder, &options, &files)?;
             let shared = Arc::new(shared);
             let (sender, jobs) = mpsc::channel(MAX_WAITING_COMMITS);
-            let threads = start(&shared, journal, jobs).map_err(OpenError::io(&folder))?;
-            Ok(SledStore { shared, jobs: Mutex::new(Some(sender)), threads: Mutex::new(threads.into()) })
+            let threads = Threads::start(&shared, journal, jobs).map_err(OpenError::io(&folder))?;
+            Ok(SledStore { shared, jobs: Mutex::new(Some(sender)), threads: Mutex::new(Some(threads)) })
         });
         opening.await.unwrap_or_else(|stopped| Err(OpenError::Index { reason: stopped.to_string() }))
     }
 
-    /// Takes no commits from here on, waits for the one in hand, puts the full bundles into their files and flushes
-    /// the index. Reads go on. A second call does nothing.
+    /// Takes no commits from here on, waits for the one in hand, puts the full bundles into their files and the rows
+    /// into the index, and flushes it. Reads go on. A second call does nothing.
     ///
     /// An error means that the next opening has more to do, nothing worse.
     pub async fn close(&self) -> Result<(), ReadError> {
         drop(self.jobs.lock().take());
-        let threads = std::mem::take(&mut *self.threads.lock());
+        let threads = self.threads.lock().take();
         let shared = Arc::clone(&self.shared);
         let closing = spawn_blocking(move || {
-            let mut threads = threads.into_iter();
-            // The first is the one that commits: after it no bundle gets full.
-            for thread in threads.by_ref().take(1) {
-                drop(thread.join());
+            if let Some(threads) = threads {
+                threads.end(&shared, LastRows::Applied);
             }
-            shared.standing.drain();
-            shared.standing.end();
-            threads.for_each(|thread| drop(thread.join()));
-            shared.view.read().index.flush().map_err(|error| error.to_string())
+            shared.trees.flush().map_err(|error| error.to_string())
         });
         let closed = closing.await.unwrap_or_else(|stopped| Err(stopped.to_string()));
         closed.map_err(|reason| ReadError::Unavailable { reason })
@@ -166,10 +160,8 @@ impl Store for SledStore {
 impl Drop for SledStore {
     fn drop(&mut self) {
         drop(self.jobs.lock().take());
-        self.shared.standing.end();
-        for thread in self.threads.lock().drain(..) {
-            // A thread that panicked has poisoned the store, and told the caller that waited for it.
-            drop(thread.join());
+        if let Some(threads) = self.threads.lock().take() {
+            threads.end(&self.shared, LastRows::Left);
         }
     }
 }

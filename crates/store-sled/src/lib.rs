@@ -12,9 +12,10 @@
 //! scratch/                 files on their way to a name; emptied when the store is opened
 //! ```
 //!
-//! **The journal is the store.** A commit is one frame, and its commit point is the one `fdatasync` after it. sled is
-//! an index: it is given the batch after that sync and before the commit returns, in one atomic step with the sequence
-//! that the batch reaches, and is never waited for. Opening replays what it lacks; all of it, if it is gone.
+//! **The journal is the store.** A commit is one frame, and its commit point is the one `fdatasync` after it. Then the
+//! batch is added to what lies in memory, where reads find it first, and the commit returns. sled is an index: a
+//! thread of its own gives it the rows of about a second at once, and then the sequence that they reach; no commit and
+//! no read waits for that. Opening replays what sled lacks; all of it, if it is gone.
 //!
 //! **Leaves** stay in memory until 256 of them stand in a full bundle; a thread of its own writes those, so a commit
 //! waits for one sync and no more. Partial bundles are written at publication.

@@ -8,16 +8,16 @@ use bytes::Bytes;
 use countersign_store::layout::{LogPath, WIDTH};
 use countersign_store::{Batch, Head, Leaf};
 
-use crate::bundles::{BundleFiles, Recent};
+use crate::bundles::{BUNDLES_AT_ONCE, BundleFiles, Recent};
 use crate::engine::Options;
 use crate::errors::{Damage, OpenError};
 use crate::files::{Files, Placer, lock};
-use crate::index::Index;
+use crate::index::{Changes, Index, Trees};
 use crate::journal::replay::replay;
 use crate::journal::{self, Journal, Place, frame};
 use crate::manifest;
 use crate::publishing::checkpoint_size;
-use crate::writer::{Shared, View};
+use crate::writer::{APPLY_BYTES, Shared, View};
 
 /// Opens the store in `folder`, or makes a new one there; blocks.
 pub(crate) fn open(
@@ -55,11 +55,12 @@ pub(crate) fn open(
         recovery.step(before, after, body, place)
     })?;
     let published = recovery.check(reached, end)?;
-    let Recovery { index, recent, bundles, .. } = recovery;
+    recovery.apply()?;
+    let Recovery { trees, index, recent, bundles, .. } = recovery;
     // Only now: a journal that is too short for what follows from it is left as it is.
     let journal = Journal::resume(files, &bundles.placer, &journal_folder, options.segment_bytes, end)?;
     let view = View { head: Head { epoch, ..reached }, recent, index };
-    Ok((Shared::new(view, bundles, published, lock), journal))
+    Ok((Shared::new(view, trees, bundles, published, lock), journal))
 }
 
 /// Reads the manifest, or makes a new store: first its journal, then, when all is durable, the manifest.
@@ -82,6 +83,7 @@ fn epoch(folder: &Path, journal_folder: &Path, files: &dyn Files, placer: &Place
 
 /// What is rebuilt while the journal is read.
 struct Recovery {
+    trees: Arc<Trees>,
     index: Index,
     applied: u64,
     bundles: BundleFiles,
@@ -91,10 +93,11 @@ struct Recovery {
 
 impl Recovery {
     fn start(folder: &Path, options: &Options, bundles: BundleFiles) -> Result<Recovery, OpenError> {
-        let index = Index::open(&folder.join("sled"), options.cache_bytes)?;
-        let applied = index.applied().map_err(|error| OpenError::index(&error))?;
+        let trees = Arc::new(Trees::open(&folder.join("sled"), options.cache_bytes)?);
+        let applied = trees.applied().map_err(|error| OpenError::index(&error))?;
         let standing = bundles.standing().map_err(OpenError::io(&bundles.log))?;
-        Ok(Recovery { index, applied, bundles, standing, recent: Recent::after(standing) })
+        let index = Index::new(Arc::clone(&trees));
+        Ok(Recovery { trees, index, applied, bundles, standing, recent: Recent::after(standing) })
     }
 
     /// Does again what the index or the bundles lack of one frame.
@@ -108,19 +111,31 @@ impl Recovery {
         if batch.after(before).size != after.size {
             return Err(place.is(Damage::Content));
         }
+        let Batch { puts, deletes, leaves, requests } = batch;
         if !in_index {
-            let retired = self.index.apply(after.sequence, &batch);
-            retired.and_then(crate::index::RetiredHours::free).map_err(|error| OpenError::index(&error))?;
+            self.index.add(after.sequence, Changes { puts, deletes, requests });
+            if self.index.gathered_bytes() >= APPLY_BYTES {
+                self.apply()?;
+            }
         }
         if !in_bundles {
-            self.collect(before.size, batch)?;
+            self.collect(before.size, leaves)?;
         }
         Ok(())
     }
 
-    fn collect(&mut self, first: u64, batch: Batch) -> Result<(), OpenError> {
+    /// Applies what has gathered. At the end too: its values share the memory of whole segments.
+    fn apply(&mut self) -> Result<(), OpenError> {
+        if let Some(layer) = self.index.begin_applying() {
+            self.trees.apply(&layer).map_err(|error| OpenError::index(&error))?;
+            self.index.applied();
+        }
+        Ok(())
+    }
+
+    fn collect(&mut self, first: u64, leaves: Vec<Leaf>) -> Result<(), OpenError> {
         let known = self.standing * WIDTH;
-        for (_, leaf) in (first..).zip(batch.leaves).filter(|(index, _)| *index >= known) {
+        for (_, leaf) in (first..).zip(leaves).filter(|(index, _)| *index >= known) {
             // A copy: what shares the segment's memory would keep all of it.
             self.recent.push(Leaf {
                 record: Bytes::copy_from_slice(&leaf.record),
@@ -128,10 +143,14 @@ impl Recovery {
             });
         }
         let mut unsynced = BTreeSet::new();
-        while let Some((number, leaves)) = self.recent.next_full() {
-            let written = self.bundles.write(number, &leaves, &mut unsynced);
+        loop {
+            let bundles = self.recent.first_full(BUNDLES_AT_ONCE);
+            if bundles.is_empty() {
+                break;
+            }
+            let written = self.bundles.write_all(&bundles, &mut unsynced);
             written.map_err(OpenError::io(&self.bundles.log))?;
-            self.recent.forget_first();
+            self.recent.forget_first(bundles.len());
         }
         for folder in unsynced {
             self.bundles.files.sync_folder(&folder).map_err(OpenError::io(&folder))?;

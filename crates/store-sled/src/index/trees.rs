@@ -1,0 +1,182 @@
+//! The part of the index that lies on disk, in sled.
+//!
+//! One tree holds the rows: key → version u64 ‖ value, and at the empty key, which no row can have, the sequence that
+//! was applied last. Request rows lie in a tree per hour, dropped whole: deletes in place make sled grow without bound.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use countersign_store::{Entry, Key, REQUEST_HOURS, ReadError};
+use parking_lot::RwLock;
+
+use super::Layer;
+use crate::errors::OpenError;
+
+const ROWS: &[u8] = b"rows/1";
+const HOUR_PREFIX: &[u8] = b"requests/1/";
+const APPLIED: &[u8] = b"";
+
+/// sled gives its own lock back from a thread of its own, some time after the last handle is gone. We hold the store's
+/// lock already when we open sled, so whoever holds sled's is on its way out.
+const LOCK_TRIES: u32 = 200;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
+
+/// How often sled writes what it was given. Only the time to open depends on it.
+const FLUSH_EVERY_MS: u64 = 1_000;
+
+pub(crate) struct Trees {
+    db: sled::Db,
+    rows: sled::Tree,
+    hours: RwLock<BTreeMap<u64, sled::Tree>>,
+}
+
+impl Trees {
+    /// Opens the trees, or makes empty ones.
+    pub(crate) fn open(folder: &Path, cache_bytes: u64) -> Result<Trees, OpenError> {
+        let failed = |error: sled::Error| OpenError::index(&error);
+        let db = open_db(folder, cache_bytes).map_err(failed)?;
+        let rows = db.open_tree(ROWS).map_err(failed)?;
+        let mut hours = BTreeMap::new();
+        for name in db.tree_names() {
+            let hour = name.strip_prefix(HOUR_PREFIX).and_then(|hour| hour.try_into().ok());
+            if let Some(hour) = hour.map(u64::from_be_bytes) {
+                hours.insert(hour, db.open_tree(&name).map_err(failed)?);
+            }
+        }
+        Ok(Trees { db, rows, hours: RwLock::new(hours) })
+    }
+
+    /// The sequence of the last batch that was applied for sure; 0 in an empty index.
+    pub(crate) fn applied(&self) -> Result<u64, ReadError> {
+        match self.rows.get(APPLIED).map_err(|error| unavailable(&error))? {
+            None => Ok(0),
+            Some(bytes) => {
+                let number = bytes.as_ref().try_into().ok().map(u64::from_be_bytes);
+                number.ok_or_else(|| damaged("the applied sequence"))
+            }
+        }
+    }
+
+    /// The newest hour that has request rows.
+    pub(super) fn newest_hour(&self) -> Option<u64> {
+        self.hours.read().last_key_value().map(|(hour, _)| *hour)
+    }
+
+    /// Applies a layer, row by row, and its sequence at the very end. Should the process end in between, all of the
+    /// layer is in the journal, is applied again, and ends in the same state: every row of it is put or removed, never
+    /// changed. So nothing here needs sled's batches, which would lock readers out.
+    pub(crate) fn apply(&self, layer: &Layer) -> Result<(), sled::Error> {
+        let newest = layer.requests.keys().next_back().copied().max(self.newest_hour());
+        for (&hour, rows) in layer.requests.iter().filter(|(hour, _)| !is_stale(**hour, newest)) {
+            let tree = self.hour(hour)?;
+            for (key, value) in rows {
+                tree.insert(key.as_slice(), value.as_ref())?;
+            }
+        }
+        let mut versioned = Vec::new();
+        for (key, entry) in &layer.rows {
+            match entry {
+                None => self.rows.remove(key)?,
+                Some(Entry { value, version }) => {
+                    versioned.clear();
+                    versioned.extend_from_slice(&version.to_be_bytes());
+                    versioned.extend_from_slice(value);
+                    self.rows.insert(key.as_slice(), versioned.as_slice())?
+                }
+            };
+        }
+        self.rows.insert(APPLIED, &layer.sequence.to_be_bytes())?;
+        self.drop_stale_hours(newest)
+    }
+
+    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Entry>, ReadError> {
+        if key == APPLIED {
+            return Ok(None);
+        }
+        let value = self.rows.get(key).map_err(|error| unavailable(&error))?;
+        value.map(|value| entry(key, &value)).transpose()
+    }
+
+    /// The rows of a range that isn't empty, in order.
+    pub(super) fn range(&self, range: Range<Key>) -> impl Iterator<Item = Result<(Key, Entry), ReadError>> {
+        self.rows.range(range).map(|row| {
+            let (key, value) = row.map_err(|error| unavailable(&error))?;
+            Ok((key.to_vec(), entry(&key, &value)?))
+        })
+    }
+
+    pub(super) fn request(&self, hour: u64, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
+        let hours = self.hours.read();
+        let Some(tree) = hours.get(&hour) else { return Ok(None) };
+        let value = tree.get(key).map_err(|error| unavailable(&error))?;
+        Ok(value.map(|value| Bytes::copy_from_slice(&value)))
+    }
+
+    /// Writes all that sled holds back. Only the time to open depends on it.
+    pub(crate) fn flush(&self) -> Result<(), sled::Error> {
+        self.db.flush().map(drop)
+    }
+
+    fn hour(&self, hour: u64) -> Result<sled::Tree, sled::Error> {
+        if let Some(tree) = self.hours.read().get(&hour) {
+            return Ok(tree.clone());
+        }
+        let tree = self.db.open_tree(hour_name(hour))?;
+        self.hours.write().insert(hour, tree.clone());
+        Ok(tree)
+    }
+
+    fn drop_stale_hours(&self, newest: Option<u64>) -> Result<(), sled::Error> {
+        let stale: Vec<u64> =
+            self.hours.read().keys().copied().filter(|&hour| is_stale(hour, newest)).collect();
+        for hour in stale {
+            // Nobody asks for it any more: readers know the newest hour too.
+            self.hours.write().remove(&hour);
+            self.db.drop_tree(hour_name(hour))?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether an hour's rows are gone, when `newest` is the newest hour that was ever committed.
+pub(super) fn is_stale(hour: u64, newest: Option<u64>) -> bool {
+    newest.is_some_and(|newest| hour.saturating_add(REQUEST_HOURS) <= newest)
+}
+
+fn open_db(folder: &Path, cache_bytes: u64) -> Result<sled::Db, sled::Error> {
+    let config =
+        sled::Config::new().path(folder).cache_capacity(cache_bytes).flush_every_ms(Some(FLUSH_EVERY_MS));
+    let mut tries = 0;
+    loop {
+        match config.open() {
+            // sled says `WouldBlock` as `Other`, in words.
+            Err(sled::Error::Io(error)) if error.to_string().contains("lock") && tries < LOCK_TRIES => {
+                tries += 1;
+                std::thread::sleep(LOCK_PAUSE);
+            }
+            opened => return opened,
+        }
+    }
+}
+
+fn hour_name(hour: u64) -> Vec<u8> {
+    [HOUR_PREFIX, &hour.to_be_bytes()].concat()
+}
+
+fn entry(key: &[u8], value: &[u8]) -> Result<Entry, ReadError> {
+    let Some((version, value)) = value.split_first_chunk::<8>() else {
+        return Err(damaged(&key.escape_ascii().to_string()));
+    };
+    Ok(Entry { value: Bytes::copy_from_slice(value), version: u64::from_be_bytes(*version) })
+}
+
+fn damaged(key: &str) -> ReadError {
+    ReadError::Damaged { place: format!("the index, at {key}") }
+}
+
+fn unavailable(error: &sled::Error) -> ReadError {
+    ReadError::Unavailable { reason: error.to_string() }
+}
