@@ -13,6 +13,27 @@
 //! - A commit whose outcome isn't known ends the ledger: from then on nothing is acknowledged, and opening it again
 //!   finds out what stands.
 //!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use countersign_ledger::{Draft, KeyName, Ledger, Outcome, SignerKey, Unit};
+//! use countersign_store::memory::MemoryStore;
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+//! let key = SignerKey::from_seed(KeyName::parse("log.example")?, &[7; 32]);
+//! let ledger = Ledger::open(Arc::new(MemoryStore::new()), key, Arc::new(|| 1_362_700_800_000)).await?;
+//! let draft = Draft { streams: vec!["partners/hopp".into()], ..Draft::default() };
+//! let expected = vec![(b"grants/1".to_vec(), None)];
+//! let puts = vec![(b"grants/1".to_vec(), "active".into())];
+//! let unit = Unit { records: vec![draft], expected, puts, ..Unit::default() };
+//! let Outcome::Committed(done) = ledger.submit(unit).await? else { panic!("nobody else wrote that row") };
+//! assert_eq!(done.receipts[0].index, 0);
+//! assert_eq!(ledger.stream(&"partners/hopp".into(), 0, 10).await?.len(), 1);
+//! ledger.shutdown().await;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! ```
+//!
 //! Keys that begin with `c/` (counters) and `s/` (streams) are the ledger's own, those with `h/` are
 //! [`HousekeepingKey`]s; all others are the callers'.
 

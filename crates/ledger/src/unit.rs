@@ -283,6 +283,7 @@ fn at_most(what: &'static str, count: usize, most: usize) -> Result<(), UnitErro
 mod tests {
     use super::*;
 
+    #[expect(clippy::needless_pass_by_value, reason = "a case is written where it is checked")]
     fn check(unit: Unit, expected: Result<(), UnitError>) {
         assert_eq!(unit.check(), expected);
     }

@@ -91,6 +91,8 @@ impl Judge {
             Some(job) => Some(job),
             None => self.next().await,
         } {
+            // Callers who were just answered get their turn first: what they submit next then shares this commit.
+            tokio::task::yield_now().await;
             let (batch, left) = self.collect(first).await;
             carried = left;
             if self.settle(batch).await.is_err() {

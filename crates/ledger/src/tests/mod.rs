@@ -65,6 +65,7 @@ fn unit(id: impl ToString) -> Unit {
     Unit { records: vec![draft(id, &[])], ..Unit::default() }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "ids are literals and loop counters")]
 fn draft(id: impl ToString, streams: &[&str]) -> Draft {
     let record = Record {
         version: 1,
