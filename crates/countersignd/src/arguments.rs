@@ -51,6 +51,9 @@ pub struct Init {
     /// The certificate's secret key, PEM.
     #[arg(long, value_name = "FILE", requires = "tls_certificate")]
     pub tls_key: Option<PathBuf>,
+    /// The authorities that vouch for the certificate, PEM, to be handed out in the trust file.
+    #[arg(long, value_name = "FILE", value_parser = read_text, requires = "tls_certificate")]
+    pub ca: Option<String>,
     /// The URL that partners and customers connect to, if it isn't that of --listen.
     #[arg(long, value_name = "URL")]
     pub address: Option<String>,
@@ -64,9 +67,14 @@ impl From<Init> for Plan {
             origin: init.origin,
             listen: init.listen,
             tls: init.tls_certificate.zip(init.tls_key),
+            ca_pem: init.ca,
             address: init.address,
         }
     }
+}
+
+fn read_text(file: &str) -> Result<String, std::io::Error> {
+    std::fs::read_to_string(file)
 }
 
 /// How the broker is served.

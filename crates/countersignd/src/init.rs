@@ -14,7 +14,7 @@ use countersign_grants::{
     time::{Entropy, draw},
 };
 use countersign_tlog::{KeyName, SignerKey, VerifierKey};
-use data_encoding::{BASE64, BASE64URL_NOPAD};
+use data_encoding::BASE64URL_NOPAD;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
@@ -45,6 +45,8 @@ pub struct Plan {
     pub admin: SocketAddr,
     /// The files of a certificate; without them `listen` is on loopback.
     pub tls: Option<(PathBuf, PathBuf)>,
+    /// The authorities that vouch for the certificate, PEM: handed out with the trust file.
+    pub ca_pem: Option<String>,
     /// What partners and customers connect to, unless it follows from `listen`.
     pub address: Option<String>,
 }
@@ -56,10 +58,13 @@ pub struct Trust {
     pub origin: String,
     /// The verifier key of the log's heads, as signed notes write it.
     pub log_verifier_key: String,
-    /// The key of the broker's own calls: base64 of 32 bytes.
+    /// The key of the broker's own calls: unpadded base64url of 32 bytes.
     pub broker_public_key: String,
     /// The URL of the API and the log.
     pub address: String,
+    /// The authorities that vouch for the certificate there, PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_pem: Option<String>,
 }
 
 impl Trust {
@@ -68,8 +73,9 @@ impl Trust {
         Self {
             origin: plan.origin.to_string(),
             log_verifier_key: log.to_string(),
-            broker_public_key: BASE64.encode(call.public().as_bytes()),
+            broker_public_key: BASE64URL_NOPAD.encode(call.public().as_bytes()),
             address: plan.address.clone().unwrap_or_else(|| format!("{scheme}://{}", plan.listen)),
+            ca_pem: plan.ca_pem.clone(),
         }
     }
 }
@@ -129,7 +135,7 @@ pub fn init(plan: &Plan, entropy: &dyn Entropy) -> Result<Trust, InitError> {
     write(folder.wrapping_key(), |path| keyfile::write_wrapping_key(path, &Zeroizing::new(draw(entropy))))?;
     write(folder.operator_key(), |path| keyfile::write_signing_key(path, &operator))?;
     write(folder.trust(), |path| {
-        let text = serde_json::to_string_pretty(&trust).expect("four strings are JSON") + "\n";
+        let text = serde_json::to_string_pretty(&trust).expect("strings are JSON") + "\n";
         keyfile::write_new(path, TRUST_MODE, text.as_bytes())
     })?;
     // Last, so that a folder with a configuration is a whole one.
@@ -252,7 +258,15 @@ mod tests {
     fn plan(data: &Path) -> Plan {
         let listen = "127.0.0.1:7443".parse().expect("an address");
         let origin = Origin::parse("broker.example/log").expect("an origin");
-        Plan { data: data.to_owned(), origin, listen, admin: admin_beside(listen), tls: None, address: None }
+        Plan {
+            data: data.to_owned(),
+            origin,
+            listen,
+            admin: admin_beside(listen),
+            tls: None,
+            ca_pem: None,
+            address: None,
+        }
     }
 
     fn mode(path: &Path) -> u32 {

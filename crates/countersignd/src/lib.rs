@@ -6,15 +6,26 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`arguments`] | the command line |
+//! | [`catalogues`] | keeping every catalogue that was ever in use |
 //! | [`config`] | the configuration file, and the environment over it |
 //! | [`folder`] | what stands where in the data folder |
 //! | [`init`] | making a data folder |
 //! | [`keyfile`] | the format of key files, which the SDK and the CLI share |
 //! | [`real`] | the system's clock and randomness |
+//! | [`serve`] | wiring the broker and running it |
+//! | [`signals`] | when it ends |
+//! | [`telemetry`] | what it says meanwhile |
 
 pub mod arguments;
+pub mod catalogues;
 pub mod config;
 pub mod folder;
 pub mod init;
 pub mod keyfile;
 pub mod real;
+mod run;
+pub mod serve;
+pub mod signals;
+pub mod telemetry;
+
+pub use run::{Failure, run};

@@ -1,0 +1,104 @@
+//! Who calls.
+//!
+//! The signature of a token is checked once and remembered; everything that can change is looked at on every call.
+//! No text of a token reaches a log or an answer.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Request, State},
+    http::{HeaderMap, header::AUTHORIZATION},
+    middleware::Next,
+    response::Response,
+};
+use countersign_grants::{
+    id::Principal,
+    token::{MAX_TOKEN_BYTES, Token, Unverified},
+};
+
+use super::{Gate, methods, refuse::refusal};
+use crate::{Caller, Fault, Newcomer};
+
+/// What stands before the token. The scheme's name is compared without case (RFC 9110, section 11.1).
+const SCHEME: &str = "Bearer ";
+
+pub(super) async fn layer(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) -> Response {
+    if let Err(fault) = admit(&gate, &mut request).await {
+        return refusal(fault);
+    }
+    next.run(request).await
+}
+
+async fn admit(gate: &Gate, request: &mut Request) -> Result<(), Fault> {
+    let path = request.uri().path();
+    if methods::is_public(path) {
+        return Ok(());
+    }
+    let text = text(request.headers())?;
+    if methods::enters_customer(path) {
+        // Its key comes with the request, so the service verifies it.
+        let newcomer = Newcomer(text.to_owned());
+        request.extensions_mut().insert(newcomer);
+        return Ok(());
+    }
+    let caller = known(gate, text).await?;
+    tracing::Span::current().record("principal", shown(&caller.principal));
+    request.extensions_mut().insert(caller);
+    Ok(())
+}
+
+/// The caller of a request that is no gRPC call.
+pub(crate) async fn bearer(gate: &Gate, headers: &HeaderMap) -> Result<Caller, Fault> {
+    known(gate, text(headers)?).await
+}
+
+/// The principal whose token this is, by the keys and states of this moment.
+async fn known(gate: &Gate, text: &str) -> Result<Caller, Fault> {
+    let remembered = gate.tokens.get(text);
+    let token = if let Some(token) = remembered {
+        gate.broker.principal_key(token.issuer(), token.key_id()).await?;
+        token
+    } else {
+        let token = verify(gate, text).await?;
+        gate.tokens.insert(text, Arc::clone(&token));
+        token
+    };
+    token.check(&gate.audience, gate.broker.now()).map_err(|error| Fault::token(&error))?;
+    Ok(Caller { principal: token.issuer().clone() })
+}
+
+async fn verify(gate: &Gate, text: &str) -> Result<Arc<Token>, Fault> {
+    let claimed = Unverified::read(text).map_err(|error| Fault::token(&error))?;
+    let key = gate.broker.principal_key(claimed.issuer(), claimed.key_id()).await?;
+    claimed.verify(&key).map(Arc::new).map_err(|error| Fault::token(&error))
+}
+
+/// The token's text.
+fn text(headers: &HeaderMap) -> Result<&str, Fault> {
+    let refuse = |problem: &str| Fault::TokenInvalid { problem: problem.to_owned() };
+    let mut lines = headers.get_all(AUTHORIZATION).iter();
+    let line = lines.next().ok_or_else(|| refuse("a token is missing: `authorization: Bearer <token>`"))?;
+    if lines.next().is_some() {
+        return Err(refuse("there are two `authorization` lines"));
+    }
+    let line = line.to_str().map_err(|_| refuse("`authorization` is not ASCII"))?;
+    let (scheme, text) = line.split_at_checked(SCHEME.len()).unwrap_or_default();
+    if !scheme.eq_ignore_ascii_case(SCHEME) {
+        return Err(refuse("`authorization` is not `Bearer <token>`"));
+    }
+    if text.len() > MAX_TOKEN_BYTES {
+        return Err(refuse("the token is longer than any token"));
+    }
+    Ok(text)
+}
+
+/// How a principal is shown in traces. A customer is not: traces outlive an erasure.
+fn shown(principal: &Principal) -> &str {
+    match principal {
+        Principal::Customer(_) => "a customer",
+        Principal::Partner(name) => name.as_str(),
+        Principal::Auditor(name) => name.as_str(),
+        Principal::Operator(name) => name.as_str(),
+        Principal::Broker(_) => "a broker",
+    }
+}

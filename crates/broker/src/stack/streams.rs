@@ -1,0 +1,82 @@
+//! Answers that go on: counted by principal, and ended with the broker.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use axum::{
+    body::{Body, Bytes},
+    extract::{Request, State},
+    http::HeaderMap,
+    middleware::Next,
+    response::Response,
+};
+use countersign_grants::id::Principal;
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use tokio_util::sync::WaitForCancellationFutureOwned;
+use tonic::Status;
+
+use super::{Gate, limits, methods, refuse::refusal, slots::Slot};
+use crate::{Caller, Fault};
+
+pub(super) async fn layer(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
+    if !methods::is_streaming(request.uri().path()) {
+        return next.run(request).await;
+    }
+    let principal = request.extensions().get::<Caller>().map(|caller| caller.principal.clone());
+    let most =
+        if principal.is_some() { limits::MAX_STREAMS_PER_PRINCIPAL } else { limits::MAX_PUBLIC_STREAMS };
+    let Some(slot) = gate.streams.take(principal, most) else {
+        return refusal(Fault::QuotaExceeded { quota: "streams", retry_after: Some(limits::COME_AGAIN) });
+    };
+    let stopping = Box::pin(gate.stopping.clone().cancelled_owned());
+    next.run(request).await.map(|body| Body::new(Stream { body, stopping, ended: false, _slot: slot }))
+}
+
+/// The body of a stream. What it has to say it says; once it would wait and the broker stops, it ends.
+struct Stream {
+    body: Body,
+    stopping: Pin<Box<WaitForCancellationFutureOwned>>,
+    ended: bool,
+    _slot: Slot<Option<Principal>>,
+}
+
+impl HttpBody for Stream {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let stream = self.get_mut();
+        if stream.ended {
+            return Poll::Ready(None);
+        }
+        if let Poll::Ready(frame) = Pin::new(&mut stream.body).poll_frame(context) {
+            return Poll::Ready(frame);
+        }
+        if stream.stopping.as_mut().poll(context).is_pending() {
+            return Poll::Pending;
+        }
+        stream.ended = true;
+        let mut trailers = HeaderMap::new();
+        // Who watches comes again, here or at another broker, and goes on at its cursor.
+        let status = Status::from(Fault::Overloaded { retry_after: limits::COME_AGAIN });
+        if status.add_header(&mut trailers).is_err() {
+            // Without trailers the end of a stream is an error to its reader as well.
+            return Poll::Ready(None);
+        }
+        Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ended || self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}

@@ -1,0 +1,131 @@
+//! The ports, and what is behind them.
+//!
+//! A listener serves one or more [`Surface`]s on one port, over HTTP/1.1 and HTTP/2, with TLS everywhere but on
+//! loopback. [`serve`] runs until it is told to stop, and then ends in order: ports close, streams end, calls in
+//! flight finish, the log finishes its queue.
+
+mod admin;
+mod api;
+mod connection;
+mod listener;
+mod log;
+mod pages;
+#[cfg(test)]
+mod tests;
+pub mod tls;
+
+use std::{fmt, sync::Arc};
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub use self::{
+    admin::{CALL_SECONDS_BUCKETS, recorder},
+    listener::{BindError, Listener},
+};
+use self::{api::Api, connection::Connections, pages::Doors};
+use crate::{
+    Broker,
+    stack::{Gate, Quotas, limits},
+};
+
+/// A part of the broker that a listener can serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Surface {
+    /// The gRPC services, health and reflection.
+    Api,
+    /// `/checkpoint`, `/tile/…`, and for auditors `/tile/entries/…`.
+    Log,
+    /// `/metrics`, `/health`, `/health/detail`.
+    Admin,
+}
+
+impl fmt::Display for Surface {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Api => "api",
+            Self::Log => "log",
+            Self::Admin => "admin",
+        })
+    }
+}
+
+/// How the surfaces are served.
+#[derive(Clone)]
+pub struct Options {
+    /// How often who may call.
+    pub quotas: Quotas,
+    /// The most connections at a time on each listener.
+    pub max_connections: u32,
+    /// What `/metrics` shows; without it there is no such page.
+    pub metrics: Option<PrometheusHandle>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { quotas: Quotas::default(), max_connections: limits::MAX_CONNECTIONS, metrics: None }
+    }
+}
+
+/// Serves the broker on these listeners until `stop` is cancelled, then ends in order. Returns when the log is shut
+/// down; at most [`limits::STOP_WITHIN`] and the log's own queue after it was told to.
+pub async fn serve(broker: Arc<Broker>, listeners: Vec<Listener>, options: Options, stop: CancellationToken) {
+    let gate = Gate::new(broker, options.quotas, stop.clone());
+    let api = Api::new(&gate).await;
+    serve_api(&gate, &api, listeners, &options, stop).await;
+    gate.broker().ledger().shutdown().await;
+}
+
+/// Serves until `stop` is cancelled, and returns when no connection is open any more.
+async fn serve_api(
+    gate: &Arc<Gate>,
+    api: &Api,
+    listeners: Vec<Listener>,
+    options: &Options,
+    stop: CancellationToken,
+) {
+    let (open, cut) = (TaskTracker::new(), CancellationToken::new());
+    let mut accepting = Vec::with_capacity(listeners.len());
+    for listener in listeners {
+        let doors = Doors::new(listener.surfaces(), gate, api, options.metrics.as_ref());
+        let connections = Connections { doors, open: open.clone(), stop: stop.clone(), cut: cut.clone() };
+        accepting.push(tokio::spawn(listener.accept(connections, options.max_connections)));
+    }
+
+    tidy_until_stopped(gate, api, options.metrics.as_ref(), &stop).await;
+
+    api.say_whether_serving(false).await;
+    for accepting in accepting {
+        // A port is closed when its task has ended; its only other end is a panic, which closes it as well.
+        drop(accepting.await);
+    }
+    open.close();
+    if timeout(limits::STOP_WITHIN, open.wait()).await.is_err() {
+        tracing::warn!(connections = open.len(), "calls did not finish in time and are cut off");
+        cut.cancel();
+        open.wait().await;
+    }
+}
+
+/// Until the end: keeps health true, forgets what is idle.
+async fn tidy_until_stopped(
+    gate: &Gate,
+    api: &Api,
+    metrics: Option<&PrometheusHandle>,
+    stop: &CancellationToken,
+) {
+    let mut ticks = interval(limits::TIDY_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        gate.tidy();
+        api.say_whether_serving(gate.broker().ledger().is_available()).await;
+        if let Some(metrics) = metrics {
+            metrics.run_upkeep();
+        }
+    }
+}
