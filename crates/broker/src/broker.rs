@@ -191,7 +191,9 @@ impl Broker {
                 if partner.row.suspended {
                     return Err(Fault::PartnerSuspended { partner: name.to_string() });
                 }
-                let Some(key) = self.load(rows::partner_key(name, key_id)).await? else { return Err(stranger()) };
+                let Some(key) = self.load(rows::partner_key(name, key_id)).await? else {
+                    return Err(stranger());
+                };
                 // It was verified when it was published.
                 let key = envelope::peek::<PartnerKey>(key.row.statement.as_ref())
                     .map_err(|error| damaged("partner key", &error))?;
@@ -259,7 +261,11 @@ impl Broker {
             let signed = key.verify::<S>(Some(envelope), &at).map_err(|error| Fault::key(what, &error))?;
             let (says, now) = (at(signed.statement()), self.now());
             if says > now.plus(MAX_CLOCK_AHEAD) {
-                return Err(Fault::says(what, "time", format!("it says {says}, and it is {now}: set the clock")));
+                return Err(Fault::says(
+                    what,
+                    "time",
+                    format!("it says {says}, and it is {now}: set the clock"),
+                ));
             }
             if now > key.certificate().statement().not_after {
                 return Err(Fault::says(what, "partner_key_time", "the working key is past its time"));

@@ -79,7 +79,9 @@ impl Broker {
 
     /// Enters the current catalogue in the log, once per version, and makes sure that none that counted is missing.
     pub(crate) async fn put_catalogue_to_use(&self) -> Result<(), OpenError> {
-        for (_, version) in rows::catalogues().load(self.store(), None, MAX_CATALOGUES).await.map_err(OpenError::Log)? {
+        for (_, version) in
+            rows::catalogues().load(self.store(), None, MAX_CATALOGUES).await.map_err(OpenError::Log)?
+        {
             let version = CatalogueName::parse(&version)?.digest();
             if self.catalogues().version(version).is_none() {
                 return Err(OpenError::CatalogueMissing { version });

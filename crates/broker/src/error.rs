@@ -13,7 +13,7 @@ use countersign_grants::{
     statement::{KeyError, Malformed},
     token::TokenError,
 };
-use countersign_ledger::SubmitError;
+use countersign_ledger::{ProofError, SubmitError};
 use countersign_store::ReadError;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
@@ -104,10 +104,10 @@ pub enum Fault {
         expire_time_ms: u64,
     },
     /// A row needs a confirmed link that the customer does not have.
-    #[error("there is no confirmed link with `{partner}`: link first")]
+    #[error("the customer has no confirmed link `{link}`: link first")]
     LinkMissing {
-        /// With whom.
-        partner: String,
+        /// Which.
+        link: String,
     },
 
     // Policy's refusal.
@@ -145,6 +145,14 @@ pub enum Fault {
         source_name: PartnerName,
         /// What happened, for the trace.
         problem: String,
+    },
+    /// The source refuses, by its own book.
+    #[error("the source `{source_name}` refuses ({source_reason}): contact it")]
+    SourceRefused {
+        /// Who.
+        source_name: PartnerName,
+        /// The source's reason.
+        source_reason: String,
     },
     /// The source's answer does not hold.
     #[error("the source `{source_name}` answered wrongly ({check}): contact it")]
@@ -252,6 +260,7 @@ impl Fault {
             Self::Refused(refusal) => refusal.reason(),
             Self::QuotaExceeded { .. } => "QUOTA_EXCEEDED",
             Self::SourceUnavailable { .. } => "SOURCE_UNAVAILABLE",
+            Self::SourceRefused { .. } => "SOURCE_REFUSED",
             Self::SourceMisbehaved { .. } => "SOURCE_MISBEHAVED",
             Self::LogUnavailable { .. } | Self::StoreUnavailable(_) => "LOG_UNAVAILABLE",
             Self::Overloaded { .. } | Self::Contended { .. } => "OVERLOADED",
@@ -274,6 +283,7 @@ impl Fault {
             | Self::InvitationExpired { .. }
             | Self::LinkMissing { .. }
             | Self::OfferNotAllowed { .. }
+            | Self::SourceRefused { .. }
             | Self::SourceMisbehaved { .. } => Code::FailedPrecondition,
             Self::Refused(refusal) => refusal_code(refusal),
             Self::QuotaExceeded { .. } => Code::ResourceExhausted,
@@ -316,12 +326,14 @@ impl Fault {
             Self::InvitationExpired { name, expire_time_ms } => {
                 vec![("name", name.clone()), ("expire_time_ms", expire_time_ms.to_string())]
             }
-            Self::LinkMissing { partner } | Self::PartnerSuspended { partner } => {
-                vec![("partner", partner.clone())]
-            }
+            Self::LinkMissing { link } => vec![("link", link.clone())],
+            Self::PartnerSuspended { partner } => vec![("partner", partner.clone())],
             Self::Refused(refusal) => refusal_metadata(refusal),
             Self::QuotaExceeded { quota, .. } => vec![("quota", (*quota).to_owned())],
             Self::SourceUnavailable { source_name, .. } => vec![("source", source_name.to_string())],
+            Self::SourceRefused { source_name, source_reason } => {
+                vec![("source", source_name.to_string()), ("source_reason", source_reason.clone())]
+            }
             Self::SourceMisbehaved { source_name, check } => {
                 vec![("source", source_name.to_string()), ("check", (*check).to_owned())]
             }
@@ -423,6 +435,12 @@ impl From<SubmitError> for Fault {
             SubmitError::Unreadable(error) => Self::StoreUnavailable(error),
             SubmitError::Unavailable => Self::LogUnavailable { problem: error.to_string() },
         }
+    }
+}
+
+impl From<ProofError> for Fault {
+    fn from(error: ProofError) -> Self {
+        Self::LogUnavailable { problem: error.to_string() }
     }
 }
 

@@ -9,8 +9,11 @@
 //! | [`service`] | one folder per service, one file per verb: authorize, parse, load, decide, commit |
 //! | [`rows`] | the typed keys of every stored row |
 //! | [`work`] | what one call commits: rows, records and expectations as one unit |
+//! | [`stored`] | offers, links and grants read back into the types of the domain |
 //! | [`record`] | from what happened to a draft record and its sealed private part |
 //! | [`private`] | sealing and opening private parts |
+//! | [`stack`] | the layers in front of the services, and every bound of the outer shell |
+//! | [`surface`] | the ports, and what is behind them |
 //! | [`caller`] | who calls, as the stack has verified it |
 //! | [`error`] | every way a call can fail, and its gRPC status |
 
@@ -19,9 +22,14 @@ pub mod caller;
 pub mod catalogues;
 pub mod error;
 pub mod private;
+pub mod receipts;
 pub mod record;
 pub mod rows;
 pub mod service;
+pub mod sources;
+pub mod stack;
+pub mod stored;
+pub mod surface;
 pub mod sweeper;
 pub mod work;
 

@@ -188,7 +188,10 @@ fn associated_data(origin: &Origin, record: &Record) -> Vec<u8> {
         &record.fields_commitment,
         &record.evidence_commitment,
     ] {
-        data.push(u8::try_from(piece.len()).expect("ids and commitments are at most 32 bytes, drawn or hashed here"));
+        data.push(
+            u8::try_from(piece.len())
+                .expect("ids and commitments are at most 32 bytes, drawn or hashed here"),
+        );
         data.extend_from_slice(piece);
     }
     data
@@ -204,7 +207,9 @@ fn cipher(key: &[u8; KEY_BYTES]) -> ChaCha20Poly1305 {
 
 fn derive(secret: &[u8; KEY_BYTES], salt: &[u8], info: &[u8]) -> [u8; KEY_BYTES] {
     let mut key = [0; KEY_BYTES];
-    Hkdf::<Sha256>::new(Some(salt), secret).expand(info, &mut key).expect("HKDF-SHA256 gives up to 8,160 bytes");
+    Hkdf::<Sha256>::new(Some(salt), secret)
+        .expand(info, &mut key)
+        .expect("HKDF-SHA256 gives up to 8,160 bytes");
     key
 }
 

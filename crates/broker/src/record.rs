@@ -31,11 +31,14 @@ use countersign_proto::{
     row::v1::PrivatePart,
     v1,
 };
+use prost::Message as _;
 
 use crate::{
-    broker::Broker,
+    broker::{Broker, damaged},
     caller::Party,
-    private::{self, DataKey, DataKeyId, SealedUnder},
+    error::Fault,
+    private::{self, DataKey, DataKeyId, OpenPrivateError, SealedUnder},
+    rows,
 };
 
 /// The version of the record message.
@@ -208,6 +211,37 @@ impl Broker {
             }
         };
         Drafted { draft: Draft { record, private: private.into(), streams, grant }, salts }
+    }
+}
+
+impl Broker {
+    /// Opens what stands beside a record; nothing if the customer was erased, and the key with them.
+    pub async fn open_private(&self, record: &Record, sealed: &[u8]) -> Result<Option<PrivatePart>, Fault> {
+        let broken = |error: OpenPrivateError| damaged("private part", &error);
+        let opened = match private::sealed_under(sealed).map_err(broken)? {
+            SealedUnder::House => private::open(self.house_key(), self.origin(), record, sealed),
+            SealedUnder::Customer(id) => {
+                let Some(wrapped) = self.load(rows::data_key(id)).await? else { return Ok(None) };
+                let key = self.kek().unwrap(&wrapped.row).map_err(broken)?;
+                private::open(&key, self.origin(), record, sealed)
+            }
+        };
+        opened.map(Some).map_err(broken)
+    }
+
+    /// A record that stands already, with its proof at the newest head and what opens it.
+    pub async fn entered(&self, index: u64) -> Result<Entered, Fault> {
+        let receipt = self.ledger().proof(index).await?;
+        let part = self.private_part(index, &receipt.record).await?;
+        Ok(Entered { receipt, salts: part.map(|part| Salts::of(&part)).unwrap_or_default() })
+    }
+
+    /// What stands beside the record at this index.
+    pub async fn private_part(&self, index: u64, leaf: &Bytes) -> Result<Option<PrivatePart>, Fault> {
+        let record = Record::decode(leaf.clone()).map_err(|error| damaged("record", &error))?;
+        let parts = self.ledger().private_parts(index..index + 1).await?;
+        let sealed = parts.first().ok_or_else(|| damaged("record", &"its private part is missing"))?;
+        self.open_private(&record, sealed).await
     }
 }
 

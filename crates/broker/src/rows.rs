@@ -16,8 +16,8 @@ use countersign_grants::{
     time::Timestamp,
 };
 use countersign_proto::row::v1::{
-    CatalogueRow, CustomerRow, GrantRequestRow, GrantRow, GrantStatementRow, LinkRow, OfferRow, PartnerKeyRow,
-    PartnerRow, PrincipalRow, SubjectRow,
+    CatalogueRow, CustomerRow, GrantRequestRow, GrantRow, GrantStatementRow, LinkRow, OfferRow,
+    PartnerKeyRow, PartnerRow, PrincipalRow, SubjectRow,
 };
 use countersign_store::{Entry, Key, MAX_VALUE_BYTES, Store};
 use prost::Message;
@@ -271,7 +271,8 @@ impl<R: Message + Default> RowRange<R> {
             None => prefix.clone(),
         };
         let entries = store.scan(Range { start, end: end_of(prefix) }, limit).await?;
-        let read = |(key, entry): (Key, Entry)| Ok((key[prefix.len()..].to_vec(), self.prefix.decode(entry.value)?));
+        let read =
+            |(key, entry): (Key, Entry)| Ok((key[prefix.len()..].to_vec(), self.prefix.decode(entry.value)?));
         entries.into_iter().map(read).collect()
     }
 }

@@ -73,7 +73,8 @@ async fn lapse(broker: &Broker, name: &RequestName) -> Result<bool, Fault> {
     if state.state() != State::Lapsed {
         return Ok(false);
     }
-    let customer = CustomerName::parse(&read.row.customer).map_err(|error| damaged("grant request", &error))?;
+    let customer =
+        CustomerName::parse(&read.row.customer).map_err(|error| damaged("grant request", &error))?;
     let mut row = read.row.clone();
     state.write_to(&mut row);
     let mut work = Work::default();

@@ -31,7 +31,7 @@ pub struct Work {
     deletes: Vec<Key>,
     expected: Vec<(Key, Option<u64>)>,
     ceilings: Vec<Ceiling>,
-    request: Option<Request>,
+    request: Option<(Request, String)>,
 }
 
 /// What became of a unit that is not refused.
@@ -105,7 +105,8 @@ impl Work {
 
     /// Makes a repeat of the same request harmless: it gets `answer`, once this unit stands.
     pub fn request(&mut self, principal: &Principal, id: &str, digest: Digest, answer: Bytes) {
-        self.request = Some(Request { key: request_key(principal, id), digest: *digest.as_bytes(), answer });
+        let request = Request { key: request_key(principal, id), digest: *digest.as_bytes(), answer };
+        self.request = Some((request, id.to_owned()));
     }
 
     /// The unit for the ledger, and what opens its records, for those who submit it themselves.
@@ -116,7 +117,7 @@ impl Work {
             deletes: self.deletes,
             expected: self.expected,
             ceilings: self.ceilings,
-            request: self.request,
+            request: self.request.map(|(request, _)| request),
         };
         (unit, self.salts)
     }
@@ -133,6 +134,7 @@ pub fn request_key(principal: &Principal, id: &str) -> Key {
 impl Broker {
     /// Commits. From here on the records are public, and a crash recovers forward.
     pub async fn commit(&self, work: Work) -> Result<Done, Fault> {
+        let request_id = work.request.as_ref().map(|(_, id)| id.clone()).unwrap_or_default();
         let (unit, salts) = work.into_unit();
         match self.ledger().submit(unit).await? {
             Outcome::Committed(committed) => {
@@ -146,7 +148,7 @@ impl Broker {
             }
             Outcome::Conflict { .. } => Ok(Done::Conflict),
             Outcome::Replayed { first_index, answer } => Ok(Done::Replayed { first_index, answer }),
-            Outcome::IdReused => Err(Fault::RequestIdReused { request_id: String::new() }),
+            Outcome::IdReused => Err(Fault::RequestIdReused { request_id }),
             Outcome::Ceiling { retry_after_ms, .. } => Err(Fault::QuotaExceeded {
                 quota: "uses",
                 retry_after: Some(retry_after_ms.map_or(CEILING_WAIT, Duration::from_millis)),

@@ -42,7 +42,7 @@ pub(super) struct StandingGrants(Mutex<HashMap<GrantName, Arc<StandingGrant>>>);
 
 impl StandingGrants {
     /// What this grant's statements say, from memory or from its rows.
-    pub async fn of(
+    pub(super) async fn of(
         &self,
         broker: &Broker,
         grant: &StoredGrant,
@@ -77,12 +77,12 @@ async fn read(broker: &Broker, grant: &StoredGrant) -> Result<StandingGrant, Fau
 
 impl StandingGrant {
     /// Who gives.
-    pub fn source(&self) -> &PartnerName {
+    pub(super) fn source(&self) -> &PartnerName {
         &self.terms.statement().source
     }
 
     /// Who receives.
-    pub fn recipient(&self) -> &PartnerName {
+    pub(super) fn recipient(&self) -> &PartnerName {
         &self.terms.statement().recipient
     }
 }

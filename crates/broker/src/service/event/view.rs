@@ -1,0 +1,75 @@
+//! A record as one party sees it.
+
+use countersign_grants::id::GrantName;
+use countersign_proto::{log::v1::Record, row::v1::PrivatePart, v1::Event};
+use prost::Message as _;
+
+use crate::{Broker, Fault, broker::damaged, caller::Party, rows, service::timestamp};
+
+/// The event at this index, for a party whose stream has it.
+///
+/// A partner sees its own handle alone, and never the customer's name. Who is told of a grant without being a side of
+/// it, as the requester of a request is, learns that it stands and no more than the leaf says.
+pub(super) async fn event(broker: &Broker, party: &Party, index: u64) -> Result<Event, Fault> {
+    let leaves = broker.ledger().leaves(index..index + 1).await?;
+    let leaf = leaves.into_iter().next().ok_or_else(|| damaged("stream", &"a record of it is missing"))?;
+    let record = Record::decode(leaf.clone()).map_err(|error| damaged("record", &error))?;
+    // Without a private part the customer was erased: the record stands, and says what it says.
+    let part = broker.private_part(index, &leaf).await?.unwrap_or_default();
+
+    let mut event = Event {
+        index,
+        kind: record.kind,
+        event_time: timestamp(record.time_ms),
+        source: record.source.clone(),
+        recipient: record.recipient.clone(),
+        purpose: record.purpose.clone(),
+        reason: record.reason.clone(),
+        use_number: record.use_number,
+        record: leaf,
+        ..Event::default()
+    };
+    let inside = match party {
+        Party::Customer(_) => true,
+        Party::Partner(name) => name.as_str() == record.source || name.as_str() == record.recipient,
+    };
+    if knows_request(broker, party, &record, &part).await? {
+        event.grant_request.clone_from(&part.grant_request);
+    }
+    if inside {
+        event.subject = handle(party, &record, &part);
+        event.grant = part.grant;
+        event.link = part.link;
+        event.fields = part.fields;
+        event.resource = part.resource;
+    }
+    Ok(event)
+}
+
+/// The party's own handle for the customer.
+fn handle(party: &Party, record: &Record, part: &PrivatePart) -> String {
+    match party {
+        Party::Partner(name) if name.as_str() == record.source => part.source_subject.clone(),
+        Party::Partner(name) if name.as_str() == record.recipient => part.recipient_subject.clone(),
+        Party::Partner(_) | Party::Customer(_) => String::new(),
+    }
+}
+
+/// A request is its customer's and its requester's; to a source or recipient of one of its rows it is nobody's.
+async fn knows_request(
+    broker: &Broker,
+    party: &Party,
+    record: &Record,
+    part: &PrivatePart,
+) -> Result<bool, Fault> {
+    let Party::Partner(name) = party else { return Ok(true) };
+    if part.grant.is_empty() {
+        return Ok(name.as_str() == record.source);
+    }
+    if part.grant_request.is_empty() {
+        return Ok(false);
+    }
+    let grant = GrantName::parse(&part.grant).map_err(|error| damaged("private part", &error))?;
+    let grant = broker.load(rows::grant(&grant)).await?;
+    Ok(grant.is_some_and(|grant| grant.row.requester == name.as_str()))
+}

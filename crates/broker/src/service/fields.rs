@@ -1,0 +1,147 @@
+//! What the fields of requests must be. Each refusal names the field.
+
+use std::net::IpAddr;
+
+use countersign_grants::{id::NotAName, key::PublicKey};
+use url::{Host, Url};
+
+use crate::error::Fault;
+
+/// The longest name that people read: what fits a line of a phone.
+const MAX_DISPLAY_CHARS: usize = 80;
+
+/// The longest reason of an operator: with names and commitments it fits a record of 1 KiB in any script.
+const MAX_REASON_BYTES: usize = 240;
+
+/// The longest address.
+const MAX_ENDPOINT_BYTES: usize = 256;
+
+/// A resource name.
+pub(super) fn name<T>(
+    field: &'static str,
+    text: &str,
+    parse: impl Fn(&str) -> Result<T, NotAName>,
+) -> Result<T, Fault> {
+    if text.is_empty() {
+        return Err(Fault::field(field, "must be set"));
+    }
+    parse(text).map_err(|error| Fault::field(field, error))
+}
+
+/// A message that must be there.
+pub(super) fn required<T>(field: &'static str, value: Option<T>) -> Result<T, Fault> {
+    value.ok_or_else(|| Fault::field(field, "must be set"))
+}
+
+/// What people call somebody.
+pub(super) fn display_name(field: &'static str, text: &str) -> Result<String, Fault> {
+    let chars = text.chars().count();
+    if text.trim().is_empty() || chars > MAX_DISPLAY_CHARS || text.chars().any(char::is_control) {
+        let problem =
+            format!("must be 1 to {MAX_DISPLAY_CHARS} characters, none of them a control character");
+        return Err(Fault::field(field, problem));
+    }
+    Ok(text.to_owned())
+}
+
+/// Why an operator does something.
+pub(super) fn reason(field: &'static str, text: &str) -> Result<String, Fault> {
+    if text.trim().is_empty() || text.len() > MAX_REASON_BYTES || text.chars().any(char::is_control) {
+        let problem = format!("must be 1 to {MAX_REASON_BYTES} bytes, without control characters");
+        return Err(Fault::field(field, problem));
+    }
+    Ok(text.to_owned())
+}
+
+/// A public key.
+pub(super) fn public_key(field: &'static str, bytes: &[u8]) -> Result<PublicKey, Fault> {
+    PublicKey::from_slice(bytes).map_err(|error| Fault::field(field, error))
+}
+
+/// A UUID, if one is given.
+pub(super) fn request_id(text: &str) -> Result<Option<&str>, Fault> {
+    let hyphens = |at: usize| matches!(at, 8 | 13 | 18 | 23);
+    let form = text.len() == 36
+        && text.bytes().enumerate().all(|(at, byte)| match hyphens(at) {
+            true => byte == b'-',
+            false => byte.is_ascii_hexdigit(),
+        });
+    match text {
+        "" => Ok(None),
+        _ if form => Ok(Some(text)),
+        _ => Err(Fault::field("request_id", "must be a UUID")),
+    }
+}
+
+/// Where a source is reached: `https`, or `http` on loopback.
+pub(super) fn endpoint(field: &'static str, text: &str) -> Result<String, Fault> {
+    let bad = |problem: &str| Err(Fault::field(field, problem));
+    if text.len() > MAX_ENDPOINT_BYTES {
+        return bad("is longer than 256 bytes");
+    }
+    let Ok(url) = Url::parse(text) else { return bad("must be an `http` or `https` address") };
+    if !url.username().is_empty()
+        || url.password().is_some()
+        || url.query().is_some()
+        || url.fragment().is_some()
+    {
+        return bad("must be scheme, host and port alone");
+    }
+    match (url.scheme(), url.host()) {
+        ("https", Some(_)) => Ok(text.to_owned()),
+        ("http", Some(host)) if is_loopback(&host) => Ok(text.to_owned()),
+        ("http", Some(_)) => bad("must be `https`: plain `http` is for loopback only"),
+        _ => bad("must be an `http` or `https` address"),
+    }
+}
+
+fn is_loopback(host: &Host<&str>) -> bool {
+    match host {
+        Host::Domain(name) => *name == "localhost",
+        Host::Ipv4(address) => IpAddr::V4(*address).is_loopback(),
+        Host::Ipv6(address) => IpAddr::V6(*address).is_loopback(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, good: bool) {
+        assert_eq!(endpoint("e", text).is_ok(), good, "{text}");
+    }
+
+    #[test]
+    fn endpoints_are_https_or_loopback() {
+        check("https://source.example", true);
+        check("https://source.example:8443", true);
+        check("http://127.0.0.1:7001", true);
+        check("http://[::1]:7001", true);
+        check("http://localhost:7001", true);
+        check("http://source.example", false);
+        check("http://localhost.example", false);
+        check("ftp://127.0.0.1", false);
+        check("https://user@source.example", false);
+        check("https://source.example/?x=1", false);
+        check("source.example:80", false);
+        check("", false);
+    }
+
+    #[test]
+    fn request_ids_are_uuids_or_absent() {
+        assert!(matches!(request_id(""), Ok(None)));
+        assert!(matches!(request_id("9f8c2a4e-0b1d-4c3e-8f7a-6b5c4d3e2f10"), Ok(Some(_))));
+        for bad in ["x", "9f8c2a4e00b1d04c3e08f7a06b5c4d3e2f10x", "9f8c2a4e-0b1d-4c3e-8f7a-6b5c4d3e2f1g"] {
+            assert!(request_id(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_people_read_is_short_and_printable() {
+        assert!(display_name("n", "Skylark Air").is_ok());
+        for bad in ["", "  ", "a\nb", &"x".repeat(81)] {
+            assert!(display_name("n", bad).is_err(), "{bad}");
+        }
+        assert!(reason("r", &"x".repeat(241)).is_err());
+    }
+}

@@ -1,0 +1,197 @@
+//! `ApproveGrantRequest`: the chosen rows, once and all together.
+
+use std::collections::BTreeSet;
+
+use countersign_grants::{
+    id::{CustomerName, RequestName, SubjectHandle},
+    lifecycle,
+    statement::{GrantRequest, MAX_ROWS},
+};
+use countersign_proto::{
+    log::v1::Kind,
+    row::v1::{GrantRequestRow, PrivatePart},
+    v1::{ApproveGrantRequestRequest, ApproveGrantRequestResponse, grant_request::State},
+};
+
+use super::{
+    answer::{customer, load},
+    approved_row::{VerifiedRow, verify},
+    get, proof, view,
+};
+use crate::{
+    Broker, Caller, Fault,
+    broker::damaged,
+    caller::Party,
+    record::{CustomerKey, Entered, Happening},
+    rows::{self, Loaded},
+    service::fields,
+    work::{Work, settle},
+};
+
+const WHAT: &str = "grant terms";
+
+pub(super) async fn approve(
+    broker: &Broker,
+    caller: &Caller,
+    request: ApproveGrantRequestRequest,
+) -> Result<ApproveGrantRequestResponse, Fault> {
+    let customer = caller.customer()?;
+    let name = fields::name("name", &request.name, RequestName::parse)?;
+    if request.rows.is_empty() || request.rows.len() > MAX_ROWS {
+        return Err(Fault::field("rows", format!("must be 1 to {MAX_ROWS}; to approve none is to refuse")));
+    }
+    settle("grant request", || attempt(broker, customer, &name, &request)).await
+}
+
+async fn attempt(
+    broker: &Broker,
+    approver: &CustomerName,
+    name: &RequestName,
+    request: &ApproveGrantRequestRequest,
+) -> Result<Option<ApproveGrantRequestResponse>, Fault> {
+    let party = Party::Customer(approver.clone());
+    let (read, says) = load(broker, &party, name).await?;
+    if let Some(first) = again(broker, &party, (name, &read.row), request).await? {
+        return Ok(Some(first));
+    }
+    // The state first: whoever answers twice learns that, not that some signature is old by now.
+    let state = lifecycle::GrantRequest::from_row(&read.row, says.expire_time)?;
+    state.clone().approve(Vec::new(), broker.now()).map_err(|error| Fault::not_allowed(name, error))?;
+    let mut verified = Vec::with_capacity(request.rows.len());
+    for row in &request.rows {
+        verified.push(verify(broker, approver, (&says, name.digest()), row).await?);
+    }
+    chosen(&says, &verified)?;
+    let grants = verified.iter().map(|row| row.name.clone()).collect();
+    let state = state.approve(grants, broker.now()).map_err(|error| Fault::not_allowed(name, error))?;
+
+    let mut row = read.row.clone();
+    state.write_to(&mut row);
+    let key = customer(broker, &row).await?;
+    let work = unit(broker, (name, &says), (&read, &row), &verified, &key)?;
+    let Some(entered) = broker.enter(work).await? else { return Ok(None) };
+    answer(broker, &party, (name, &row), &entered).await.map(Some)
+}
+
+/// Rows in the request's order, none twice, none missing that can't be left out, no log tag twice.
+fn chosen(request: &GrantRequest, rows: &[VerifiedRow]) -> Result<(), Fault> {
+    if !rows.windows(2).all(|pair| pair[0].position < pair[1].position) {
+        return Err(Fault::field("rows", "must be in the order of the request, none twice"));
+    }
+    for (position, asked) in request.rows.iter().enumerate() {
+        if !asked.optional && !rows.iter().any(|row| row.position == position) {
+            return Err(Fault::field("rows", format!("row {} can't be left out", position + 1)));
+        }
+    }
+    let tags: BTreeSet<_> = rows.iter().map(|row| row.terms.statement().log_tag).collect();
+    if tags.len() != rows.len() {
+        return Err(Fault::says(WHAT, "log_tag", "two rows have the same"));
+    }
+    Ok(())
+}
+
+fn unit(
+    broker: &Broker,
+    (name, request): (&RequestName, &GrantRequest),
+    (read, row): (&Loaded<GrantRequestRow>, &GrantRequestRow),
+    verified: &[VerifiedRow],
+    customer: &CustomerKey,
+) -> Result<Work, Fault> {
+    let now = broker.now().as_millis();
+    let mut work = Work::default();
+    work.update(read, row)?;
+    work.delete(&rows::due().entry(request.expire_time.as_millis(), name.digest()));
+    for row in verified {
+        let (terms, digest) = (row.terms.statement(), row.terms.digest());
+        work.create(&rows::grant(&row.name), &row.grant_row(name.as_str(), &request.requester, now))?;
+        work.create(&rows::log_tag(&terms.log_tag), &row.name.to_string())?;
+        let (source_subject, recipient_subject) = row.subjects();
+        let from = SubjectHandle::parse(source_subject).map_err(|error| damaged("link", &error))?;
+        let indexes = [
+            rows::grants_of(&Party::Partner(terms.source.clone())),
+            rows::grants_of(&Party::Partner(terms.recipient.clone())),
+            rows::grants_of(&Party::Customer(customer.name.clone())),
+            rows::grants_from(&from),
+        ];
+        for index in indexes {
+            work.index(&index.entry(now, digest), row.name.as_str())?;
+        }
+        let evidence = [digest];
+        work.record(broker.draft(Happening {
+            kind: Kind::GrantApproved,
+            source: Some(&terms.source),
+            recipient: Some(&terms.recipient),
+            // The requester waits for the answer, be it a side of this row or not.
+            also: Some(&request.requester),
+            customer: Some(customer),
+            purpose: Some(&terms.purpose),
+            catalogue_version: Some(terms.catalogue_version),
+            grant: Some((&row.name, terms.log_tag)),
+            fields: &terms.fields,
+            evidence: &evidence,
+            private: PrivatePart {
+                grant_request: name.to_string(),
+                source_subject: source_subject.to_owned(),
+                recipient_subject: recipient_subject.to_owned(),
+                ..PrivatePart::default()
+            },
+            ..Happening::default()
+        }));
+    }
+    Ok(work)
+}
+
+async fn answer(
+    broker: &Broker,
+    party: &Party,
+    (name, row): (&RequestName, &GrantRequestRow),
+    entered: &[Entered],
+) -> Result<ApproveGrantRequestResponse, Fault> {
+    Ok(ApproveGrantRequestResponse {
+        grant_request: Some(view::request(broker, party, name, row).await?),
+        grants: grants(broker, party, row).await?,
+        receipts: entered.iter().map(|entered| entered.for_party(party)).collect(),
+    })
+}
+
+async fn grants(
+    broker: &Broker,
+    party: &Party,
+    row: &GrantRequestRow,
+) -> Result<Vec<countersign_proto::v1::Grant>, Fault> {
+    let mut grants = Vec::with_capacity(row.grants.len());
+    for name in names(row)? {
+        let (grant, side) = get::load(broker, party, &name).await?;
+        grants.push(view::grant(broker, party, &grant, side).await?);
+    }
+    Ok(grants)
+}
+
+/// The first answer, if this very approval stands already: the same terms in the same order.
+async fn again(
+    broker: &Broker,
+    party: &Party,
+    (name, row): (&RequestName, &GrantRequestRow),
+    request: &ApproveGrantRequestRequest,
+) -> Result<Option<ApproveGrantRequestResponse>, Fault> {
+    let asked =
+        request.rows.iter().map(|row| row.source_terms.as_ref().map(countersign_grants::envelope::digest));
+    let stand = names(row)?;
+    if row.state != i32::from(State::Approved) || !asked.eq(stand.iter().map(|name| Some(name.digest()))) {
+        return Ok(None);
+    }
+    let mut receipts = Vec::with_capacity(stand.len());
+    for grant in &stand {
+        receipts.push(proof::of_grant(broker, party, grant, &[Kind::GrantApproved], 1).await?);
+    }
+    Ok(Some(ApproveGrantRequestResponse {
+        grant_request: Some(view::request(broker, party, name, row).await?),
+        grants: grants(broker, party, row).await?,
+        receipts,
+    }))
+}
+
+fn names(row: &GrantRequestRow) -> Result<Vec<countersign_grants::id::GrantName>, Fault> {
+    let parse = |name: &String| countersign_grants::id::GrantName::parse(name);
+    row.grants.iter().map(parse).collect::<Result<_, _>>().map_err(|error| damaged("grant request", &error))
+}

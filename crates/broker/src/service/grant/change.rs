@@ -1,0 +1,202 @@
+//! `ChangeGrant`: the customer's signed pause, resumption or stop.
+//!
+//! Its time is not held against ours: number and predecessor say exactly where it belongs, and a stop must not fail
+//! because a phone's clock is wrong.
+
+use countersign_grants::{
+    envelope::{self, Signed},
+    id::{CustomerName, GrantName, LinkName, SubjectHandle},
+    statement::{GrantChange, Verb},
+};
+use countersign_proto::{
+    log::v1::Kind,
+    row::v1::{GrantRow, GrantStatementRow},
+    statement::v1::{Envelope, Signature},
+    v1::{ChangeGrantRequest, ChangeGrantResponse},
+};
+
+use super::{get, proof, view};
+use crate::{
+    Broker, Caller, Fault,
+    broker::damaged,
+    caller::Party,
+    record::Happening,
+    rows,
+    service::fields,
+    stored::{Side, StoredGrant},
+    work::{Work, settle},
+};
+
+const WHAT: &str = "grant change";
+
+/// The most changes of one grant; a stop is always taken. Sixteen pauses, each with its end, are far more than anybody
+/// makes in the days that a grant stands, and a grant with all of them fits a page many times over.
+pub(super) const MAX_CHANGES: u64 = 32;
+
+/// The kinds of a change's record.
+const KINDS: [Kind; 3] = [Kind::GrantPaused, Kind::GrantResumed, Kind::GrantWithdrawn];
+
+/// A change under both of its signatures.
+struct SignedChange {
+    change: Signed<GrantChange>,
+    source: Signature,
+    recipient: Signature,
+}
+
+pub(super) async fn change(
+    broker: &Broker,
+    caller: &Caller,
+    request: ChangeGrantRequest,
+) -> Result<ChangeGrantResponse, Fault> {
+    let customer = caller.customer()?;
+    let name = fields::name("name", &request.name, GrantName::parse)?;
+    settle("grant", || attempt(broker, customer, &name, &request)).await
+}
+
+async fn attempt(
+    broker: &Broker,
+    customer: &CustomerName,
+    name: &GrantName,
+    request: &ChangeGrantRequest,
+) -> Result<Option<ChangeGrantResponse>, Fault> {
+    let party = Party::Customer(customer.clone());
+    let (grant, _) = get::load(broker, &party, name).await?;
+    let signed = signed_twice(broker, &grant, request).await?;
+    let says = signed.change.statement();
+    if says.terms != name.digest() {
+        return Err(Fault::says(WHAT, "terms", "it changes another grant"));
+    }
+    if stands(broker, name, &signed).await? {
+        let receipt = proof::of_grant(broker, &party, name, &KINDS, says.sequence).await?;
+        return respond(broker, &party, name, receipt).await.map(Some);
+    }
+    follows(&grant, says)?;
+    let (row, kind) = decide(broker, &grant, &signed)?;
+
+    let work = unit(broker, &grant, &row, kind, &signed).await?;
+    match broker.enter(work).await? {
+        Some(entered) => {
+            let entered =
+                entered.first().ok_or(Fault::Bug { what: "a change was entered without a record" })?;
+            respond(broker, &party, name, entered.for_party(&party)).await.map(Some)
+        }
+        None => Ok(None),
+    }
+}
+
+async fn signed_twice(
+    broker: &Broker,
+    grant: &StoredGrant,
+    request: &ChangeGrantRequest,
+) -> Result<SignedChange, Fault> {
+    let row = &grant.read.row;
+    let (change, source) = one(broker, &row.source_link, request.source_change.as_ref()).await?;
+    let (other, recipient) = one(broker, &row.recipient_link, request.recipient_change.as_ref()).await?;
+    if change.digest() != other.digest() {
+        return Err(Fault::says(WHAT, "recipient_change", "the two envelopes carry different changes"));
+    }
+    Ok(SignedChange { change, source, recipient })
+}
+
+async fn one(
+    broker: &Broker,
+    link: &str,
+    envelope: Option<&Envelope>,
+) -> Result<(Signed<GrantChange>, Signature), Fault> {
+    let link = LinkName::parse(link).map_err(|error| damaged("grant", &error))?;
+    let link = broker.confirmed_link(&link).await?;
+    let link = link.ok_or_else(|| damaged("grant", &"a link of it is missing"))?;
+    let signed = envelope::verify::<GrantChange>(envelope, &[&link.key], broker.origin())
+        .map_err(|error| Fault::statement(WHAT, &error))?;
+    let id = signed.signer().as_str();
+    let signature = signed.envelope().signatures.iter().find(|made| made.key_id == id).cloned();
+    let signature = signature.ok_or(Fault::Bug { what: "a verified envelope lacks its signature" })?;
+    Ok((signed, signature))
+}
+
+/// Whether this very change stands already.
+async fn stands(broker: &Broker, name: &GrantName, signed: &SignedChange) -> Result<bool, Fault> {
+    let stored = broker.load(rows::grant_change(name, signed.change.statement().sequence)).await?;
+    Ok(stored.is_some_and(|stored| stored.row.change == signed.change.envelope().payload))
+}
+
+fn follows(grant: &StoredGrant, says: &GrantChange) -> Result<(), Fault> {
+    let row = &grant.read.row;
+    let next = row.change_sequence + 1;
+    if says.sequence != next {
+        let problem = format!("it is number {}, and {next} is next", says.sequence);
+        return Err(Fault::says(WHAT, "sequence", problem));
+    }
+    if row.change_hash != *says.previous.as_bytes().as_slice() {
+        return Err(Fault::says(WHAT, "previous", "it does not build on the newest change, or the terms"));
+    }
+    if says.verb != Verb::Stop && says.sequence > MAX_CHANGES {
+        return Err(Fault::QuotaExceeded { quota: "changes of one grant", retry_after: None });
+    }
+    Ok(())
+}
+
+fn decide(broker: &Broker, grant: &StoredGrant, signed: &SignedChange) -> Result<(GrantRow, Kind), Fault> {
+    let (now, says) = (broker.now(), signed.change.statement());
+    let state = grant.state(now)?;
+    let (state, kind) = match says.verb {
+        Verb::Pause => (state.pause(now), Kind::GrantPaused),
+        Verb::Resume => (state.resume(now), Kind::GrantResumed),
+        Verb::Stop => (state.withdraw(now), Kind::GrantWithdrawn),
+        Verb::Unspecified => return Err(Fault::Bug { what: "a parsed change has no verb" }),
+    };
+    let state = state.map_err(|error| Fault::not_allowed(&grant.name, error))?;
+    let mut row = grant.read.row.clone();
+    state.write_to(&mut row);
+    row.change_sequence = says.sequence;
+    row.change_hash = signed.change.digest().into();
+    Ok((row, kind))
+}
+
+async fn unit(
+    broker: &Broker,
+    grant: &StoredGrant,
+    row: &GrantRow,
+    kind: Kind,
+    signed: &SignedChange,
+) -> Result<Work, Fault> {
+    let (terms, says) = (&grant.terms, signed.change.statement());
+    let mut work = Work::default();
+    work.update(&grant.read, row)?;
+    let statement = GrantStatementRow {
+        change: signed.change.envelope().payload.clone(),
+        source_signature: Some(signed.source.clone()),
+        recipient_signature: Some(signed.recipient.clone()),
+        ..GrantStatementRow::default()
+    };
+    work.create(&rows::grant_change(&grant.name, says.sequence), &statement)?;
+    if says.verb == Verb::Stop {
+        let from = SubjectHandle::parse(&row.source_subject).map_err(|error| damaged("grant", &error))?;
+        work.delete(&rows::grants_from(&from).entry(row.create_time_ms, grant.name.digest()));
+    }
+    let evidence = [signed.change.digest()];
+    work.record(broker.draft(Happening {
+        kind,
+        source: Some(&terms.source),
+        recipient: Some(&terms.recipient),
+        customer: Some(&broker.customer_key(&grant.customer()?).await?),
+        purpose: Some(&terms.purpose),
+        catalogue_version: Some(terms.catalogue_version),
+        grant: Some((&grant.name, terms.log_tag)),
+        evidence: &evidence,
+        private: grant.private_part(),
+        ..Happening::default()
+    }));
+    Ok(work)
+}
+
+async fn respond(
+    broker: &Broker,
+    party: &Party,
+    name: &GrantName,
+    receipt: countersign_proto::v1::Receipt,
+) -> Result<ChangeGrantResponse, Fault> {
+    let (grant, _) = get::load(broker, party, name).await?;
+    let grant = view::grant(broker, party, &grant, Side::Customer).await?;
+    Ok(ChangeGrantResponse { grant: Some(grant), receipt: Some(receipt) })
+}

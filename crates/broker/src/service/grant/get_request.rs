@@ -1,0 +1,43 @@
+//! `GetGrantRequest`, `ListGrantRequests`: for a request's requester and its customer.
+
+use countersign_grants::id::RequestName;
+use countersign_proto::v1::{
+    GetGrantRequestRequest, GrantRequest, ListGrantRequestsRequest, ListGrantRequestsResponse,
+};
+
+use super::{answer::load, view};
+use crate::{
+    Broker, Caller, Fault,
+    broker::damaged,
+    rows,
+    service::{fields, page},
+};
+
+pub(super) async fn get(
+    broker: &Broker,
+    caller: &Caller,
+    request: GetGrantRequestRequest,
+) -> Result<GrantRequest, Fault> {
+    let party = caller.party()?;
+    let name = fields::name("name", &request.name, RequestName::parse)?;
+    let (read, _) = load(broker, &party, &name).await?;
+    view::request(broker, &party, &name, &read.row).await
+}
+
+pub(super) async fn list(
+    broker: &Broker,
+    caller: &Caller,
+    request: ListGrantRequestsRequest,
+) -> Result<ListGrantRequestsResponse, Fault> {
+    let party = caller.party_itself(&request.parent)?;
+    let range = rows::grant_requests_of(&party);
+    let page = page::Page::parse(request.page_size, &request.page_token, page::MAX_SIZE, &[range.name()])?;
+    let mut sheet = page.sheet(broker, &range).await?;
+    while let Some(name) = sheet.next() {
+        let name = RequestName::parse(&name).map_err(|error| damaged("request index", &error))?;
+        let (read, _) = load(broker, &party, &name).await?;
+        sheet.add(view::request(broker, &party, &name, &read.row).await?);
+    }
+    let (grant_requests, next_page_token) = sheet.finish();
+    Ok(ListGrantRequestsResponse { grant_requests, next_page_token })
+}

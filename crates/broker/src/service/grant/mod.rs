@@ -1,0 +1,120 @@
+//! `GrantService`: puts requests to customers, and keeps what they approved.
+
+mod acknowledge;
+mod answer;
+mod approve;
+mod approved_row;
+mod change;
+mod get;
+mod get_request;
+mod proof;
+mod request;
+mod view;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use countersign_proto::v1::{
+    AcknowledgeGrantRequest, ApproveGrantRequestRequest, ApproveGrantRequestResponse,
+    CancelGrantRequestRequest, ChangeGrantRequest, ChangeGrantResponse, CreateGrantRequestRequest,
+    DeferGrantRequestRequest, GetGrantRequest, GetGrantRequestRequest, Grant, GrantRequest,
+    ListGrantRequestsRequest, ListGrantRequestsResponse, ListGrantsRequest, ListGrantsResponse,
+    RefuseGrantRequestRequest, grant_service_server::GrantService,
+};
+use tonic::{Request, Response, Status};
+
+use crate::{Broker, Caller};
+
+/// The service.
+pub struct Grants(pub Arc<Broker>);
+
+#[async_trait]
+impl GrantService for Grants {
+    async fn create_grant_request(
+        &self,
+        request: Request<CreateGrantRequestRequest>,
+    ) -> Result<Response<GrantRequest>, Status> {
+        let caller = Caller::of(&request)?;
+        Ok(Response::new(request::create(&self.0, &caller, request.into_inner()).await?))
+    }
+
+    async fn get_grant_request(
+        &self,
+        request: Request<GetGrantRequestRequest>,
+    ) -> Result<Response<GrantRequest>, Status> {
+        let caller = Caller::of(&request)?;
+        Ok(Response::new(get_request::get(&self.0, &caller, request.into_inner()).await?))
+    }
+
+    async fn list_grant_requests(
+        &self,
+        request: Request<ListGrantRequestsRequest>,
+    ) -> Result<Response<ListGrantRequestsResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        Ok(Response::new(get_request::list(&self.0, &caller, request.into_inner()).await?))
+    }
+
+    async fn defer_grant_request(
+        &self,
+        request: Request<DeferGrantRequestRequest>,
+    ) -> Result<Response<GrantRequest>, Status> {
+        let caller = Caller::of(&request)?;
+        let name = request.into_inner().name;
+        Ok(Response::new(answer::answer(&self.0, &caller, &name, answer::Answer::Defer).await?))
+    }
+
+    async fn approve_grant_request(
+        &self,
+        request: Request<ApproveGrantRequestRequest>,
+    ) -> Result<Response<ApproveGrantRequestResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        Ok(Response::new(approve::approve(&self.0, &caller, request.into_inner()).await?))
+    }
+
+    async fn refuse_grant_request(
+        &self,
+        request: Request<RefuseGrantRequestRequest>,
+    ) -> Result<Response<GrantRequest>, Status> {
+        let caller = Caller::of(&request)?;
+        let name = request.into_inner().name;
+        Ok(Response::new(answer::answer(&self.0, &caller, &name, answer::Answer::Refuse).await?))
+    }
+
+    async fn cancel_grant_request(
+        &self,
+        request: Request<CancelGrantRequestRequest>,
+    ) -> Result<Response<GrantRequest>, Status> {
+        let caller = Caller::of(&request)?;
+        let name = request.into_inner().name;
+        Ok(Response::new(answer::answer(&self.0, &caller, &name, answer::Answer::Cancel).await?))
+    }
+
+    async fn get_grant(&self, request: Request<GetGrantRequest>) -> Result<Response<Grant>, Status> {
+        let caller = Caller::of(&request)?;
+        Ok(Response::new(get::get(&self.0, &caller, request.into_inner()).await?))
+    }
+
+    async fn list_grants(
+        &self,
+        request: Request<ListGrantsRequest>,
+    ) -> Result<Response<ListGrantsResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        Ok(Response::new(get::list(&self.0, &caller, request.into_inner()).await?))
+    }
+
+    async fn change_grant(
+        &self,
+        request: Request<ChangeGrantRequest>,
+    ) -> Result<Response<ChangeGrantResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        Ok(Response::new(change::change(&self.0, &caller, request.into_inner()).await?))
+    }
+
+    async fn acknowledge_grant(
+        &self,
+        request: Request<AcknowledgeGrantRequest>,
+    ) -> Result<Response<Grant>, Status> {
+        let caller = Caller::of(&request)?;
+        Ok(Response::new(acknowledge::acknowledge(&self.0, &caller, request.into_inner()).await?))
+    }
+}

@@ -1,0 +1,144 @@
+//! Requests and grants as each side sees them: no partner sees another's handle, link key or salt.
+
+use bytes::Bytes;
+use countersign_grants::{
+    envelope,
+    id::{GrantName, OfferName, PartnerName, RequestName},
+    lifecycle,
+    statement::{self, GrantChange},
+};
+use countersign_proto::{
+    row::v1::{GrantRequestRow, GrantStatementRow},
+    v1::{Acknowledgement, Grant, GrantRequest, grant_request},
+};
+
+use super::change::MAX_CHANGES;
+use crate::{
+    Broker, Fault,
+    broker::damaged,
+    caller::Party,
+    rows,
+    service::timestamp,
+    stored::{Side, StoredGrant, one_of_two},
+};
+
+/// Terms, every change, and the last stop; each acknowledged by two.
+const MAX_ACKNOWLEDGEMENTS: usize = 2 * (MAX_CHANGES as usize + 2);
+
+/// A request as this party sees it.
+pub(super) async fn request(
+    broker: &Broker,
+    party: &Party,
+    name: &RequestName,
+    row: &GrantRequestRow,
+) -> Result<GrantRequest, Fault> {
+    let says = envelope::peek::<statement::GrantRequest>(row.statement.as_ref())
+        .map_err(|error| damaged("grant request", &error))?;
+    let state = lifecycle::GrantRequest::from_row(row, says.expire_time)?.at(broker.now()).state();
+    let mut offers = Vec::with_capacity(says.rows.len());
+    for row in &says.rows {
+        offers.push(offer(broker, &OfferName::of(row.offer)).await?);
+    }
+    let mut grants = Vec::with_capacity(row.grants.len());
+    for grant in &row.grants {
+        let name = GrantName::parse(grant).map_err(|error| damaged("grant request", &error))?;
+        let stored =
+            broker.grant(&name).await?.ok_or_else(|| damaged("grant request", &"a grant is missing"))?;
+        if stored.side(party).is_some() {
+            grants.push(name.to_string());
+        }
+    }
+    Ok(GrantRequest {
+        name: name.to_string(),
+        requester: says.requester.to_string(),
+        statement: row.statement.clone(),
+        partner_key: row.partner_key.clone(),
+        offers,
+        state: state.into(),
+        create_time: timestamp(row.create_time_ms),
+        expire_time: timestamp(says.expire_time.as_millis()),
+        grants,
+    })
+}
+
+async fn offer(broker: &Broker, name: &OfferName) -> Result<grant_request::Offer, Fault> {
+    let read = broker.load(rows::offer(name)).await?;
+    let row = read.ok_or_else(|| damaged("grant request", &"an offer is missing"))?.row;
+    let says = envelope::peek::<statement::Offer>(row.statement.as_ref())
+        .map_err(|error| damaged("offer", &error))?;
+    Ok(grant_request::Offer {
+        source_display_name: display_name(broker, &says.source).await?,
+        recipient_display_name: display_name(broker, &says.recipient).await?,
+        statement: row.statement,
+        partner_key: row.partner_key,
+    })
+}
+
+async fn display_name(broker: &Broker, partner: &PartnerName) -> Result<String, Fault> {
+    Ok(broker.partner(partner).await?.row.display_name)
+}
+
+/// A grant as this side sees it.
+pub(super) async fn grant(
+    broker: &Broker,
+    party: &Party,
+    grant: &StoredGrant,
+    side: Side,
+) -> Result<Grant, Fault> {
+    let (row, terms) = (&grant.read.row, &grant.terms);
+    let (subject, party_salt) = match side {
+        Side::Source => (row.source_subject.clone(), row.source_salt.clone()),
+        Side::Recipient => (row.recipient_subject.clone(), row.recipient_salt.clone()),
+        Side::Customer => (String::new(), Bytes::new()),
+    };
+    let knows_request = side == Side::Customer || row.requester == party.as_str();
+    let offer = broker.offer_of(grant).await?.row;
+    Ok(Grant {
+        name: grant.name.to_string(),
+        source: terms.source.to_string(),
+        recipient: terms.recipient.to_string(),
+        subject,
+        purpose: terms.purpose.to_string(),
+        fields: terms.fields.iter().map(ToString::to_string).collect(),
+        state: grant.state(broker.now())?.state().into(),
+        use_count: grant.spent.uses,
+        use_limit: terms.uses,
+        create_time: timestamp(row.create_time_ms),
+        expire_time: timestamp(terms.expire_time.as_millis()),
+        request: if knows_request { row.request.clone() } else { String::new() },
+        terms: Some(grant.terms_for(side)),
+        party_salt,
+        offer: offer.statement,
+        offer_key: offer.partner_key,
+        changes: changes(broker, grant, side).await?,
+        acknowledgements: acknowledgements(broker, grant).await?,
+    })
+}
+
+async fn changes(
+    broker: &Broker,
+    grant: &StoredGrant,
+    side: Side,
+) -> Result<Vec<countersign_proto::statement::v1::Envelope>, Fault> {
+    if grant.read.row.change_sequence == 0 {
+        return Ok(Vec::new());
+    }
+    // The last stop may come after the last change that is counted.
+    let most = MAX_CHANGES as usize + 1;
+    let rows = rows::grant_changes(&grant.name).load(broker.store(), None, most).await?;
+    let signed_for = |row: &GrantStatementRow| {
+        one_of_two::<GrantChange>(&row.change, (&row.source_signature, &row.recipient_signature), side)
+    };
+    Ok(rows.iter().map(|(_, row)| signed_for(row)).collect())
+}
+
+async fn acknowledgements(broker: &Broker, grant: &StoredGrant) -> Result<Vec<Acknowledgement>, Fault> {
+    let rows = rows::acknowledgements(&grant.name).load(broker.store(), None, MAX_ACKNOWLEDGEMENTS).await?;
+    let read = |(_, row): (Vec<u8>, GrantStatementRow)| {
+        let says = envelope::peek::<statement::Acknowledgement>(row.acknowledgement.as_ref())
+            .map_err(|error| damaged("acknowledgement", &error))?;
+        let partner = says.partner.to_string();
+        Ok(Acknowledgement { partner, statement: row.acknowledgement, partner_key: row.partner_key })
+    };
+    rows.into_iter().map(read).collect()
+}
