@@ -5,6 +5,8 @@ mod verify;
 
 use countersign_grants::catalogue::FieldPath;
 
+#[cfg(test)]
+pub(crate) use self::fetch::OwnFetch;
 pub use self::fetch::{FETCH_ATTEMPTS, RETRY_WITHIN};
 use crate::{receipt::ProvenLeaf, value::Value};
 

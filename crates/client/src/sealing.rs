@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     fn sealed(info: &[u8], key: &OpeningKey) -> SealedFields {
-        let values = [("trip.flight", Value::from("SK 17")), ("trip.terminal", Value::from("B"))];
+        let values = [("trip.flight_no", Value::from("SK 17")), ("trip.terminal", Value::from("B"))];
         let values = values.iter().map(|(field, value)| (*field, value)).collect::<Vec<_>>();
         seal(System::real().entropy.as_ref(), key.public(), info, values.into_iter()).expect("seals")
     }

@@ -1,1 +1,186 @@
-//! Tests.
+//! What a book says after it was opened again.
+
+use countersign_grants::statement::Verb;
+
+use super::*;
+use crate::fixtures::{Granted, START, World};
+
+fn granted_entry(granted: &Granted) -> Entry {
+    Entry::Granted {
+        side: Side::Source,
+        link: match &granted.source.entry {
+            Entry::Linked { link, .. } => *link,
+            _ => unreachable!("the fixture links"),
+        },
+        terms: envelope_bytes(&granted.signed_for(&granted.source)),
+        salt: crate::fixtures::SALT,
+        offer: envelope_bytes(&granted.offer),
+        offer_key: vec![],
+    }
+}
+
+fn answer(world: &World, granted: &Granted) -> Answer {
+    use countersign_grants::{envelope, statement::Fetch, statement::Provision};
+    use countersign_proto::statement::v1 as wire;
+    let fetch = envelope::sign::<Fetch>(&world.fetch(granted.digest(), |_| {}), &[&world.hopp.working()]);
+    let provision = envelope::sign::<Provision>(
+        &wire::Provision {
+            broker: crate::fixtures::ORIGIN.into(),
+            source: world.skylark.name.to_string(),
+            fetch: envelope::digest(&fetch).into(),
+            sealed: Digest::of(b"sealed").into(),
+            time_ms: world.now().as_millis(),
+            checkpoint: world.checkpoint(),
+        },
+        &[&world.skylark.working()],
+    );
+    let asked = envelope::peek::<Fetch>(Some(&fetch)).expect("a fetch");
+    Answer {
+        key: answer_key(&asked),
+        grant: granted.digest(),
+        at: world.now(),
+        fetch: envelope::digest(&fetch),
+        fetch_bytes: envelope_bytes(&fetch).into(),
+        sealed: Bytes::from_static(b"sealed"),
+        provision: envelope::digest(&provision),
+        provision_bytes: envelope_bytes(&provision).into(),
+    }
+}
+
+struct Filled {
+    world: World,
+    granted: Granted,
+    storage: MemoryBook,
+    book: Book,
+    answers: Vec<Answer>,
+}
+
+/// A book with a link, a grant, a pause and its end, three answers, one receipt taken.
+fn filled() -> Filled {
+    let world = World::new();
+    let granted = world.grant();
+    let storage = MemoryBook::new();
+    let book = Book::open(storage.clone(), world.now()).expect("opens");
+    let enter = |entry: Entry| book.enter(entry).expect("is written").expect("fits");
+    enter(granted.source.entry.clone());
+    enter(granted_entry(&granted));
+    let pause = world.change(&granted.source, granted.digest(), 1, Verb::Pause, granted.digest());
+    let paused = countersign_grants::envelope::digest(&pause);
+    let resume = world.change(&granted.source, granted.digest(), 2, Verb::Resume, paused);
+    for change in [pause, resume] {
+        enter(Entry::Changed { grant: *granted.digest().as_bytes(), change: envelope_bytes(&change) });
+    }
+    let mut answers = Vec::new();
+    for _ in 0..3 {
+        let one = answer(&world, &granted);
+        book.note_answer(&one, |_| Ok::<_, ()>(())).expect("is written").expect("is allowed");
+        answers.push(one);
+        world.clock.pass(1000);
+    }
+    book.note(Entry::ReceiptTaken { fetch: *answers[0].fetch.as_bytes() }).expect("is written");
+    book.note(Entry::Cursor(17)).expect("is written");
+    book.keep_newest(&world.checkpoint()).expect("is written");
+    Filled { world, granted, storage, book, answers }
+}
+
+fn check(filled: &Filled, book: &Book, answers: usize, owed: usize) {
+    let row = book.grant_by(filled.granted.digest()).expect("stands");
+    assert_eq!((row.standing(), row.sequence(), row.side()), (Standing::Active, 2, Side::Source));
+    assert_eq!(row.spent().uses, 3);
+    assert_eq!(row.spent().window, Some((Timestamp::from_millis(START), 3)));
+    assert_eq!(row.owed_since().map(|(_, fetch)| fetch), Some(filled.answers[1].fetch));
+    assert_eq!((book.receipts_owed(), book.cursor()), (owed, 17));
+    assert_eq!(book.newest(), Some(filled.world.checkpoint()));
+    assert_eq!(book.read(|state| state.answers.len()), answers);
+    assert_eq!(
+        book.link_of(&filled.granted.source.subject).expect("stands").key(),
+        filled.granted.source.key.public()
+    );
+    assert_eq!(book.grants_of(&filled.granted.source.subject).len(), 1);
+    assert_eq!(book.grants_of(&filled.granted.recipient.subject).len(), 0);
+}
+
+#[test]
+fn a_book_says_the_same_after_it_was_opened_again_and_after_it_was_rewritten() {
+    let filled = filled();
+    check(&filled, &filled.book, 3, 2);
+    let again = Book::open(filled.storage.clone(), filled.world.now()).expect("opens");
+    check(&filled, &again, 3, 2);
+    filled.storage.rewrite(&again.read(State::snapshot)).expect("rewrites");
+    check(&filled, &Book::open(filled.storage.clone(), filled.world.now()).expect("opens"), 3, 2);
+}
+
+#[test]
+fn opening_drops_what_can_no_longer_be_asked_for_and_keeps_what_is_owed() {
+    let filled = filled();
+    filled.world.clock.pass(121_000);
+    let before = filled.storage.load().expect("reads").len();
+    let book = Book::open(filled.storage.clone(), filled.world.now()).expect("opens");
+    check(&filled, &book, 0, 2);
+    assert!(filled.storage.load().expect("reads").len() < before);
+    let again = Book::open(filled.storage.clone(), filled.world.now()).expect("opens");
+    check(&filled, &again, 0, 2);
+}
+
+#[test]
+fn changes_come_in_order_and_nothing_comes_after_a_stop() {
+    let filled = filled();
+    let (world, granted, book) = (&filled.world, &filled.granted, &filled.book);
+    let last = book.grant_by(granted.digest()).expect("stands").last();
+    let change = |sequence, verb, previous| {
+        let change = world.change(&granted.source, granted.digest(), sequence, verb, previous);
+        let entry = Entry::Changed { grant: *granted.digest().as_bytes(), change: envelope_bytes(&change) };
+        let done = book.enter(entry).expect("the book can be written");
+        (done, countersign_grants::envelope::digest(&change))
+    };
+    assert_eq!(change(2, Verb::Stop, last).0, Err(Unadmitted::Sequence { expected: 3, found: 2 }));
+    assert_eq!(change(4, Verb::Stop, last).0, Err(Unadmitted::Sequence { expected: 3, found: 4 }));
+    assert_eq!(change(3, Verb::Stop, granted.digest()).0, Err(Unadmitted::Previous));
+    let (done, stop) = change(3, Verb::Stop, last);
+    done.expect("is the next");
+    assert_eq!(change(4, Verb::Resume, stop).0, Err(Unadmitted::Stopped));
+    let row = book.grant_by(granted.digest()).expect("is kept");
+    assert!(matches!(row.standing(), Standing::Stopped { .. }) && !row.stands(world.now()));
+}
+
+#[test]
+fn a_local_stop_needs_no_broker_and_stays() {
+    let filled = filled();
+    let name = GrantName::of(filled.granted.digest());
+    assert!(filled.book.grant(&name).expect("stands").stopped_here().is_none());
+    filled.book.stop_locally(&name, filled.world.now()).expect("is written").expect("is known");
+    let again = Book::open(filled.storage.clone(), filled.world.now()).expect("opens");
+    assert!(again.grant(&name).expect("stands").stopped_here().is_some());
+    let unknown = GrantName::of(Digest::of(b"unknown"));
+    assert!(again.stop_locally(&unknown, filled.world.now()).expect("is written").is_none());
+}
+
+#[test]
+fn a_handle_has_one_link_for_ever() {
+    let filled = filled();
+    let Entry::Linked { subject, acceptance, confirmation, .. } = filled.granted.source.entry.clone() else {
+        unreachable!("the fixture links")
+    };
+    let other = Entry::Linked { link: [9; 32], subject, acceptance, confirmation };
+    assert_eq!(filled.book.enter(other).expect("can be written"), Err(Unadmitted::Linked));
+}
+
+#[test]
+fn an_invitation_has_three_tries_and_they_survive() {
+    let world = World::new();
+    let storage = MemoryBook::new();
+    let book = Book::open(storage.clone(), world.now()).expect("opens");
+    let subject = World::link(&world.skylark, 1).subject.as_str().to_owned();
+    let expire_ms = START + 600_000;
+    book.enter(Entry::Invited { link: [1; 32], subject, secret: [2; 32], expire_ms, tries_left: 3 })
+        .expect("is written")
+        .expect("fits");
+    book.enter(Entry::TryFailed { link: [1; 32], left: 2 }).expect("is written").expect("fits");
+    let again = Book::open(storage.clone(), world.now()).expect("opens");
+    let left =
+        |book: &Book| book.read(|state| state.invitations.get(&[1; 32].into()).map(|one| one.tries_left));
+    assert_eq!(left(&again), Some(2));
+    again.enter(Entry::TryFailed { link: [1; 32], left: 0 }).expect("is written").expect("fits");
+    assert_eq!(left(&again), None);
+    assert_eq!(left(&Book::open(storage, world.now()).expect("opens")), None);
+}

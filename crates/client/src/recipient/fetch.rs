@@ -34,10 +34,10 @@ pub const RETRY_WITHIN: Duration = Duration::from_secs(18);
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 
 /// A fetch that this side signed itself, so that its signature needs no verifying.
-pub(super) struct OwnFetch {
-    pub(super) digest: Digest,
-    pub(super) envelope: wire::Envelope,
-    pub(super) statement: Fetch,
+pub(crate) struct OwnFetch {
+    pub(crate) digest: Digest,
+    pub(crate) envelope: wire::Envelope,
+    pub(crate) statement: Fetch,
 }
 
 impl Partner {
@@ -51,11 +51,21 @@ impl Partner {
         let key = OpeningKey::draw(&shared.system);
         let fetch = self.sign_fetch(&row, purpose, fields, &key).await?;
         let answer = self.ask(&fetch).await?;
-        let (sealed, receipt) = shared.verify_answer(&row, &fetch, &answer)?;
-        // Everything that can be known without the values is known: only now they are opened.
+        self.open_answer(&row, &fetch, &key, &answer)
+    }
+
+    /// Verifies everything that can be known without the values, and only then opens them.
+    pub(crate) fn open_answer(
+        &self,
+        row: &GrantRow,
+        fetch: &OwnFetch,
+        key: &OpeningKey,
+        answer: &FetchDataResponse,
+    ) -> Result<Fetched, Error> {
+        let (sealed, receipt) = self.0.verify_answer(row, fetch, answer)?;
         let info = countersign_grants::sealing::info(row.digest(), fetch.digest, &fetch.statement.fields);
         let values = key.open(&sealed, &info).map_err(|error| {
-            Error::misbehaved(Self::source_of(&row), "sealed_fields", "open", error.to_string())
+            Error::misbehaved(Self::source_of(row), "sealed_fields", "open", error.to_string())
         })?;
         Ok(Fetched { values: fetch.statement.fields.iter().cloned().zip(values).collect(), receipt })
     }
