@@ -220,7 +220,7 @@ engine = "embedded"
 # logging = {{ format = "text", filter = "info" }}
 
 # Calls a second: each partner, customer, auditor, operator; and all who have no key here yet, together.
-# quotas = {{ partner = 5000, customer = 50, auditor = 200, operator = 200, newcomers = 200 }}
+# quotas = {{ partner = 5000, customer = 50, auditor = 2000, operator = 200, newcomers = 200 }}
 
 [[operators]]
 name = "{operator_name}"

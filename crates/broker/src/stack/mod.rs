@@ -14,6 +14,8 @@ mod shed;
 mod slots;
 mod streams;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 mod tokens;
 mod trace;

@@ -23,7 +23,7 @@ pub struct Quotas {
     pub partner: NonZeroU32,
     /// Each customer: an app that opens makes some twenty calls.
     pub customer: NonZeroU32,
-    /// Each auditor: full bundles of 256 records make this 50,000 records a second.
+    /// Each auditor: in full bundles of 256 records this is more records than one core verifies.
     pub auditor: NonZeroU32,
     /// Each operator: scripts over all partners.
     pub operator: NonZeroU32,
@@ -37,7 +37,7 @@ impl Default for Quotas {
         Self {
             partner: calls(5_000),
             customer: calls(50),
-            auditor: calls(200),
+            auditor: calls(2_000),
             operator: calls(200),
             newcomers: calls(200),
         }

@@ -19,6 +19,7 @@ use tokio::time::timeout;
 
 use crate::{
     Fault,
+    service::audit::enter_read,
     stack::{Gate, admit, bearer, enter, limits},
 };
 
@@ -68,20 +69,20 @@ async fn file(State(gate): State<Arc<Gate>>, uri: Uri, headers: HeaderMap) -> Re
 async fn read(gate: &Gate, path: LogPath, headers: &HeaderMap) -> Result<Option<Bytes>, Fault> {
     let _place = enter(gate)?;
     let broker = gate.broker();
-    let _slot = match path {
-        LogPath::Checkpoint | LogPath::Tile(_) => None,
-        LogPath::Bundle(bundle) => {
-            let caller = bearer(gate, headers).await?;
-            caller.auditor()?;
-            let slot = admit(gate, &caller)?;
-            // The engine writes a full bundle before a checkpoint covers it; until then it is nobody's business.
-            if end(bundle) > broker.ledger().published().size() {
-                return Ok(None);
-            }
-            Some(slot)
-        }
-    };
-    Ok(broker.store().file(&path.to_string()).await?)
+    let text = path.to_string();
+    let LogPath::Bundle(bundle) = path else { return Ok(broker.store().file(&text).await?) };
+    let caller = bearer(gate, headers).await?;
+    caller.auditor()?;
+    let _slot = admit(gate, &caller)?;
+    // The engine writes a full bundle before a checkpoint covers it; until then it is nobody's business.
+    if end(bundle) > broker.ledger().published().size() {
+        return Ok(None);
+    }
+    let found = broker.store().file(&text).await?;
+    if found.is_some() {
+        enter_read(broker, &caller, &text).await?;
+    }
+    Ok(found)
 }
 
 /// The size of the smallest log that has all of this bundle.

@@ -170,7 +170,7 @@ fn name(index: u64) -> String {
 }
 
 /// Who read what. It is durable before the answer leaves: nobody reads unseen.
-async fn enter_read(broker: &Broker, caller: &Caller, what: &str) -> Result<(), Fault> {
+pub(crate) async fn enter_read(broker: &Broker, caller: &Caller, what: &str) -> Result<(), Fault> {
     let mut work = Work::default();
     work.record(broker.draft(Happening {
         kind: Kind::AuditorRead,

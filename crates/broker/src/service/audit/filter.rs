@@ -129,22 +129,19 @@ impl<'a> Condition<'a> {
             return Err(format!("has no comparison after `{}`", shown(field)));
         }
         let rest = rest.trim_start();
-        let (value, quoted, rest) = match rest.strip_prefix('"') {
-            Some(inside) => {
-                let (value, rest) =
-                    inside.split_once('"').ok_or_else(|| "has a quote without its end".to_owned())?;
-                if value.contains('\\') {
-                    return Err("has a backslash; no value needs one".to_owned());
-                }
-                (value, true, rest)
+        let (value, quoted, rest) = if let Some(inside) = rest.strip_prefix('"') {
+            let end = || "has a quote without its end".to_owned();
+            let (value, rest) = inside.split_once('"').ok_or_else(end)?;
+            if value.contains('\\') {
+                return Err("has a backslash; no value needs one".to_owned());
             }
-            None => {
-                let (value, rest) = split(rest, |c: char| c.is_ascii_alphanumeric() || c == '_');
-                if value.is_empty() {
-                    return Err(format!("has no value after `{} {operator}`", shown(field)));
-                }
-                (value, false, rest)
+            (value, true, rest)
+        } else {
+            let (value, rest) = split(rest, |c: char| c.is_ascii_alphanumeric() || c == '_');
+            if value.is_empty() {
+                return Err(format!("has no value after `{} {operator}`", shown(field)));
             }
+            (value, false, rest)
         };
         Ok((Self { field, operator, value, quoted }, rest.trim_start()))
     }

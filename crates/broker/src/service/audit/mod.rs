@@ -15,6 +15,7 @@ use countersign_proto::v1::{
 };
 use tonic::{Request, Response, Status};
 
+pub(crate) use self::entries::enter_read;
 use crate::{Broker, Caller};
 
 /// The service.
