@@ -7,6 +7,7 @@
 mod entry;
 mod file;
 mod memory;
+mod rows;
 mod state;
 mod storage;
 
@@ -23,12 +24,13 @@ use parking_lot::Mutex;
 
 pub(crate) use self::{
     entry::Entry,
-    state::{Answer, Invitation, State, Unadmitted, answer_key, envelope_bytes, envelope_of},
+    rows::{Answer, Invitation, answer_key, envelope_bytes, envelope_of},
+    state::{State, Unadmitted},
 };
 pub use self::{
     file::FileBook,
     memory::MemoryBook,
-    state::{GrantRow, LinkRow, Side, Standing},
+    rows::{GrantRow, LinkRow, Side, Standing},
     storage::{BookError, BookStorage, MAX_ENTRY_BYTES},
 };
 use crate::{checkpoint::HeadKeeper, error::LogForked};

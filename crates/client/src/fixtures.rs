@@ -181,6 +181,7 @@ pub(crate) struct World {
     pub(crate) skylark: Brand,
     pub(crate) hopp: Brand,
     pub(crate) call_key: SigningKey,
+    pub(crate) address: String,
 }
 
 impl World {
@@ -191,6 +192,8 @@ impl World {
             skylark: Brand::new("skylark", 10),
             hopp: Brand::new("hopp", 20),
             call_key: SigningKey::from_secret(&[40; 32]),
+            // A port on which nothing listens: most of what is tested here needs no broker.
+            address: "http://127.0.0.1:1".into(),
         }
     }
 
@@ -216,8 +219,7 @@ impl World {
             origin: Self::origin(),
             log_key: self.log.key().verifier().clone(),
             call_key: self.call_key.public().clone(),
-            // A port on which nothing listens: what is tested here needs no broker.
-            address: "http://127.0.0.1:1".into(),
+            address: self.address.clone(),
             ca_pem: None,
         }
     }

@@ -65,9 +65,9 @@ let mut events = hopp.watch_events();
 loop {
     match events.next().await?.event {
         PartnerEvent::Approved { grant, .. } => {
-            let trip = hopp.fetch(grant.name(), "ride.airport_pickup", &["trip.flight", "trip.terminal"]).await?;
+            let trip = hopp.fetch(grant.name(), "pickup_planning", &["trip.flight_no", "trip.terminal"]).await?;
             println!("use {}, record {}", trip.use_number(), trip.receipt.index());
-            println!("{:?}", trip.get("trip.flight").and_then(|value| value.as_str()));
+            println!("{:?}", trip.get("trip.flight_no").and_then(|value| value.as_str()));
         }
         PartnerEvent::Stopped { grant, erase } => println!("{} has ended; erase: {erase}", grant.name()),
         _ => {}
@@ -86,6 +86,8 @@ pub mod channel;
 pub mod checkpoint;
 pub mod error;
 mod files;
+#[cfg(test)]
+mod fixtures;
 pub mod invitation;
 pub mod keyfile;
 pub mod partner;
@@ -96,6 +98,13 @@ pub mod source;
 pub mod system;
 pub mod trust;
 mod value;
+
+/// Ids, statements, the catalogue: what the SDK speaks of.
+pub use countersign_grants as grants;
+/// The messages of the API.
+pub use countersign_proto as proto;
+/// The log's formats.
+pub use countersign_tlog as tlog;
 
 pub use self::{
     book::{Book, BookStorage, FileBook, MemoryBook},

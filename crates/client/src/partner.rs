@@ -191,3 +191,7 @@ impl Shared {
         Ok((signed, statement))
     }
 }
+
+#[cfg(test)]
+#[path = "partner/tests.rs"]
+mod tests;

@@ -1,0 +1,317 @@
+//! What stands in a book: links, grants, invitations, answers.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use bytes::Bytes;
+use countersign_grants::{
+    digest::Digest,
+    envelope,
+    id::{GrantName, LinkName, SubjectHandle},
+    key::PublicKey,
+    permit::Spent,
+    statement::{Fetch, GrantChange, GrantTerms, SECRET_BYTES, Statement, Verb},
+    time::Timestamp,
+};
+use countersign_proto::statement::v1::Envelope;
+use prost::Message as _;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::entry::Entry;
+
+/// On which side of a grant a partner stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Side {
+    /// It gives.
+    Source,
+    /// It receives.
+    Recipient,
+}
+
+/// Where a grant stands by the changes in the book. That its time is over or its uses are spent follows from the clock and
+/// the counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Data flows.
+    Active,
+    /// The customer has paused it.
+    Paused,
+    /// The customer has stopped it.
+    Stopped {
+        /// The recipient must delete what it received.
+        erase: bool,
+    },
+}
+
+/// A link that stands: whose key speaks for a subject.
+#[derive(Clone, Debug)]
+pub struct LinkRow {
+    pub(super) name: LinkName,
+    pub(super) subject: SubjectHandle,
+    pub(super) key: PublicKey,
+    pub(super) acceptance: Digest,
+    pub(super) acceptance_bytes: Bytes,
+    pub(super) confirmation: Bytes,
+}
+
+impl LinkRow {
+    /// The link.
+    pub fn name(&self) -> &LinkName {
+        &self.name
+    }
+
+    /// The handle that it ties.
+    pub fn subject(&self) -> &SubjectHandle {
+        &self.subject
+    }
+
+    /// The customer's key for this link, pinned.
+    pub fn key(&self) -> &PublicKey {
+        &self.key
+    }
+
+    /// SHA-256 of the acceptance: what party commitments are made of.
+    pub fn acceptance(&self) -> Digest {
+        self.acceptance
+    }
+
+    /// The confirmation, as it was signed.
+    pub(crate) fn confirmation(&self) -> Envelope {
+        envelope_of(&self.confirmation)
+    }
+}
+
+/// A grant as it stands in the book.
+#[derive(Clone, Debug)]
+pub struct GrantRow {
+    papers: Arc<Papers>,
+    side: Side,
+    pub(super) standing: Standing,
+    pub(super) stopped_here: Option<Timestamp>,
+    pub(super) sequence: u64,
+    pub(super) last: Digest,
+    changes: Vec<Bytes>,
+    pub(super) spent: Spent,
+    /// The fetches whose receipts are owed, oldest first.
+    pub(super) owed: VecDeque<(Timestamp, Digest)>,
+}
+
+#[derive(Debug)]
+struct Papers {
+    name: GrantName,
+    digest: Digest,
+    link: Digest,
+    subject: SubjectHandle,
+    terms: GrantTerms,
+    terms_bytes: Bytes,
+    salt: [u8; 32],
+    offer: Bytes,
+    offer_key: Bytes,
+}
+
+impl GrantRow {
+    /// The grant.
+    pub fn name(&self) -> &GrantName {
+        &self.papers.name
+    }
+
+    /// SHA-256 of the terms.
+    pub fn digest(&self) -> Digest {
+        self.papers.digest
+    }
+
+    /// This partner's side.
+    pub fn side(&self) -> Side {
+        self.side
+    }
+
+    /// This partner's handle for the customer.
+    pub fn subject(&self) -> &SubjectHandle {
+        &self.papers.subject
+    }
+
+    /// What the customer signed, verified before it was entered.
+    pub fn terms(&self) -> &GrantTerms {
+        &self.papers.terms
+    }
+
+    /// Where it stands by the customer's changes.
+    pub fn standing(&self) -> Standing {
+        self.standing
+    }
+
+    /// When this side stopped it by itself.
+    pub fn stopped_here(&self) -> Option<Timestamp> {
+        self.stopped_here
+    }
+
+    /// The number of the newest change; 0 without one.
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// SHA-256 of the newest change, or of the terms.
+    pub fn last(&self) -> Digest {
+        self.last
+    }
+
+    /// What this side has served.
+    pub fn spent(&self) -> Spent {
+        self.spent
+    }
+
+    /// Whether data may flow at this moment, by this book alone.
+    pub fn stands(&self, now: Timestamp) -> bool {
+        self.standing == Standing::Active
+            && self.stopped_here.is_none()
+            && now < self.terms().expire_time
+            && self.spent.uses < self.terms().uses
+    }
+
+    /// Since when the oldest receipt is owed, and for which fetch.
+    pub(crate) fn owed_since(&self) -> Option<(Timestamp, Digest)> {
+        self.owed.front().copied()
+    }
+
+    /// The hash of the change with this number.
+    pub(crate) fn change(&self, sequence: u64) -> Option<Digest> {
+        let at = usize::try_from(sequence.checked_sub(1)?).ok()?;
+        self.changes.get(at).map(|bytes| envelope::digest(&envelope_of(bytes)))
+    }
+}
+
+/// An invitation that waits for its code.
+#[derive(Clone)]
+pub(crate) struct Invitation {
+    pub(crate) subject: SubjectHandle,
+    pub(crate) secret: Zeroizing<[u8; SECRET_BYTES]>,
+    pub(crate) expires: Timestamp,
+    pub(crate) tries_left: u8,
+}
+
+/// What was answered to a fetch.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) key: Digest,
+    pub(crate) grant: Digest,
+    pub(crate) at: Timestamp,
+    pub(crate) fetch: Digest,
+    pub(crate) fetch_bytes: Bytes,
+    pub(crate) sealed: Bytes,
+    pub(crate) provision: Digest,
+    pub(crate) provision_bytes: Bytes,
+}
+
+impl Answer {
+    pub(crate) fn to_entry(&self) -> Entry {
+        Entry::Provided {
+            grant: *self.grant.as_bytes(),
+            at_ms: self.at.as_millis(),
+            fetch: self.fetch_bytes.to_vec(),
+            sealed: self.sealed.to_vec(),
+            provision: self.provision_bytes.to_vec(),
+        }
+    }
+}
+
+/// The key under which an answer is kept: the recipient and its request id.
+pub(crate) fn answer_key(fetch: &Fetch) -> Digest {
+    Digest::of_parts(&[fetch.recipient.as_str().as_bytes(), &[0], fetch.request_id.as_bytes()])
+}
+
+impl GrantRow {
+    pub(super) fn read(
+        side: Side,
+        link: &LinkRow,
+        terms: Vec<u8>,
+        salt: [u8; 32],
+        offer: Vec<u8>,
+        offer_key: Vec<u8>,
+    ) -> Result<Self, String> {
+        let (read, digest) = peek::<GrantTerms>(&terms)?;
+        let papers = Papers {
+            name: GrantName::of(digest),
+            digest,
+            link: link.name.digest(),
+            subject: link.subject.clone(),
+            terms: read,
+            terms_bytes: terms.into(),
+            salt,
+            offer: offer.into(),
+            offer_key: offer_key.into(),
+        };
+        Ok(Self {
+            papers: Arc::new(papers),
+            side,
+            standing: Standing::Active,
+            stopped_here: None,
+            sequence: 0,
+            last: digest,
+            changes: Vec::new(),
+            spent: Spent::default(),
+            owed: VecDeque::new(),
+        })
+    }
+
+    pub(super) fn apply_change(&mut self, bytes: Vec<u8>) -> Result<(), String> {
+        let (change, digest) = peek::<GrantChange>(&bytes)?;
+        self.standing = match change.verb {
+            Verb::Pause => Standing::Paused,
+            Verb::Resume => Standing::Active,
+            Verb::Stop => Standing::Stopped { erase: change.erase },
+            Verb::Unspecified => return Err("the change has no verb".to_owned()),
+        };
+        self.sequence = change.sequence;
+        self.last = digest;
+        self.changes.push(bytes.into());
+        Ok(())
+    }
+
+    pub(super) fn spend(&mut self, at: Timestamp) {
+        self.spent.uses = self.spent.uses.saturating_add(1);
+        let Some((_, length)) = self.terms().rate else { return };
+        self.spent.window = match self.spent.window {
+            Some((start, uses)) if at.since(start) < length => Some((start, uses.saturating_add(1))),
+            _ => Some((at, 1)),
+        };
+    }
+
+    pub(super) fn entries(&self) -> Vec<Entry> {
+        let papers = &self.papers;
+        let grant = *papers.digest.as_bytes();
+        let mut entries = vec![Entry::Granted {
+            side: self.side,
+            link: *papers.link.as_bytes(),
+            terms: papers.terms_bytes.to_vec(),
+            salt: papers.salt,
+            offer: papers.offer.to_vec(),
+            offer_key: papers.offer_key.to_vec(),
+        }];
+        entries.extend(self.changes.iter().map(|change| Entry::Changed { grant, change: change.to_vec() }));
+        if let Some(at) = self.stopped_here {
+            entries.push(Entry::StoppedHere { grant, at_ms: at.as_millis() });
+        }
+        entries
+    }
+}
+
+/// An envelope as it stands in an entry.
+pub(crate) fn envelope_bytes(envelope: &Envelope) -> Vec<u8> {
+    envelope.encode_to_vec()
+}
+
+/// An envelope from an entry. One that does not read is empty, and fails every check.
+pub(crate) fn envelope_of(bytes: &Bytes) -> Envelope {
+    Envelope::decode(bytes.clone()).unwrap_or_default()
+}
+
+/// Reads a statement that verified before it was entered.
+pub(super) fn peek<S: Statement>(bytes: &[u8]) -> Result<(S, Digest), String> {
+    let envelope = Envelope::decode(bytes).map_err(|error| error.to_string())?;
+    let statement = envelope::peek::<S>(Some(&envelope)).map_err(|error| error.to_string())?;
+    Ok((statement, envelope::digest(&envelope)))
+}
+
+pub(super) fn handle(subject: &str) -> Result<SubjectHandle, String> {
+    SubjectHandle::parse(subject).map_err(|error| error.to_string())
+}
