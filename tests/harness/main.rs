@@ -3,3 +3,12 @@
 
 #[path = "../house.rs"]
 mod house;
+
+mod world;
+
+mod bad_calls;
+mod bad_links;
+mod bad_sources;
+mod bad_statements;
+mod journey;
+mod outside;

@@ -40,6 +40,11 @@ impl FieldPath {
         }
     }
 
+    /// Whether this can be what a field belongs to.
+    pub fn is_resource(text: &str) -> bool {
+        is_segment(text)
+    }
+
     /// The whole path.
     pub fn as_str(&self) -> &str {
         &self.0

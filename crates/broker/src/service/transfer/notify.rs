@@ -82,8 +82,8 @@ impl TransferService {
 
 /// A resource is what stands before the dot of a field.
 fn resource(text: &str) -> Result<&str, Fault> {
-    match FieldPath::parse(&format!("{text}.x")) {
-        Ok(_) => Ok(text),
-        Err(_) => Err(Fault::field("resource", "must be the first segment of a field, such as `trip`")),
+    if FieldPath::is_resource(text) {
+        return Ok(text);
     }
+    Err(Fault::field("resource", "must be the first segment of a field, such as `trip`"))
 }

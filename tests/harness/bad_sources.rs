@@ -1,0 +1,220 @@
+//! Sources that are down, slow, or answer with what was not asked: the recipient reads whose fault it is, nothing is released.
+
+use std::sync::Arc;
+
+use countersign_client::SourceServer;
+use countersign_grants::{envelope, key::SigningKey, statement::Provision};
+use countersign_proto::{
+    log::v1::Kind,
+    statement::v1::{self as wire, SealedFields},
+    v1::{
+        DeliverReceiptsRequest, DeliverReceiptsResponse, ProvideDataRequest, ProvideDataResponse,
+        SetSourceEndpointRequest,
+        source_service_server::{SourceService, SourceServiceServer},
+    },
+};
+use prost::Message as _;
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Request, Response, Status, transport::Server};
+
+use crate::world::{Granted, Shelf};
+
+type Spoil = Arc<dyn Fn(ProvideDataResponse) -> ProvideDataResponse + Send + Sync>;
+
+/// An honest source, and what becomes of its answers.
+struct Spoilt {
+    honest: SourceServer<Shelf>,
+    spoil: Spoil,
+}
+
+#[tonic::async_trait]
+impl SourceService for Spoilt {
+    async fn provide_data(
+        &self,
+        request: Request<ProvideDataRequest>,
+    ) -> Result<Response<ProvideDataResponse>, Status> {
+        let answer = self.honest.provide_data(request).await?.into_inner();
+        Ok(Response::new((self.spoil)(answer)))
+    }
+
+    async fn deliver_receipts(
+        &self,
+        request: Request<DeliverReceiptsRequest>,
+    ) -> Result<Response<DeliverReceiptsResponse>, Status> {
+        self.honest.deliver_receipts(request).await
+    }
+}
+
+impl Granted {
+    async fn endpoint(&self, endpoint: String) {
+        let name = self.skylark.name().to_string();
+        let request = SetSourceEndpointRequest { name, source_endpoint: endpoint };
+        self.world.operator.partners().set_source_endpoint(request).await.expect("approves");
+    }
+
+    /// Puts a source in Skylark's place that spoils Skylark's answers.
+    async fn spoil(
+        &self,
+        spoil: impl Fn(ProvideDataResponse) -> ProvideDataResponse + Send + Sync + 'static,
+    ) {
+        let honest = SourceServer::new(self.skylark.partner.clone(), self.skylark.shelf.clone());
+        let service = SourceServiceServer::new(Spoilt { honest, spoil: Arc::new(spoil) });
+        let socket = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+        let endpoint = format!("http://{}", socket.local_addr().expect("bound"));
+        tokio::spawn(
+            Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(socket)),
+        );
+        self.endpoint(endpoint).await;
+    }
+
+    /// A fetch fails for this reason and check, and nothing was released.
+    async fn misbehaves(&self, check: &str) {
+        let error = self.fetch().await.expect_err("refused");
+        let countersign_client::Error::Refused(refused) = error else { panic!("{error}") };
+        assert_eq!(refused.reason, "SOURCE_MISBEHAVED");
+        assert_eq!(refused.metadata.get("check").map(String::as_str), Some(check));
+        assert_eq!(self.world.count(Kind::Transfer).await, 0);
+    }
+}
+
+/// The answer with other fields, signed as they then are by this key.
+fn resealed(
+    answer: &ProvideDataResponse,
+    key: &SigningKey,
+    change: impl Fn(&mut SealedFields),
+) -> ProvideDataResponse {
+    let mut sealed = SealedFields::decode(answer.sealed_fields.clone()).expect("sealed fields");
+    change(&mut sealed);
+    let sealed_fields = bytes::Bytes::from(sealed.encode_to_vec());
+    let signed = answer.provision.clone().expect("a provision");
+    let mut provision = wire::Provision::decode(signed.payload).expect("a provision");
+    provision.sealed = countersign_grants::digest::Digest::of(&sealed_fields).into();
+    ProvideDataResponse { sealed_fields, provision: Some(envelope::sign::<Provision>(&provision, &[key])) }
+}
+
+fn copy(key: &SigningKey) -> SigningKey {
+    SigningKey::from_secret(&key.to_secret())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exactly_the_asked_fields_must_come() {
+    let granted = Granted::start().await;
+    let key = copy(&granted.skylark.working);
+    granted.spoil(move |answer| resealed(&answer, &key, |sealed| drop(sealed.fields.pop()))).await;
+    granted.misbehaves("fields").await;
+
+    let key = copy(&granted.skylark.working);
+    granted
+        .spoil(move |answer| {
+            resealed(&answer, &key, |sealed| {
+                let mut extra = sealed.fields[0].clone();
+                extra.field = "trip.eta".to_owned();
+                sealed.fields.push(extra);
+            })
+        })
+        .await;
+    granted.misbehaves("fields").await;
+
+    let key = copy(&granted.skylark.working);
+    granted.spoil(move |answer| resealed(&answer, &key, |sealed| sealed.fields.reverse())).await;
+    granted.misbehaves("fields").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_source_must_have_signed_what_came() {
+    let granted = Granted::start().await;
+    granted
+        .spoil(|answer| {
+            let mut sealed_fields = answer.sealed_fields.to_vec();
+            *sealed_fields.last_mut().expect("bytes") ^= 1;
+            ProvideDataResponse { sealed_fields: sealed_fields.into(), ..answer }
+        })
+        .await;
+    granted.misbehaves("sealed").await;
+
+    granted.spoil(|answer| ProvideDataResponse { provision: None, ..answer }).await;
+    granted.misbehaves("present").await;
+
+    let stranger = SigningKey::from_secret(&[99; 32]);
+    granted.spoil(move |answer| resealed(&answer, &stranger, |_| {})).await;
+    granted.misbehaves("key").await;
+
+    let hopp = copy(&granted.hopp.working);
+    granted.spoil(move |answer| resealed(&answer, &hopp, |_| {})).await;
+    granted.misbehaves("key").await;
+
+    granted
+        .spoil(|answer| {
+            let mut provision = answer.provision.expect("a provision");
+            let mut signature = provision.signatures[0].signature.to_vec();
+            signature[0] ^= 1;
+            provision.signatures[0].signature = signature.into();
+            ProvideDataResponse { provision: Some(provision), ..answer }
+        })
+        .await;
+    granted.misbehaves("signature").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_is_down_or_hangs_is_unavailable() {
+    let granted = Granted::start().await;
+    let socket = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+    let nobody = format!("http://{}", socket.local_addr().expect("bound"));
+    drop(socket);
+    granted.endpoint(nobody).await;
+    let down = granted.fetch().await.expect_err("nobody listens");
+    assert_eq!(down.reason(), Some("SOURCE_UNAVAILABLE"));
+
+    // A handler that takes longer than a source may. The SDK's own limit ends it before the broker's does.
+    let granted = Granted::start().await;
+    granted.skylark.shelf.slow_down(std::time::Duration::from_secs(3600));
+    let request = crate::world::bare_fetch(&granted).await;
+    let slow = crate::world::reason_of(granted.send(&request).await);
+    assert!(matches!(slow.reason.as_str(), "SOURCE_UNAVAILABLE" | "SOURCE_REFUSED"), "{slow:?}");
+    assert_eq!(granted.world.count(Kind::Transfer).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_refuses_by_its_own_book() {
+    // The customer stopped the grant in the source's own app: no broker takes part.
+    let granted = Granted::start().await;
+    let standing = granted.skylark.partner.standing_grants(&granted.at_skylark);
+    assert_eq!(standing.iter().map(|row| row.name()).collect::<Vec<_>>(), [&granted.grant]);
+    granted.skylark.partner.stop_locally(&granted.grant).await.expect("stops");
+    let refused = granted.fetch().await.expect_err("refused");
+    assert_eq!(refused.reason(), Some("SOURCE_REFUSED"));
+    assert_eq!(granted.skylark.shelf.asked(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_takes_calls_of_its_broker_alone() {
+    let granted = Granted::start().await;
+    let partner =
+        granted.world.broker.partner(granted.skylark.name()).await.expect("reads").row.source_endpoint;
+    let channel = tonic::transport::Endpoint::from_shared(partner).expect("an address").connect_lazy();
+    let mut client = countersign_proto::v1::source_service_client::SourceServiceClient::new(channel);
+    let status = client.provide_data(ProvideDataRequest::default()).await.expect_err("no token");
+    assert_eq!(status.code(), tonic::Code::Unauthenticated);
+
+    let issuer = |key: &SigningKey| {
+        countersign_grants::token::Issuer::new(
+            countersign_grants::id::Principal::Broker(granted.world.trust.origin.clone()),
+            key,
+        )
+    };
+    let forged = issuer(&SigningKey::from_secret(&[98; 32]));
+    let token = forged.issue(granted.skylark.name().as_str(), granted.world.system().now());
+    let mut request = Request::new(ProvideDataRequest::default());
+    request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().expect("ASCII"));
+    let status = client.provide_data(request).await.expect_err("a forged token");
+    assert_eq!(status.code(), tonic::Code::Unauthenticated);
+
+    let meant_for_another =
+        issuer(&granted.world.call_key).issue(granted.hopp.name().as_str(), granted.world.system().now());
+    let mut request = Request::new(ProvideDataRequest::default());
+    let value = format!("Bearer {meant_for_another}").parse().expect("ASCII");
+    request.metadata_mut().insert("authorization", value);
+    let status = client.provide_data(request).await.expect_err("another source's token");
+    assert_eq!(status.code(), tonic::Code::Unauthenticated);
+}
