@@ -191,7 +191,7 @@ fn endpoint(trust: &BrokerTrust) -> Result<Endpoint, Error> {
     }
 }
 
-fn is_loopback(host: Option<&str>) -> bool {
+pub(crate) fn is_loopback(host: Option<&str>) -> bool {
     let host = host.unwrap_or_default().trim_matches(['[', ']']);
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }

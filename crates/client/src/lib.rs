@@ -81,15 +81,18 @@ signed in to link, [confirms](Partner::confirm) the link with the code that they
 [request](Partner::request).
 "#]
 
+pub mod auditor;
 pub mod book;
 pub mod channel;
 pub mod checkpoint;
+pub mod customer;
 pub mod error;
 mod files;
 #[cfg(test)]
 mod fixtures;
 pub mod invitation;
 pub mod keyfile;
+pub mod operator;
 pub mod partner;
 pub mod receipt;
 pub mod recipient;

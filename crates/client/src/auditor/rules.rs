@@ -1,0 +1,192 @@
+//! What the records must say of each other: the rules that a broker keeps, checked by somebody else.
+
+use std::collections::{HashMap, HashSet};
+
+use countersign_grants::time::Timestamp;
+use countersign_proto::log::v1::{Kind, Result as Outcome};
+
+use super::{
+    leaf::{HASH_BYTES, Leaf},
+    report::{Findings, Problem},
+};
+
+/// Kinds are numbered from 1, and there are fewer than this.
+const KINDS: usize = 64;
+
+/// What is known of one grant: 16 bytes beside its tag, so that a million grants stay under 160 MiB while the table
+/// grows, and 110 MiB after.
+#[derive(Clone, Copy, Default)]
+struct Grant {
+    /// The newest record's number.
+    sequence: u32,
+    /// How many uses are spent.
+    uses: u32,
+    /// Which parties, purpose and catalogue the approval named: a place in [`Rules::parties`], from 1.
+    parties: u32,
+    /// [`PAUSED`], [`STOPPED`].
+    flags: u8,
+}
+
+const PAUSED: u8 = 1;
+const STOPPED: u8 = 2;
+
+/// Takes records in the log's order.
+pub(super) struct Rules {
+    grants: HashMap<[u8; HASH_BYTES], Grant>,
+    /// Each combination of source, recipient, purpose and catalogue once.
+    parties: HashMap<Box<[u8]>, u32>,
+    suspended: HashSet<String>,
+    kinds: [u64; KINDS],
+    first_time: Option<u64>,
+    time_ms: u64,
+    /// How many records could not be read, so that what is missing after them is their fault and no finding of its own.
+    unread: u64,
+}
+
+impl Rules {
+    pub(super) fn new() -> Self {
+        Self {
+            grants: HashMap::new(),
+            parties: HashMap::new(),
+            suspended: HashSet::new(),
+            kinds: [0; KINDS],
+            first_time: None,
+            time_ms: 0,
+            unread: 0,
+        }
+    }
+
+    /// A record that can't be trusted to say anything.
+    pub(super) fn skip(&mut self) {
+        self.unread += 1;
+    }
+
+    pub(super) fn take(&mut self, index: u64, leaf: &Leaf<'_>, findings: &mut Findings) {
+        if let Some(count) = self.kinds.get_mut(leaf.kind as usize) {
+            *count += 1;
+        }
+        if leaf.time_ms < self.time_ms {
+            findings.add(index, Problem::Time { before: self.time_ms, found: leaf.time_ms });
+        }
+        self.time_ms = leaf.time_ms;
+        self.first_time.get_or_insert(leaf.time_ms);
+        match leaf.tag {
+            Some(tag) => self.take_of_grant(index, tag, leaf, findings),
+            None if is_of_grant(leaf.kind) => findings.add(index, Problem::Tag { kind: leaf.kind, tagged: false }),
+            None if leaf.sequence != 0 => findings.add(index, Problem::Tag { kind: leaf.kind, tagged: true }),
+            None => {}
+        }
+        match leaf.kind {
+            Kind::PartnerSuspended => drop(self.suspended.insert(leaf.source.to_owned())),
+            Kind::PartnerResumed => drop(self.suspended.remove(leaf.source)),
+            _ => {}
+        }
+    }
+
+    fn take_of_grant(&mut self, index: u64, tag: &[u8; HASH_BYTES], leaf: &Leaf<'_>, findings: &mut Findings) {
+        let grant = self.grants.entry(*tag).or_default();
+        let expected = u64::from(grant.sequence) + 1;
+        // As many as could not be read may be of this grant.
+        let excused = leaf.sequence > expected && leaf.sequence - expected <= self.unread;
+        if leaf.sequence != expected && !excused {
+            findings.add(index, Problem::Sequence { expected, found: leaf.sequence });
+        }
+        match (grant.parties, leaf.kind) {
+            (0, Kind::GrantApproved) => grant.parties = place(&mut self.parties, leaf.parties),
+            (0, kind) => {
+                if !excused {
+                    findings.add(index, Problem::NotApproved { kind });
+                }
+                grant.parties = place(&mut self.parties, leaf.parties);
+            }
+            (_, Kind::GrantApproved) => findings.add(index, Problem::ApprovedTwice),
+            (_, Kind::Transfer) if self.parties.get(leaf.parties) != Some(&grant.parties) => {
+                findings.add(index, Problem::OtherTerms);
+            }
+            _ => {}
+        }
+        grant.sequence = u32::try_from(leaf.sequence).unwrap_or(u32::MAX);
+        match leaf.kind {
+            Kind::GrantPaused | Kind::GrantResumed | Kind::GrantWithdrawn if grant.flags & STOPPED != 0 => {
+                findings.add(index, Problem::ChangeAfterStop { kind: leaf.kind });
+            }
+            Kind::GrantPaused => grant.flags |= PAUSED,
+            Kind::GrantResumed => grant.flags &= !PAUSED,
+            Kind::GrantWithdrawn => grant.flags |= STOPPED,
+            Kind::Transfer => {
+                transfer(index, grant, leaf, self.unread, findings);
+                if !self.suspended.is_empty() {
+                    let sides = [leaf.source, leaf.recipient];
+                    if let Some(partner) = sides.into_iter().find(|side| self.suspended.contains(*side)) {
+                        findings.add(index, Problem::WhileSuspended { partner: partner.to_owned() });
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn grants(&self) -> u64 {
+        self.grants.len() as u64
+    }
+
+    pub(super) fn times(&self) -> (Option<Timestamp>, Option<Timestamp>) {
+        let first = self.first_time.map(Timestamp::from_millis);
+        (first, first.map(|_| Timestamp::from_millis(self.time_ms)))
+    }
+
+    pub(super) fn kinds(&self) -> Vec<(Kind, u64)> {
+        let counted = self.kinds.iter().enumerate().filter(|(_, count)| **count > 0);
+        counted.filter_map(|(kind, count)| Some((Kind::try_from(i32::try_from(kind).ok()?).ok()?, *count))).collect()
+    }
+}
+
+fn transfer(index: u64, grant: &mut Grant, leaf: &Leaf<'_>, unread: u64, findings: &mut Findings) {
+    if grant.flags & STOPPED != 0 {
+        findings.add(index, Problem::AfterStop);
+    } else if grant.flags & PAUSED != 0 {
+        findings.add(index, Problem::WhilePaused);
+    }
+    let (spent, found) = (u64::from(grant.uses), leaf.use_number);
+    match leaf.result {
+        Outcome::Released => {
+            let expected = spent + 1;
+            if found < expected || found - expected > unread {
+                findings.add(index, Problem::Use { expected, found });
+            }
+            grant.uses = u32::try_from(found).unwrap_or(u32::MAX);
+        }
+        Outcome::Repeated => {
+            if found == 0 || found > spent + unread {
+                findings.add(index, Problem::Repeat { spent, found });
+            }
+        }
+        Outcome::Unspecified | Outcome::Refused => findings.add(index, Problem::Result),
+    }
+}
+
+fn place(parties: &mut HashMap<Box<[u8]>, u32>, named: &[u8]) -> u32 {
+    if let Some(place) = parties.get(named) {
+        return *place;
+    }
+    // Past four billion combinations memory ended long ago.
+    let place = u32::try_from(parties.len() + 1).unwrap_or(u32::MAX);
+    parties.insert(named.into(), place);
+    place
+}
+
+/// Kinds that speak of one grant, and so must carry its tag.
+fn is_of_grant(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::GrantApproved
+            | Kind::GrantPaused
+            | Kind::GrantResumed
+            | Kind::GrantWithdrawn
+            | Kind::Acknowledged
+            | Kind::ChangeNotice
+            | Kind::Transfer
+            | Kind::TransferRefused
+            | Kind::ProvidedNotReleased
+    )
+}

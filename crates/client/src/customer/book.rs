@@ -1,0 +1,406 @@
+//! The customer's book: whom the customer is linked with and under which identity, what was signed, and the log's head.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use countersign_grants::{
+    digest::Digest,
+    envelope,
+    id::{GrantName, LinkName, PartnerName, SubjectHandle},
+    key::PublicKey,
+    statement::{GrantChange, GrantTerms, Statement, Verb},
+    time::Timestamp,
+};
+use countersign_proto::statement::v1::Envelope;
+use parking_lot::Mutex;
+use prost::Message as _;
+
+use super::entry::Entry;
+use crate::{
+    book::{BookError, BookStorage, MemoryBook},
+    checkpoint::HeadKeeper,
+    error::LogForked,
+};
+
+/// How far the file grows beyond twice what lives in it before it is rewritten: a few thousand checkpoints.
+const COMPACT_BEYOND_BYTES: u64 = 1 << 20;
+
+/// A customer's book. Cloning shares it.
+#[derive(Clone)]
+pub struct CustomerBook(Arc<Inner>);
+
+struct Inner {
+    storage: Box<dyn BookStorage>,
+    state: Mutex<State>,
+}
+
+/// One accepted invitation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LinkRow {
+    /// `links/{link}`.
+    pub name: LinkName,
+    /// With whom.
+    pub partner: PartnerName,
+    /// The partner's identity key, pinned from the invitation.
+    pub identity: PublicKey,
+    /// The partner's handle for the customer.
+    pub subject: SubjectHandle,
+    /// How the customer knows the account.
+    pub label: String,
+    /// SHA-256 of the acceptance, which party commitments name.
+    pub acceptance: Digest,
+    /// The code that the partner has to be given.
+    pub code: String,
+    /// When the invitation lapses.
+    pub expires: Timestamp,
+    /// Whether the partner has confirmed: only then does the link stand.
+    pub confirmed: bool,
+    pub(crate) acceptance_envelope: Envelope,
+    /// Counts acceptances, so that of two links with one partner the newer is known.
+    order: usize,
+}
+
+/// Where a grant stands by what the customer signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Data may flow.
+    Active,
+    /// Paused.
+    Paused,
+    /// Stopped for good; with `erase`, the recipient must delete what it received.
+    Stopped {
+        /// Whether deletion was ordered.
+        erase: bool,
+    },
+}
+
+/// What the customer signed, and how far it has come.
+#[derive(Clone, Debug)]
+pub struct GrantRow {
+    /// `grants/{grant}`.
+    pub name: GrantName,
+    /// The terms.
+    pub terms: GrantTerms,
+    /// The index of the approval's record, once proven.
+    pub recorded: Option<u64>,
+    /// The newest change's number; 0 without one.
+    pub sequence: u64,
+    /// SHA-256 of the newest change, or of the terms.
+    pub last: Digest,
+    /// Where it stands.
+    pub standing: Standing,
+    /// When the source acknowledged the newest change, by its own word.
+    pub acknowledged: Option<Timestamp>,
+    /// The index of the newest change's record, once proven.
+    pub change_recorded: Option<u64>,
+    pub(crate) source_link: Digest,
+    pub(crate) recipient_link: Digest,
+    pub(crate) source_terms: Envelope,
+    recipient_terms: Envelope,
+    changes: Vec<(Bytes, Option<u64>)>,
+    /// A change that was signed and whose outcome is not known: source's and recipient's envelope.
+    pub(crate) pending: Option<(Envelope, Envelope)>,
+}
+
+#[derive(Default)]
+struct State {
+    links: HashMap<Digest, LinkRow>,
+    /// In the order of approval, so that lists are steady.
+    grants: BTreeMap<usize, GrantRow>,
+    by_name: HashMap<Digest, usize>,
+    checkpoint: Option<Bytes>,
+    fork: Option<LogForked>,
+    counted: usize,
+    compacted: u64,
+}
+
+impl CustomerBook {
+    /// Reads a book, and rewrites the file if most of it is past.
+    pub fn open(storage: impl BookStorage) -> Result<Self, BookError> {
+        let entries = storage.load()?;
+        let mut state = State::default();
+        for (number, bytes) in entries.iter().enumerate() {
+            let misfit = |problem: String| BookError::Entry { number, problem };
+            state.apply(Entry::decode(bytes).map_err(misfit)?).map_err(misfit)?;
+        }
+        let snapshot = state.snapshot();
+        if snapshot.len() < entries.len() {
+            storage.rewrite(&snapshot)?;
+        }
+        state.compacted = storage.size();
+        Ok(Self(Arc::new(Inner { storage: Box::new(storage), state: Mutex::new(state) })))
+    }
+
+    /// An empty book in memory.
+    pub fn in_memory() -> Self {
+        Self::open(MemoryBook::new()).expect("an empty list of entries reads, and memory takes it")
+    }
+
+    /// All links, oldest first.
+    pub fn links(&self) -> Vec<LinkRow> {
+        let mut links: Vec<LinkRow> = self.0.state.lock().links.values().cloned().collect();
+        links.sort_by_key(|link| link.order);
+        links
+    }
+
+    /// A link.
+    pub fn link(&self, name: &LinkName) -> Option<LinkRow> {
+        self.0.state.lock().links.get(&name.digest()).cloned()
+    }
+
+    /// The newest confirmed link with a partner.
+    pub fn link_with(&self, partner: &PartnerName) -> Option<LinkRow> {
+        let state = self.0.state.lock();
+        let standing = state.links.values().filter(|link| link.confirmed && link.partner == *partner);
+        standing.max_by_key(|link| link.order).cloned()
+    }
+
+    /// The link with this handle.
+    pub fn link_of(&self, subject: &SubjectHandle) -> Option<LinkRow> {
+        self.0.state.lock().links.values().find(|link| link.subject == *subject).cloned()
+    }
+
+    /// The identity that is pinned for a partner, by whatever link.
+    pub fn identity_of(&self, partner: &PartnerName) -> Option<PublicKey> {
+        let state = self.0.state.lock();
+        state.links.values().find(|link| link.partner == *partner).map(|link| link.identity.clone())
+    }
+
+    /// All grants that the customer signed, oldest first.
+    pub fn grants(&self) -> Vec<GrantRow> {
+        self.0.state.lock().grants.values().cloned().collect()
+    }
+
+    /// A grant.
+    pub fn grant(&self, name: &GrantName) -> Option<GrantRow> {
+        self.0.state.lock().grant(name.digest()).cloned()
+    }
+
+    /// Enters what has to be durable before it counts, off the runtime's threads.
+    pub(crate) async fn enter(&self, entry: Entry) -> Result<(), BookError> {
+        let book = self.clone();
+        match tokio::task::spawn_blocking(move || book.append(entry, true)).await {
+            Ok(done) => done,
+            // The runtime is shutting down, or the thread panicked: either way the outcome is not known.
+            Err(_) => Err(BookError::Poisoned),
+        }
+    }
+
+    fn append(&self, entry: Entry, sync: bool) -> Result<(), BookError> {
+        // Held over the write, so that file and memory have one order. Entries of a customer are rare.
+        let mut state = self.0.state.lock();
+        self.0.storage.append(&entry.encode(), sync)?;
+        // Made of verified parts, so a failure here is a bug; still no reason to take a process down.
+        state.apply(entry).map_err(|problem| BookError::Entry { number: usize::MAX, problem })?;
+        if self.0.storage.size() > state.compacted * 2 + COMPACT_BEYOND_BYTES {
+            self.0.storage.rewrite(&state.snapshot())?;
+            state.compacted = self.0.storage.size();
+        }
+        Ok(())
+    }
+}
+
+impl HeadKeeper for CustomerBook {
+    fn newest(&self) -> Option<Bytes> {
+        self.0.state.lock().checkpoint.clone()
+    }
+
+    fn keep_newest(&self, checkpoint: &Bytes) -> Result<(), BookError> {
+        self.append(Entry::Checkpoint(checkpoint.to_vec()), false)
+    }
+
+    fn fork(&self) -> Option<LogForked> {
+        self.0.state.lock().fork.clone()
+    }
+
+    fn keep_fork(&self, fork: &LogForked) -> Result<(), BookError> {
+        let (ours, theirs) = (fork.ours.to_vec(), fork.theirs.to_vec());
+        self.append(Entry::Forked { ours, theirs }, true)
+    }
+}
+
+impl State {
+    fn grant(&self, terms: Digest) -> Option<&GrantRow> {
+        self.grants.get(self.by_name.get(&terms)?)
+    }
+
+    fn grant_mut(&mut self, terms: [u8; 32]) -> Result<&mut GrantRow, String> {
+        let place = self.by_name.get(&Digest::from(terms));
+        place.and_then(|place| self.grants.get_mut(place)).ok_or_else(|| "the grant is not in the book".to_owned())
+    }
+
+    fn apply(&mut self, entry: Entry) -> Result<(), String> {
+        match entry {
+            Entry::Linked { link, partner, identity, subject, label, acceptance, code, expire_ms } => {
+                let envelope = Envelope::decode(acceptance.as_slice()).map_err(|error| error.to_string())?;
+                self.counted += 1;
+                let row = LinkRow {
+                    name: LinkName::of(link.into()),
+                    partner: PartnerName::parse(&partner).map_err(|error| error.to_string())?,
+                    identity: PublicKey::from_slice(&identity).map_err(|error| error.to_string())?,
+                    subject: SubjectHandle::parse(&subject).map_err(|error| error.to_string())?,
+                    label,
+                    acceptance: envelope::digest(&envelope),
+                    code,
+                    expires: Timestamp::from_millis(expire_ms),
+                    confirmed: false,
+                    acceptance_envelope: envelope,
+                    order: self.counted,
+                };
+                self.links.insert(link.into(), row);
+            }
+            Entry::Confirmed { link } => {
+                self.links.get_mut(&link.into()).ok_or("the link is not in the book")?.confirmed = true;
+            }
+            Entry::Granted { source_link, recipient_link, source_terms, recipient_terms } => {
+                let row = GrantRow::read(source_link, recipient_link, &source_terms, &recipient_terms)?;
+                self.counted += 1;
+                self.by_name.insert(row.name.digest(), self.counted);
+                self.grants.insert(self.counted, row);
+            }
+            Entry::Dropped { grant } => {
+                if let Some(place) = self.by_name.remove(&Digest::from(grant)) {
+                    self.grants.remove(&place);
+                }
+            }
+            Entry::Recorded { grant, index } => self.grant_mut(grant)?.recorded = Some(index),
+            Entry::Changing { grant, source_change, recipient_change } => {
+                let read = |bytes: &[u8]| Envelope::decode(bytes).map_err(|error| error.to_string());
+                self.grant_mut(grant)?.pending = Some((read(&source_change)?, read(&recipient_change)?));
+            }
+            Entry::ChangeDropped { grant } => self.grant_mut(grant)?.pending = None,
+            Entry::Changed { grant, change, index } => self.grant_mut(grant)?.change(change.into(), index)?,
+            Entry::Acknowledged { grant, change, time_ms } => {
+                let row = self.grant_mut(grant)?;
+                if row.last.as_bytes() == &change {
+                    row.acknowledged = Some(Timestamp::from_millis(time_ms));
+                }
+            }
+            Entry::Checkpoint(bytes) => self.checkpoint = Some(bytes.into()),
+            Entry::Forked { ours, theirs } => {
+                self.fork = Some(LogForked { ours: ours.into(), theirs: theirs.into() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Entries that add up to this state.
+    fn snapshot(&self) -> Vec<Vec<u8>> {
+        let mut links: Vec<&LinkRow> = self.links.values().collect();
+        links.sort_by_key(|link| link.order);
+        let mut entries: Vec<Entry> = links.into_iter().flat_map(LinkRow::entries).collect();
+        entries.extend(self.grants.values().flat_map(GrantRow::entries));
+        entries.extend(self.checkpoint.iter().map(|bytes| Entry::Checkpoint(bytes.to_vec())));
+        entries.extend(self.fork.iter().map(|fork| Entry::Forked {
+            ours: fork.ours.to_vec(),
+            theirs: fork.theirs.to_vec(),
+        }));
+        entries.iter().map(Entry::encode).collect()
+    }
+}
+
+impl LinkRow {
+    fn entries(&self) -> Vec<Entry> {
+        let link = *self.name.digest().as_bytes();
+        let mut entries = vec![Entry::Linked {
+            link,
+            partner: self.partner.to_string(),
+            identity: *self.identity.as_bytes(),
+            subject: self.subject.to_string(),
+            label: self.label.clone(),
+            acceptance: self.acceptance_envelope.encode_to_vec(),
+            code: self.code.clone(),
+            expire_ms: self.expires.as_millis(),
+        }];
+        entries.extend(self.confirmed.then_some(Entry::Confirmed { link }));
+        entries
+    }
+}
+
+impl GrantRow {
+    /// Whether the source has confirmed the newest change.
+    pub fn is_settled(&self) -> bool {
+        self.pending.is_none() && (self.sequence == 0 || self.acknowledged.is_some())
+    }
+
+    fn read(
+        source_link: [u8; 32],
+        recipient_link: [u8; 32],
+        source_terms: &[u8],
+        recipient_terms: &[u8],
+    ) -> Result<Self, String> {
+        let (terms, digest, source_terms) = peek::<GrantTerms>(source_terms)?;
+        Ok(Self {
+            name: GrantName::of(digest),
+            terms,
+            recorded: None,
+            sequence: 0,
+            last: digest,
+            standing: Standing::Active,
+            acknowledged: None,
+            change_recorded: None,
+            source_link: source_link.into(),
+            recipient_link: recipient_link.into(),
+            source_terms,
+            recipient_terms: Envelope::decode(recipient_terms).map_err(|error| error.to_string())?,
+            changes: Vec::new(),
+            pending: None,
+        })
+    }
+
+    fn change(&mut self, bytes: Bytes, index: Option<u64>) -> Result<(), String> {
+        let (change, digest, _) = peek::<GrantChange>(&bytes)?;
+        if change.sequence != self.sequence + 1 || change.previous != self.last {
+            return Err(format!("change {} does not follow {}", change.sequence, self.sequence));
+        }
+        self.standing = match change.verb {
+            Verb::Pause => Standing::Paused,
+            Verb::Resume => Standing::Active,
+            Verb::Stop => Standing::Stopped { erase: change.erase },
+            Verb::Unspecified => return Err("the change has no verb".to_owned()),
+        };
+        (self.sequence, self.last) = (change.sequence, digest);
+        (self.acknowledged, self.change_recorded, self.pending) = (None, index, None);
+        self.changes.push((bytes, index));
+        Ok(())
+    }
+
+    fn entries(&self) -> Vec<Entry> {
+        let grant = *self.name.digest().as_bytes();
+        let mut entries = vec![Entry::Granted {
+            source_link: *self.source_link.as_bytes(),
+            recipient_link: *self.recipient_link.as_bytes(),
+            source_terms: self.source_terms.encode_to_vec(),
+            recipient_terms: self.recipient_terms.encode_to_vec(),
+        }];
+        entries.extend(self.recorded.map(|index| Entry::Recorded { grant, index }));
+        let changed = |(change, index): &(Bytes, Option<u64>)| Entry::Changed {
+            grant,
+            change: change.to_vec(),
+            index: *index,
+        };
+        entries.extend(self.changes.iter().map(changed));
+        entries.extend(self.acknowledged.map(|time| Entry::Acknowledged {
+            grant,
+            change: *self.last.as_bytes(),
+            time_ms: time.as_millis(),
+        }));
+        entries.extend(self.pending.iter().map(|(source, recipient)| Entry::Changing {
+            grant,
+            source_change: source.encode_to_vec(),
+            recipient_change: recipient.encode_to_vec(),
+        }));
+        entries
+    }
+}
+
+/// Reads a statement that verified before it was entered.
+fn peek<S: Statement>(bytes: &[u8]) -> Result<(S, Digest, Envelope), String> {
+    let envelope = Envelope::decode(bytes).map_err(|error| error.to_string())?;
+    let statement = envelope::peek::<S>(Some(&envelope)).map_err(|error| error.to_string())?;
+    let digest = envelope::digest(&envelope);
+    Ok((statement, digest, envelope))
+}

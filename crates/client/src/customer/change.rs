@@ -1,0 +1,270 @@
+//! Pausing, resuming, stopping: recorded by the log's proof, and stopped by the source's own word.
+
+use std::time::Duration;
+
+use countersign_grants::{
+    digest::Digest,
+    envelope,
+    id::{GrantName, PartnerName},
+    statement::{self as statements, GrantChange, Verb, WorkingKey},
+    time::Timestamp,
+};
+use countersign_proto::{
+    log::v1::Kind,
+    statement::v1 as wire,
+    v1::{Acknowledgement, ChangeGrantRequest, GetGrantRequest},
+};
+use prost::Message as _;
+
+use super::{Customer, GrantRow, MAX_CLOCK_SKEW, Standing, entry::Entry};
+use crate::{
+    channel::call,
+    checkpoint::Met,
+    error::{Error, Misuse, Party},
+    receipt::{ProvenLeaf, Saying},
+};
+
+/// The first pause between two looks for the acknowledgement; each is twice as long as the one before.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+/// The longest pause: a person is waiting.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// A change that is recorded: its proof has verified. Whether the source follows it is another matter.
+pub struct Recorded {
+    customer: Customer,
+    grant: GrantName,
+    source: PartnerName,
+    change: Digest,
+    verb: Verb,
+    receipt: ProvenLeaf,
+}
+
+/// What the source said of a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Acknowledged {
+    /// The source signed that the change stands in its book. From here it serves nothing under a stopped grant.
+    BySource {
+        /// Who.
+        source: PartnerName,
+        /// When, by its own word.
+        time: Timestamp,
+    },
+    /// No word came in time. The log refuses all further transfers; to be sure of the source itself, stop the grant in its
+    /// own app, which needs no broker.
+    NotConfirmed {
+        /// Who owes it.
+        source: PartnerName,
+    },
+}
+
+impl Recorded {
+    /// The grant.
+    pub fn grant(&self) -> &GrantName {
+        &self.grant
+    }
+
+    /// What was changed.
+    pub fn verb(&self) -> Verb {
+        self.verb
+    }
+
+    /// The proof of the change's record.
+    pub fn receipt(&self) -> &ProvenLeaf {
+        &self.receipt
+    }
+
+    /// Whose word is awaited.
+    pub fn source(&self) -> &PartnerName {
+        &self.source
+    }
+
+    /// Waits until the source's acknowledgement of this very change verifies, or the time is over.
+    pub async fn wait_until_acknowledged(&self, within: Duration) -> Result<Acknowledged, Error> {
+        let looking = async {
+            let mut pause = FIRST_PAUSE;
+            loop {
+                match self.customer.acknowledgement(&self.grant).await {
+                    Ok(Some(time)) => return Ok(time),
+                    Ok(None) => {}
+                    Err(error) if error.is_transient() => {}
+                    Err(error) => return Err(error),
+                }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        };
+        match tokio::time::timeout(within, looking).await {
+            Ok(time) => Ok(Acknowledged::BySource { source: self.source.clone(), time: time? }),
+            Err(_) => Ok(Acknowledged::NotConfirmed { source: self.source.clone() }),
+        }
+    }
+}
+
+impl Customer {
+    /// Pauses a grant: nothing flows until it is resumed. Pausing never extends it.
+    pub async fn pause(&self, grant: &GrantName) -> Result<Recorded, Error> {
+        self.change(grant, Verb::Pause, false).await
+    }
+
+    /// Ends a pause.
+    pub async fn resume(&self, grant: &GrantName) -> Result<Recorded, Error> {
+        self.change(grant, Verb::Resume, false).await
+    }
+
+    /// Stops a grant for good; with `erase`, the recipient must delete what it received.
+    pub async fn stop(&self, grant: &GrantName, erase: bool) -> Result<Recorded, Error> {
+        self.change(grant, Verb::Stop, erase).await
+    }
+
+    /// Asks once whether the source has acknowledged the newest change of a grant, and verifies its word.
+    pub async fn acknowledgement(&self, grant: &GrantName) -> Result<Option<Timestamp>, Error> {
+        let row = self.row(grant)?;
+        if row.acknowledged.is_some() {
+            return Ok(row.acknowledged);
+        }
+        let asked = GetGrantRequest { name: grant.to_string() };
+        let answer = self.0.connection.grants().get_grant(call(asked)).await?.into_inner();
+        let of_source = answer.acknowledgements.iter().filter(|word| word.partner == row.terms.source.as_str());
+        for word in of_source {
+            if let Some(time) = self.verify_acknowledgement(&row, word)? {
+                let change = *row.last.as_bytes();
+                let entry =
+                    Entry::Acknowledged { grant: *grant.digest().as_bytes(), change, time_ms: time.as_millis() };
+                self.0.book.enter(entry).await?;
+                return Ok(Some(time));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn change(&self, grant: &GrantName, verb: Verb, erase: bool) -> Result<Recorded, Error> {
+        let _signing = self.0.signing.lock().await;
+        let row = self.row(grant)?;
+        if let Some((source, recipient)) = &row.pending {
+            // Its outcome is not known, and its number is taken: the same bytes again settle it.
+            let said = envelope::peek::<GrantChange>(Some(source)).map_err(|error| Error::malformed("book", error))?;
+            let recorded = self.send(&row, &said, source, recipient).await?;
+            if said.verb == verb && said.erase == erase {
+                return Ok(recorded);
+            }
+        }
+        let row = self.row(grant)?;
+        check_standing(&row, verb)?;
+        let message = wire::GrantChange {
+            broker: self.origin().to_string(),
+            terms: grant.digest().as_bytes().to_vec().into(),
+            sequence: row.sequence + 1,
+            verb: verb.into(),
+            erase,
+            previous: row.last.as_bytes().to_vec().into(),
+            time_ms: self.now().as_millis(),
+        };
+        let sign = |link: Digest| envelope::sign::<GrantChange>(&message, &[&self.0.wallet.link_key(link)]);
+        let (source, recipient) = (sign(row.source_link), sign(row.recipient_link));
+        let said = envelope::peek::<GrantChange>(Some(&source)).map_err(|error| Error::malformed("change", error))?;
+        let changing = Entry::Changing {
+            grant: *grant.digest().as_bytes(),
+            source_change: source.encode_to_vec(),
+            recipient_change: recipient.encode_to_vec(),
+        };
+        self.0.book.enter(changing).await?;
+        self.send(&row, &said, &source, &recipient).await
+    }
+
+    /// Sends a change that stands in the book, and verifies the proof of its record.
+    async fn send(
+        &self,
+        row: &GrantRow,
+        said: &GrantChange,
+        source: &wire::Envelope,
+        recipient: &wire::Envelope,
+    ) -> Result<Recorded, Error> {
+        let grant = *row.name.digest().as_bytes();
+        let asked = ChangeGrantRequest {
+            name: row.name.to_string(),
+            source_change: Some(source.clone()),
+            recipient_change: Some(recipient.clone()),
+        };
+        let answer = match self.0.connection.grants().change_grant(call(asked)).await.map_err(Error::from) {
+            Ok(answer) => answer.into_inner(),
+            Err(error) => {
+                if matches!(&error, Error::Refused(_)) && !error.is_transient() {
+                    self.0.book.enter(Entry::ChangeDropped { grant }).await?;
+                }
+                return Err(error);
+            }
+        };
+        let receipt = ProvenLeaf::prove(answer.receipt.as_ref(), &self.0.monitor)?;
+        let (terms, change) = (&row.terms, envelope::digest(source));
+        receipt.says(&Saying {
+            kinds: &[kind(said.verb)],
+            source: &terms.source,
+            recipient: &terms.recipient,
+            purpose: &terms.purpose,
+            catalogue_version: terms.catalogue_version,
+            log_tag: &terms.log_tag,
+            subject: Some(self.name()),
+            fields: None,
+            evidence: Some(&[change]),
+            use_limit: None,
+            not_before: said.time.minus(MAX_CLOCK_SKEW),
+            not_after: self.now().plus(MAX_CLOCK_SKEW),
+        })?;
+        let changed = Entry::Changed { grant, change: source.encode_to_vec(), index: Some(receipt.index()) };
+        self.0.book.enter(changed).await?;
+        Ok(Recorded {
+            customer: self.clone(),
+            grant: row.name.clone(),
+            source: terms.source.clone(),
+            change,
+            verb: said.verb,
+            receipt,
+        })
+    }
+
+    /// When the source acknowledged the newest change, if this is its word for that. An acknowledgement of the terms, or
+    /// of an earlier change, is good and says nothing here.
+    fn verify_acknowledgement(&self, row: &GrantRow, word: &Acknowledgement) -> Result<Option<Timestamp>, Error> {
+        let source = &row.terms.source;
+        let who = Party::Partner(source.clone());
+        let signed = WorkingKey::certified(word.partner_key.as_ref(), &row.terms.source_identity, source, self.origin())
+            .and_then(|key| key.verify::<statements::Acknowledgement>(word.statement.as_ref(), |said| said.time))
+            .map_err(|error| Error::bad_key(who.clone(), "acknowledgement", &error))?;
+        let said = signed.statement();
+        if said.partner != *source {
+            return Err(Error::misbehaved(who, "acknowledgement", "partner", "names another partner"));
+        }
+        self.0.monitor.take(&said.checkpoint.0, Met::InStatement, &who)?;
+        Ok((said.statement == row.last).then_some(said.time))
+    }
+
+    fn row(&self, grant: &GrantName) -> Result<GrantRow, Error> {
+        self.0.book.grant(grant).ok_or_else(|| Error::Misuse(Misuse::Unknown { name: grant.to_string() }))
+    }
+}
+
+impl std::fmt::Debug for Recorded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Recorded").field("grant", &self.grant).field("change", &self.change).finish_non_exhaustive()
+    }
+}
+
+fn check_standing(row: &GrantRow, verb: Verb) -> Result<(), Error> {
+    let problem = match (row.standing, verb) {
+        (Standing::Stopped { .. }, _) => "is stopped for good",
+        (Standing::Paused, Verb::Pause) => "is paused already",
+        (Standing::Active, Verb::Resume) => "is not paused",
+        _ => return Ok(()),
+    };
+    Err(Error::Misuse(Misuse::NotNow { name: row.name.to_string(), problem }))
+}
+
+fn kind(verb: Verb) -> Kind {
+    match verb {
+        Verb::Pause => Kind::GrantPaused,
+        Verb::Resume => Kind::GrantResumed,
+        Verb::Stop => Kind::GrantWithdrawn,
+        Verb::Unspecified => Kind::Unspecified,
+    }
+}

@@ -1,0 +1,117 @@
+//! The customer's grants: what was signed, beside what the broker says of it.
+
+use countersign_grants::{
+    envelope,
+    id::GrantName,
+    key::KeyId,
+    statement::{GrantChange, GrantTerms},
+};
+use countersign_proto::v1::{Grant, ListGrantsRequest, grant::State};
+use prost::Message as _;
+
+use super::{Customer, GrantRow, LinkRow, PAGE_SIZE, Standing, all_pages, entry::Entry};
+use crate::{
+    channel::call,
+    error::{Error, Party},
+};
+
+/// A grant that the customer signed.
+#[derive(Clone, Debug)]
+pub struct GrantView {
+    /// The book's word: terms, changes, what was proven and acknowledged.
+    pub row: GrantRow,
+    /// Where it stands: the end that the customer signed, or else the broker's word. `None` if the broker does not know
+    /// the grant: the approval may never have arrived.
+    pub state: Option<State>,
+    /// How many uses are spent, by the broker's word.
+    pub use_count: u32,
+}
+
+impl Customer {
+    /// All grants, oldest first. Takes into the book what the customer signed elsewhere with the same wallet; a grant that
+    /// nobody signed for the customer is the broker's misbehaviour.
+    pub async fn grants(&self) -> Result<Vec<GrantView>, Error> {
+        let listed = all_pages(|page_token| async {
+            let asked = ListGrantsRequest { parent: self.name().to_string(), page_size: PAGE_SIZE, page_token };
+            let page = self.0.connection.grants().list_grants(call(asked)).await?.into_inner();
+            Ok((page.grants, page.next_page_token))
+        })
+        .await?;
+        let mut told = std::collections::HashMap::with_capacity(listed.len());
+        for grant in listed {
+            let row = self.reconcile(&grant).await?;
+            told.insert(row.name.digest(), (grant.state(), grant.use_count));
+        }
+        let view = |row: GrantRow| {
+            let told = told.get(&row.name.digest());
+            let state = match row.standing {
+                Standing::Stopped { .. } => told.map(|_| State::Withdrawn),
+                Standing::Active | Standing::Paused => told.map(|(state, _)| *state),
+            };
+            GrantView { state, use_count: told.map_or(0, |(_, uses)| *uses), row }
+        };
+        Ok(self.0.book.grants().into_iter().map(view).collect())
+    }
+
+    /// Holds what the broker says of a grant against the book.
+    async fn reconcile(&self, grant: &Grant) -> Result<GrantRow, Error> {
+        let wrong = |check, detail: String| Error::misbehaved(Party::Broker, "grant", check, detail);
+        let name = GrantName::parse(&grant.name).map_err(|error| wrong("name", error.to_string()))?;
+        let row = match self.0.book.grant(&name) {
+            Some(row) => row,
+            None => self.adopt(&name, grant).await?,
+        };
+        let mut row = row;
+        for change in &grant.changes {
+            let Some(source_link) = self.link_by(row.source_link) else { break };
+            let key = self.0.wallet.link_key(source_link.name.digest());
+            let signed = envelope::verify::<GrantChange>(Some(change), &[key.public()], self.origin())
+                .map_err(|error| Error::bad_statement(Party::Broker, "change", &error))?;
+            let said = signed.statement();
+            if said.terms != name.digest() {
+                return Err(wrong("changes", format!("a change of another grant under `{name}`")));
+            }
+            if said.sequence != row.sequence + 1 || said.previous != row.last {
+                continue;
+            }
+            let grant = *name.digest().as_bytes();
+            self.0.book.enter(Entry::Changed { grant, change: change.encode_to_vec(), index: None }).await?;
+            row = self.0.book.grant(&name).unwrap_or(row);
+        }
+        Ok(row)
+    }
+
+    /// Takes a grant into the book that was approved with the same wallet elsewhere: the signature by a key of one of the
+    /// customer's links vouches for it.
+    async fn adopt(&self, name: &GrantName, grant: &Grant) -> Result<GrantRow, Error> {
+        let wrong = |check, detail: String| Error::misbehaved(Party::Broker, "grant", check, detail);
+        let claimed = envelope::peek::<GrantTerms>(grant.terms.as_ref())
+            .map_err(|error| Error::bad_statement(Party::Broker, "terms", &error))?;
+        let signers: Vec<KeyId> = grant.terms.iter().flat_map(envelope::claimed_signers).collect();
+        let links = self.0.book.links();
+        let source_link = links.iter().find(|link| {
+            link.partner == claimed.source && signers.contains(self.0.wallet.link_key(link.name.digest()).id())
+        });
+        let (Some(source_link), Some(recipient_link)) = (source_link, self.0.book.link_with(&claimed.recipient)) else {
+            return Err(wrong("terms", format!("`{name}` is not signed by this customer")));
+        };
+        let key = self.0.wallet.link_key(source_link.name.digest());
+        let terms = envelope::verify::<GrantTerms>(grant.terms.as_ref(), &[key.public()], self.origin())
+            .map_err(|error| Error::bad_statement(Party::Broker, "terms", &error))?;
+        if terms.digest() != name.digest() {
+            return Err(wrong("name", format!("`{name}` has other terms")));
+        }
+        let entry = Entry::Granted {
+            source_link: *source_link.name.digest().as_bytes(),
+            recipient_link: *recipient_link.name.digest().as_bytes(),
+            source_terms: terms.envelope().encode_to_vec(),
+            recipient_terms: Vec::new(),
+        };
+        self.0.book.enter(entry).await?;
+        self.0.book.grant(name).ok_or_else(|| wrong("terms", format!("`{name}` did not enter the book")))
+    }
+
+    pub(super) fn link_by(&self, invitation: countersign_grants::digest::Digest) -> Option<LinkRow> {
+        self.0.book.link(&countersign_grants::id::LinkName::of(invitation))
+    }
+}

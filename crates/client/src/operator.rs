@@ -1,0 +1,140 @@
+//! The operator's side: who takes part, and who may read.
+
+use std::sync::Arc;
+
+use countersign_grants::{
+    id::{AuditorName, OperatorName, PartnerName, Principal},
+    key::{PublicKey, SigningKey},
+};
+use countersign_proto::{
+    statement::v1::Envelope,
+    v1::{
+        Auditor, CreateAuditorRequest, CreatePartnerRequest, ListPartnersRequest, Partner, PartnerKey,
+        PublishPartnerKeyRequest, ResumePartnerRequest, SetSourceEndpointRequest, SuspendPartnerRequest,
+    },
+};
+
+use crate::{
+    channel::{Connection, call},
+    error::{Error, Party},
+    system::System,
+    trust::BrokerTrust,
+};
+
+/// The largest page that the API gives.
+const PAGE_SIZE: i32 = 200;
+
+/// The most partners that are listed: a bound on what a broker can make its operator hold.
+const MAX_PARTNERS: usize = 20_000;
+
+/// One operator of one broker. Cloning shares it.
+#[derive(Clone)]
+pub struct Operator {
+    connection: Connection,
+    system: System,
+}
+
+impl Operator {
+    /// Prepares to call as this operator. Nothing is sent yet.
+    pub fn open(trust: &BrokerTrust, name: OperatorName, key: &SigningKey, system: System) -> Result<Self, Error> {
+        let connection = Connection::open(trust, Principal::Operator(name), key, Arc::clone(&system.clock))?;
+        Ok(Self { connection, system })
+    }
+
+    /// Enters a partner under its offline identity key.
+    pub async fn create_partner(
+        &self,
+        name: &PartnerName,
+        display_name: &str,
+        identity: &PublicKey,
+    ) -> Result<Partner, Error> {
+        let partner = Partner {
+            display_name: display_name.to_owned(),
+            identity_key: identity.as_bytes().to_vec().into(),
+            ..Partner::default()
+        };
+        let asked = CreatePartnerRequest {
+            partner_id: name.id().to_owned(),
+            partner: Some(partner),
+            request_id: self.system.draw_uuid(),
+        };
+        let entered = self.connection.partners().create_partner(call(asked)).await?.into_inner();
+        named(&entered.name, name.as_str())?;
+        Ok(entered)
+    }
+
+    /// Publishes a working key that the partner's identity key has certified.
+    pub async fn publish_key(&self, partner: &PartnerName, certificate: Envelope) -> Result<PartnerKey, Error> {
+        let asked = PublishPartnerKeyRequest { parent: partner.to_string(), statement: Some(certificate) };
+        Ok(self.connection.partners().publish_partner_key(call(asked)).await?.into_inner())
+    }
+
+    /// Approves where a source is reached.
+    pub async fn set_endpoint(&self, partner: &PartnerName, endpoint: &str) -> Result<Partner, Error> {
+        let asked =
+            SetSourceEndpointRequest { name: partner.to_string(), source_endpoint: endpoint.to_owned() };
+        let entered = self.connection.partners().set_source_endpoint(call(asked)).await?.into_inner();
+        named(&entered.name, partner.as_str())?;
+        Ok(entered)
+    }
+
+    /// Suspends a partner, from its very next call; the log says why.
+    pub async fn suspend(&self, partner: &PartnerName, reason: &str) -> Result<Partner, Error> {
+        let asked = SuspendPartnerRequest { name: partner.to_string(), reason: reason.to_owned() };
+        Ok(self.connection.partners().suspend_partner(call(asked)).await?.into_inner())
+    }
+
+    /// Ends a suspension.
+    pub async fn resume(&self, partner: &PartnerName) -> Result<Partner, Error> {
+        let asked = ResumePartnerRequest { name: partner.to_string() };
+        Ok(self.connection.partners().resume_partner(call(asked)).await?.into_inner())
+    }
+
+    /// All partners.
+    pub async fn partners(&self) -> Result<Vec<Partner>, Error> {
+        let mut all = Vec::new();
+        let mut page_token = String::new();
+        loop {
+            let asked = ListPartnersRequest { page_size: PAGE_SIZE, page_token };
+            let page = self.connection.partners().list_partners(call(asked)).await?.into_inner();
+            all.extend(page.partners);
+            if page.next_page_token.is_empty() {
+                return Ok(all);
+            }
+            if all.len() > MAX_PARTNERS {
+                let detail = format!("more than {MAX_PARTNERS} partners");
+                return Err(Error::misbehaved(Party::Broker, "list", "length", detail));
+            }
+            page_token = page.next_page_token;
+        }
+    }
+
+    /// Enters an auditor under the key that signs its calls.
+    pub async fn create_auditor(
+        &self,
+        name: &AuditorName,
+        display_name: &str,
+        key: &PublicKey,
+    ) -> Result<Auditor, Error> {
+        let auditor = Auditor {
+            display_name: display_name.to_owned(),
+            public_key: key.as_bytes().to_vec().into(),
+            ..Auditor::default()
+        };
+        let asked = CreateAuditorRequest {
+            auditor_id: name.id().to_owned(),
+            auditor: Some(auditor),
+            request_id: self.system.draw_uuid(),
+        };
+        let entered = self.connection.audit().create_auditor(call(asked)).await?.into_inner();
+        named(&entered.name, name.as_str())?;
+        Ok(entered)
+    }
+}
+
+fn named(found: &str, expected: &str) -> Result<(), Error> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(Error::misbehaved(Party::Broker, "answer", "name", format!("is `{found}`, not `{expected}`")))
+}
