@@ -1,19 +1,84 @@
-//! The demo: three brands on the real flights of one day.
+//! The demo: three brands on the real flights of one day, and the journey through them. And the bench.
 
-use anyhow::{Context, Result};
+use std::process::ExitCode;
 
-#[expect(unused_imports, reason = "the brands that ask for the rest come with the journey")]
-#[cfg_attr(not(test), expect(dead_code, reason = "likewise"))]
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+mod bench;
+mod brand;
+mod control;
+mod director;
 mod flights;
+mod journey;
+mod ride;
+mod signals;
+mod stage;
+mod verify;
 
-fn main() -> Result<()> {
-    let day = flights::FlightDay::load()?;
-    let delayed = day.delayed_flights(40);
-    println!("{} flights, {} of them at least 40 minutes late", day.flights().len(), delayed.len());
-    let flight = delayed.first().context("the day has late flights")?;
-    for belief in flight.beliefs() {
-        let arrival = belief.arrival.map_or("-".to_owned(), |at| flight.destination.wall_clock(at));
-        println!("{} to {}: {:?}, arrives {arrival}", flight.number, flight.destination.name, belief.status);
+#[derive(Debug, Parser)]
+#[command(name = "countersign-demo", version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Play Mei's airport trip on real flights, and check every beat of it.
+    Run(director::Arguments),
+    /// Measure throughput, latency and memory, everything on this machine.
+    Bench(bench::Arguments),
+    /// Play one brand. The director starts these.
+    #[command(hide = true)]
+    Brand(brand::Arguments),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(&arguments.command) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
-    Ok(())
+}
+
+/// Whether all was well.
+fn run(command: &Command) -> Result<bool> {
+    // Standard output is the story's, or the director's line to a brand.
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    let runtime = tokio::runtime::Runtime::new()?;
+    let done = runtime.block_on(async {
+        match command {
+            Command::Run(arguments) => director::run(arguments).await,
+            Command::Bench(arguments) => bench::run(arguments).await,
+            Command::Brand(arguments) => brand::run(arguments).await.map(|()| true),
+        }
+    });
+    // A brand's input is read on a thread that only the director's hanging up would wake.
+    runtime.shutdown_background();
+    done
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_journey_needs_two() {
+        assert!(Arguments::try_parse_from(["countersign-demo", "run", "--travellers", "1"]).is_err());
+        assert!(Arguments::try_parse_from(["countersign-demo", "run", "--travellers", "2", "--keep"]).is_ok());
+    }
 }

@@ -13,7 +13,7 @@ pub(crate) use self::{
     derived::Gate,
     table::DataError,
     timeline::{Change, Timeline},
-    trip::Trip,
+    trip::{Trip, boarding_ends},
 };
 
 mod belief;
@@ -121,12 +121,28 @@ impl FlightDay {
         self.flights.iter().find(|flight| flight.number == number)
     }
 
+    /// An airport that one of the flights is bound for, by its code.
+    pub(crate) fn airport(&self, code: &str) -> Option<&Airport> {
+        self.flights.iter().map(|flight| &flight.destination).find(|airport| airport.code == code)
+    }
+
     /// Flights that arrived at least so late, by scheduled departure, then by number. Cancelled and diverted
     /// flights are not among them.
     pub(crate) fn delayed_flights(&self, min_delay_minutes: i64) -> Vec<&Flight> {
         let late = |flight: &&Flight| flight.arrival_delay_minutes() >= Some(min_delay_minutes);
         self.flights.iter().filter(late).collect()
     }
+}
+
+/// A moment in RFC 3339, as the catalogue's instants are written.
+pub(crate) fn text_of(at: UnixMs) -> String {
+    timestamp(at).to_string()
+}
+
+/// Reads what [`text_of`] writes.
+pub(crate) fn moment(text: &str) -> Option<UnixMs> {
+    let at: Timestamp = text.parse().ok()?;
+    u64::try_from(at.as_millisecond()).ok()
 }
 
 /// What the airline told at `clock` about the arrival: none once it is known not to arrive.
@@ -157,6 +173,20 @@ mod tests {
         numbers.sort();
         numbers.dedup();
         assert_eq!(numbers.len(), 979, "numbers are unique within the day");
+    }
+
+    #[test]
+    fn moments_read_back_as_written() {
+        assert_eq!(text_of(0), "1970-01-01T00:00:00Z");
+        assert_eq!(moment("2013-03-09T07:40:00Z").map(text_of).as_deref(), Some("2013-03-09T07:40:00Z"));
+        assert_eq!(moment("cancelled"), None);
+    }
+
+    #[test]
+    fn airports_are_found_by_their_code() {
+        let day = FlightDay::load().unwrap();
+        assert_eq!(day.airport("PBI").map(|airport| airport.code.as_str()), Some("PBI"));
+        assert_eq!(day.airport("XXX"), None);
     }
 
     #[test]

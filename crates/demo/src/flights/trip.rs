@@ -5,6 +5,11 @@ use super::{Flight, MINUTE, Status, UnixMs, timestamp};
 /// How long before the departure boarding begins. Derived: the data doesn't hold it.
 const BOARDING_BEFORE: UnixMs = 30 * MINUTE;
 
+/// When boarding that began then has ended: with the departure.
+pub(crate) fn boarding_ends(began: UnixMs) -> UnixMs {
+    began + BOARDING_BEFORE
+}
+
 /// The values that an airline's handler answers with, as they stood at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Trip {

@@ -1,0 +1,202 @@
+//! Linking: each traveller with each brand, by invitation and code; then one request, read and approved once.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use countersign_client::{
+    BrokerTrust, FileBook, InvitationPackage, System,
+    customer::{Choice, Customer, CustomerBook, ReadRequest, Wallet},
+    grants::id::{GrantName, RequestName},
+};
+use futures_util::stream::{self, StreamExt as _};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::{
+    cast::{Cast, MEI, Traveller, Who},
+    story::Story,
+};
+use crate::{
+    control::{Answer, Command},
+    journey::{BRANDS, Brand, ROWS, row},
+    stage::Stage,
+};
+
+/// How many travellers link at a time: enough to keep two processors busy.
+const AT_A_TIME: usize = 4;
+
+/// What came of one traveller's linking.
+struct Linked {
+    subjects: BTreeMap<Brand, String>,
+    grants: BTreeMap<u8, GrantName>,
+    customer: Customer,
+    request: ReadRequest,
+}
+
+/// Mei links and approves while we watch; then everybody else. Comes back with Mei's app.
+pub(super) async fn everybody(stage: &Stage, cast: &mut Cast, story: &mut Story) -> Result<Customer> {
+    story.chapter("One request, one approval");
+    let linked = one(stage, &cast.travellers[MEI]).await.context("Mei")?;
+    for brand in BRANDS {
+        let label = label(brand, &cast.mei().name);
+        story.aside(&format!("linked with {}: {label} (invitation, code, confirmation)", brand.display_name()));
+    }
+    show(story, &linked.request)?;
+    let Linked { subjects, grants, customer: mei, .. } = linked;
+    story.note("Mei approves rows 1 to 4 once. Row 5 is optional and stays off.");
+    cast.entered(MEI, subjects, grants);
+
+    let others: Vec<Who> = (MEI + 1..cast.travellers.len()).collect();
+    let bar = progress(others.len());
+    let done: Vec<(Who, Result<Linked>)> = stream::iter(others)
+        .map(|who| {
+            let (traveller, bar) = (&cast.travellers[who], &bar);
+            async move {
+                let linked = one(stage, traveller).await;
+                bar.inc(1);
+                (who, linked)
+            }
+        })
+        .buffer_unordered(AT_A_TIME)
+        .collect()
+        .await;
+    bar.finish_and_clear();
+    for (who, linked) in done {
+        let name = cast.travellers[who].name.clone();
+        let Linked { subjects, grants, .. } = linked.context(name)?;
+        cast.entered(who, subjects, grants);
+    }
+    Ok(mei)
+}
+
+fn progress(travellers: usize) -> ProgressBar {
+    let style = ProgressStyle::with_template("   {bar:24} {pos}/{len} travellers linked and approved  {elapsed}")
+        .expect("a constant that a test reads");
+    ProgressBar::with_draw_target(Some(travellers as u64), ProgressDrawTarget::stderr()).with_style(style)
+}
+
+/// How a person knows their account at a brand. The broker never sees it.
+fn label(brand: Brand, name: &str) -> String {
+    match brand {
+        Brand::Skylark => format!("{name}, frequent flyer"),
+        Brand::Hopp => format!("{name}'s rides"),
+        _ => format!("@{}", name.to_lowercase().replace(' ', "-")),
+    }
+}
+
+/// Opens a traveller's app: wallet and book in a folder of their own.
+fn app(folder: &Path, trust: &BrokerTrust, system: &System) -> Result<Customer> {
+    std::fs::create_dir_all(folder)?;
+    let wallet = Wallet::draw(system);
+    wallet.write(&wallet_file(folder))?;
+    let book = CustomerBook::open(FileBook::open(&book_file(folder))?)?;
+    Ok(Customer::open(trust.clone(), wallet, book, system.clone())?)
+}
+
+/// A traveller's wallet.
+pub(super) fn wallet_file(folder: &Path) -> PathBuf {
+    folder.join("wallet")
+}
+
+/// A traveller's book.
+pub(super) fn book_file(folder: &Path) -> PathBuf {
+    folder.join("book")
+}
+
+async fn one(stage: &Stage, traveller: &Traveller) -> Result<Linked> {
+    let customer = app(&stage.folder.traveller(&traveller.name), &stage.trust, &System::real())?;
+    customer.register().await?;
+    let mut subjects = BTreeMap::new();
+    for brand in BRANDS {
+        let subject = link(stage, &customer, traveller, brand).await;
+        subjects.insert(brand, subject.with_context(|| format!("linking with {brand}"))?);
+    }
+    let request = ask(stage, &subjects).await?;
+    let request = customer.read_request(&request).await?;
+    check(&request)?;
+    let approved = customer.approve(&request, &Choice::required("en")).await?;
+    let grants = approved.into_iter().map(|one| Ok((u8::try_from(one.row)?, one.grant)));
+    let grants = grants.collect::<Result<BTreeMap<_, _>>>()?;
+    ensure!(grants.keys().copied().eq(1..=4), "rows {:?} were approved, not 1 to 4", grants.keys());
+    Ok(Linked { subjects, grants, customer, request })
+}
+
+/// Invitation, acceptance, code, confirmation.
+async fn link(stage: &Stage, customer: &Customer, traveller: &Traveller, brand: Brand) -> Result<String> {
+    let process = stage.brand(brand)?;
+    let flight = (brand == Brand::Skylark).then(|| traveller.flight.number.clone());
+    let invite = Command::Invite { label: label(brand, &traveller.name), flight };
+    let Answer::Invited { package, link, subject } = process.ask(invite).await? else {
+        anyhow::bail!("{brand} did not invite");
+    };
+    let accepted = customer.accept(&InvitationPackage::parse(&package)?).await?;
+    ensure!(accepted.partner == brand.partner(), "the invitation is from {}", accepted.partner);
+    process.ask(Command::Confirm { link, code: accepted.code }).await?;
+    Ok(subject)
+}
+
+/// Skylark asks once, for all five rows.
+async fn ask(stage: &Stage, subjects: &BTreeMap<Brand, String>) -> Result<RequestName> {
+    let subject = subjects.get(&Brand::Skylark).context("Skylark has a handle")?.clone();
+    let rows = ROWS.iter().map(|row| {
+        let offer = stage.offers.get(&row.number).with_context(|| format!("no offer for row {}", row.number))?;
+        Ok((offer.clone(), row.optional))
+    });
+    let request = Command::Request { subject, rows: rows.collect::<Result<_>>()? };
+    match stage.brand(Brand::Skylark)?.ask(request).await? {
+        Answer::Requested { request } => Ok(RequestName::parse(&request)?),
+        other => anyhow::bail!("Skylark answers {other:?}"),
+    }
+}
+
+/// The request is the journey's: the SDK has verified every signature in it.
+fn check(request: &ReadRequest) -> Result<()> {
+    ensure!(request.rows().len() == ROWS.len(), "the request has {} rows", request.rows().len());
+    for (read, written) in request.rows().iter().zip(&ROWS) {
+        let offer = read.offer.statement();
+        ensure!(offer.purpose.as_str() == written.purpose, "row {} is for `{}`", read.number, offer.purpose);
+        ensure!(read.optional == written.optional, "row {} is optional: {}", read.number, read.optional);
+        ensure!(read.missing().is_empty(), "row {} lacks a link", read.number);
+    }
+    Ok(())
+}
+
+/// What Mei sees before she decides.
+fn show(story: &Story, request: &ReadRequest) -> Result<()> {
+    for read in request.rows() {
+        let offer = read.offer.statement();
+        let (text, _) = offer.text("en");
+        let fields = offer.fields().map(|path| {
+            read.catalogue.field(path.as_str()).map_or(path.as_str(), |field| field.titles().or_english("en"))
+        });
+        let fields = fields.collect::<Vec<_>>().join(", ");
+        let known = u8::try_from(read.number).ok().and_then(row).context("a row of the journey")?;
+        let optional = if read.optional { "  (optional, off)" } else { "" };
+        story.note(&format!("{}. {} \u{2192} {}: {fields}{optional}", read.number, known.source, known.recipient));
+        let times = if offer.uses == 1 { "once".to_owned() } else { format!("at most {} times", offer.uses) };
+        story.aside(&format!("   {}  \u{201c}{}\u{201d}  until {}, {times}", text.reason, text.benefit, text.ends));
+    }
+    let offer = request.rows().first().context("the request has rows")?.offer.statement();
+    let days = Duration::as_secs(&offer.retention) / 3600;
+    story.aside(&format!("   {}; a person at {}; kept at most {days} h after the end", offer.law, offer.contact_phone));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_progress_bar_has_its_style() {
+        assert_eq!(progress(3).length(), Some(3));
+    }
+
+    #[test]
+    fn labels_are_how_a_person_knows_the_account() {
+        assert_eq!(label(Brand::Skylark, "Mei"), "Mei, frequent flyer");
+        assert_eq!(label(Brand::Chirp, "Traveller 26"), "@traveller-26");
+    }
+}

@@ -1,0 +1,129 @@
+//! What demo and bench stand on: a fresh folder, the broker's process, and the processes of the brands, entered at the
+//! broker by its operator. All through the public API.
+
+mod binaries;
+mod brand;
+mod broker;
+mod folder;
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use anyhow::{Context, Result, bail};
+use countersign_client::{
+    BrokerTrust, System,
+    grants::{
+        id::{AuditorName, OperatorName},
+        key::PublicKey,
+    },
+    keyfile,
+    operator::Operator,
+    proto::statement::v1::Envelope,
+};
+use data_encoding::BASE64URL_NOPAD;
+use prost::Message as _;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+pub(crate) use self::{
+    binaries::Binaries,
+    brand::{BrandProcess, refusal},
+    broker::{Broker, output_of},
+    folder::Folder,
+};
+use crate::{
+    control::{Answer, Command, Event, Ready},
+    journey::Brand,
+};
+
+/// The origin of the demo's log.
+const ORIGIN: &str = "demo.countersign.example/log";
+
+/// The operator that `countersignd init` names.
+const OPERATOR: &str = "operators/root";
+
+/// The auditor that the operator enters.
+pub(crate) const AUDITOR: &str = "auditors/ada";
+
+/// How a stage is set.
+pub(crate) struct Setting<'a> {
+    /// Who takes part.
+    pub(crate) brands: &'a [Brand],
+    /// Keys of the broker's configuration, as environment variables.
+    pub(crate) environment: Vec<(String, String)>,
+}
+
+/// Broker and brands, running.
+pub(crate) struct Stage {
+    pub(crate) binaries: Binaries,
+    pub(crate) trust: BrokerTrust,
+    pub(crate) broker: Broker,
+    pub(crate) brands: BTreeMap<Brand, BrandProcess>,
+    /// What happens at the brands by itself.
+    pub(crate) events: UnboundedReceiver<(Brand, Event)>,
+    /// The offers by the number of their row.
+    pub(crate) offers: BTreeMap<u8, String>,
+    /// Last, so that it goes after the processes that work in it.
+    pub(crate) folder: Folder,
+}
+
+impl Stage {
+    /// Sets it up: init, serve, brands, keys, endpoints, offers, an auditor.
+    pub(crate) async fn set(folder: Folder, setting: Setting<'_>) -> Result<Self> {
+        let binaries = Binaries::beside_this_one()?;
+        let system = System::real();
+        let broker = Broker::start(&binaries, &folder, ORIGIN, setting.environment).await?;
+        // `init` could not know the port that the system chose.
+        let mut trust = BrokerTrust::read(&folder.data().join("broker.json"))?;
+        broker.address().clone_into(&mut trust.address);
+        std::fs::write(folder.broker_file(), trust.to_json())?;
+
+        let key = keyfile::read(&folder.operator_key())?;
+        let operator = Operator::open(&trust, OperatorName::parse(OPERATOR)?, &key, system.clone())?;
+        let (sender, events) = unbounded_channel();
+        let (mut brands, mut offers) = (BTreeMap::new(), BTreeMap::new());
+        for brand in setting.brands.iter().copied() {
+            let (process, ready) = BrandProcess::start(&binaries, &folder, brand, sender.clone()).await?;
+            enter(&operator, brand, &ready).await.with_context(|| format!("entering {brand}"))?;
+            process.ask(Command::Open).await?;
+            if let Answer::Published { offers: published } = process.ask(Command::Publish).await? {
+                offers.extend(published);
+            }
+            brands.insert(brand, process);
+        }
+        let auditor = keyfile::draw(&system);
+        keyfile::write(&folder.auditor_key(), &auditor)?;
+        operator.create_auditor(&AuditorName::parse(AUDITOR)?, "Ada, auditor", auditor.public()).await?;
+        Ok(Self { binaries, trust, broker, brands, events, offers, folder })
+    }
+
+    /// The process of a brand.
+    pub(crate) fn brand(&self, brand: Brand) -> Result<&BrandProcess> {
+        self.brands.get(&brand).with_context(|| format!("{brand} takes no part"))
+    }
+
+    /// Ends the brands, then the broker; the broker's exit code.
+    pub(crate) async fn close(&mut self) -> Result<Option<i32>> {
+        for (_, brand) in std::mem::take(&mut self.brands) {
+            brand.stop().await?;
+        }
+        self.broker.stop().await
+    }
+}
+
+/// The partner itself, its certified key, where it serves.
+async fn enter(operator: &Operator, brand: Brand, ready: &Ready) -> Result<()> {
+    let name = brand.partner();
+    let identity = PublicKey::from_slice(&BASE64URL_NOPAD.decode(ready.identity.as_bytes())?)?;
+    let certificate = BASE64URL_NOPAD.decode(ready.certificate.as_bytes())?;
+    operator.create_partner(&name, brand.display_name(), &identity).await?;
+    operator.publish_key(&name, Envelope::decode(certificate.as_slice())?).await?;
+    operator.set_endpoint(&name, &ready.endpoint).await?;
+    Ok(())
+}
+
+/// Checks that a file is there before anything is started with it.
+fn present(path: PathBuf, how: &str) -> Result<PathBuf> {
+    if path.is_file() {
+        return Ok(path);
+    }
+    bail!("{} is not there; {how}", path.display())
+}
