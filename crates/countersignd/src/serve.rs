@@ -236,7 +236,8 @@ async fn bind(config: &Config) -> Result<Vec<Listener>, ServeError> {
         let surfaces: Vec<_> = listener.surfaces.iter().copied().map(Surface::from).collect();
         let bound = Listener::bind(listener.address, &surfaces, tls).await;
         let bound = bound.map_err(|source| ServeError::Bind { number, source })?;
-        if !bound.has_tls() {
+        // Metrics are meant for this machine alone.
+        if !bound.has_tls() && bound.surfaces() != [Surface::Admin] {
             tracing::warn!(address = %bound.address(), "no TLS: this listener serves this machine alone");
         }
         listeners.push(bound);
@@ -350,10 +351,13 @@ mod tests {
     async fn what_init_made_can_be_served_and_served_again() {
         let place = tempfile::tempdir().expect("a folder");
         let folder = folder(&place);
-        let first = check(&folder).await;
-        assert!(first.starts_with("HTTP/1.1 200 OK") && first.contains("broker.example/log\n1\n"), "{first}");
-        let again = check(&folder).await;
+        // The head with the record of the catalogue is public when the first run ends.
+        check(&folder).await;
+        let second = check(&folder).await;
+        assert!(second.starts_with("HTTP/1.1 200 OK"), "{second}");
+        assert!(second.contains("\r\n\r\nbroker.example/log\n1\n"), "{second}");
+        let third = check(&folder).await;
         let body = |answer: &str| answer.split("\r\n\r\n").nth(1).map(str::to_owned);
-        assert_eq!(body(&first), body(&again), "the same log, and not a record more");
+        assert_eq!(body(&second), body(&third), "the same log, and not a record more");
     }
 }

@@ -195,7 +195,9 @@ mod tests {
         let below = |part: &str| if at.is_empty() { part.to_owned() } else { format!("{at}.{part}") };
         match value {
             toml::Value::Table(table) => {
-                table.iter().for_each(|(key, value)| flatten(&below(key), value, into))
+                for (key, value) in table {
+                    flatten(&below(key), value, into);
+                }
             }
             toml::Value::Array(list) if list[0].is_table() => flatten(&below("#"), &list[0], into),
             _ => into.push(at.to_owned()),
