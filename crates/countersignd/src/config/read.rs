@@ -76,7 +76,8 @@ pub fn read(
 
     // `parent` of a bare file name is the empty path, which joins as the current folder.
     let folder = file.parent().unwrap_or(Path::new(""));
-    config.data = folder.join(&config.data);
+    // Collected from its components, so that `data = "."` leaves no `/./` in messages.
+    config.data = folder.join(&config.data).components().collect();
     config.catalogue = config.catalogue.map(|path| folder.join(path));
     for tls in config.listeners.iter_mut().filter_map(|listener| listener.tls.as_mut()) {
         tls.certificate = folder.join(&tls.certificate);
