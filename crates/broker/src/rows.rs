@@ -236,10 +236,10 @@ impl Index {
         key
     }
 
-    /// All entries placed before this time.
-    pub async fn before(&self, store: &dyn Store, at: Timestamp, limit: usize) -> Result<Vec<String>, Fault> {
+    /// The first entries placed at this moment or before it.
+    pub async fn until(&self, store: &dyn Store, at: Timestamp, limit: usize) -> Result<Vec<String>, Fault> {
         let mut end = self.prefix.key.clone();
-        end.extend_from_slice(&at.as_millis().to_be_bytes());
+        end.extend_from_slice(&at.as_millis().saturating_add(1).to_be_bytes());
         let entries = store.scan(self.prefix.key.clone()..end, limit).await?;
         entries.into_iter().map(|(_, entry)| self.prefix.decode(entry.value)).collect()
     }

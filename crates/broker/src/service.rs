@@ -10,6 +10,8 @@ pub mod link;
 pub mod offer;
 mod page;
 pub mod partner;
+#[cfg(test)]
+mod tests;
 pub mod transfer;
 
 use std::sync::Arc;
@@ -79,7 +81,9 @@ fn with_reflection(routes: Routes) -> Routes {
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     let proof = "the descriptor set is generated with the code, and a test asks the service for it";
-    routes.add_service(builder().build_v1().expect(proof)).add_service(builder().build_v1alpha().expect(proof))
+    routes
+        .add_service(builder().build_v1().expect(proof))
+        .add_service(builder().build_v1alpha().expect(proof))
 }
 
 /// Unix milliseconds as the API writes a moment.

@@ -50,7 +50,7 @@ pub async fn sweep(broker: &Broker) -> Result<usize, Fault> {
     let mut lapsed = 0;
     loop {
         let before = lapsed;
-        let due = rows::due().before(broker.store(), broker.now(), SWEEP).await?;
+        let due = rows::due().until(broker.store(), broker.now(), SWEEP).await?;
         for name in &due {
             let name = RequestName::parse(name).map_err(|error| damaged("due request", &error))?;
             lapsed += usize::from(lapse(broker, &name).await?);

@@ -62,10 +62,11 @@ pub(super) fn public_key(field: &'static str, bytes: &[u8]) -> Result<PublicKey,
 pub(super) fn request_id(text: &str) -> Result<Option<&str>, Fault> {
     let hyphens = |at: usize| matches!(at, 8 | 13 | 18 | 23);
     let form = text.len() == 36
-        && text.bytes().enumerate().all(|(at, byte)| match hyphens(at) {
-            true => byte == b'-',
-            false => byte.is_ascii_hexdigit(),
-        });
+        && text.bytes().enumerate().all(
+            |(at, byte)| {
+                if hyphens(at) { byte == b'-' } else { byte.is_ascii_hexdigit() }
+            },
+        );
     match text {
         "" => Ok(None),
         _ if form => Ok(Some(text)),

@@ -83,7 +83,7 @@ async fn decide(broker: &Broker, recipient: &PartnerName, offer: &Offer) -> Resu
 }
 
 /// What a record says of an offer.
-pub(super) fn happening<'a>(kind: Kind, offer: &'a Offer) -> Happening<'a> {
+pub(super) fn happening(kind: Kind, offer: &Offer) -> Happening<'_> {
     Happening {
         kind,
         source: Some(&offer.source),

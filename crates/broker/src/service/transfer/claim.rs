@@ -79,8 +79,7 @@ impl TransferService {
         loop {
             let page = ledger.stream(&stream, from, PAGE).await?;
             for item in &page {
-                let kind = Kind::try_from(item.kind);
-                if !matches!(kind, Ok(Kind::Transfer | Kind::ProvidedNotReleased)) {
+                if !matches!(item.kind, Kind::Transfer | Kind::ProvidedNotReleased) {
                     continue;
                 }
                 let part = self.opened(customer, item.index).await?;
@@ -117,8 +116,7 @@ impl TransferService {
         claim: &Claim,
     ) -> Result<Receipt, Fault> {
         let terms = standing.terms.statement();
-        let evidence: [Digest; 3] =
-            [standing.terms.digest(), claim.fetch.digest(), claim.provision.digest()];
+        let evidence: [Digest; 3] = [standing.terms.digest(), claim.fetch.digest(), claim.provision.digest()];
         let draft = || {
             let mut work = Work::default();
             work.record(self.broker.draft(Happening {

@@ -37,6 +37,24 @@ pub(super) struct Asked {
     pub name: GrantName,
 }
 
+impl Asked {
+    /// What stands beside the record of a fetch, besides what every record has.
+    pub(super) fn private(&self, read: &Read, provided: Option<&Provided>) -> PrivatePart {
+        let mut envelopes = vec![self.fetch.envelope().clone()];
+        envelopes.extend(provided.map(|provided| provided.provision.envelope().clone()));
+        PrivatePart {
+            envelopes,
+            source_subject: read.standing.source_subject.as_str().to_owned(),
+            recipient_subject: read.standing.recipient_subject.as_str().to_owned(),
+            ..PrivatePart::default()
+        }
+    }
+
+    fn reused(&self) -> Fault {
+        Fault::RequestIdReused { request_id: self.fetch.statement().request_id.clone() }
+    }
+}
+
 /// Everything that a judgement rests on, as it stood at one moment; the commit expects that it still stands so.
 pub(super) struct Read {
     pub now: Timestamp,
@@ -105,7 +123,7 @@ impl TransferService {
         let key = request_key(&Principal::Partner(asked.caller.clone()), &fetch.request_id);
         let Some(known) = self.broker.ledger().request(&key).await? else { return Ok(Before::No) };
         if known.digest != *asked.fetch.digest().as_bytes() || !fetch.is_fresh(now) {
-            return Err(self.reused(asked));
+            return Err(asked.reused());
         }
         self.first(asked, known.first_index).await
     }
@@ -117,7 +135,7 @@ impl TransferService {
         let record = record.ok_or(Fault::Bug { what: "a request id names no record" })?;
         match record.kind() {
             Kind::Transfer => Ok(Before::Released { use_number: record.use_number }),
-            _ => Err(self.reused(asked)),
+            _ => Err(asked.reused()),
         }
     }
 
@@ -176,9 +194,11 @@ impl TransferService {
             match self.broker.ledger().submit(unit).await? {
                 Outcome::Committed(mut committed) => {
                     // From here on the record is public: the data leaves, or the same fetch brings it again.
-                    let (receipt, salts) = committed.receipts.pop().zip(salts.pop()).ok_or(Fault::Bug {
-                        what: "a transfer was committed without its record",
-                    })?;
+                    let (receipt, salts) = committed
+                        .receipts
+                        .pop()
+                        .zip(salts.pop())
+                        .ok_or(Fault::Bug { what: "a transfer was committed without its record" })?;
                     return Ok(self.released(asked, &read, provided, &Entered { receipt, salts }));
                 }
                 Outcome::Conflict { .. } => read = self.read(asked).await?,
@@ -186,7 +206,7 @@ impl TransferService {
                 Outcome::Replayed { first_index, .. } => before = self.first(asked, first_index).await?,
                 Outcome::IdReused => {
                     self.not_released(asked, &read, &provided, "REQUEST_ID_REUSED").await;
-                    return Err(self.reused(asked));
+                    return Err(asked.reused());
                 }
                 Outcome::Ceiling { retry_after_ms, .. } => {
                     let retry_after = retry_after_ms.map(Duration::from_millis);
@@ -244,22 +264,10 @@ impl TransferService {
             fields: permit.fields(),
             evidence: &[permit.terms(), permit.fetch(), provided.provision.digest()],
             use_number,
-            private: self.private(asked, read, Some(provided)),
+            private: asked.private(read, Some(provided)),
             ..Happening::default()
         }));
         work
-    }
-
-    /// What stands beside the record of a fetch, besides what every record has.
-    pub(super) fn private(&self, asked: &Asked, read: &Read, provided: Option<&Provided>) -> PrivatePart {
-        let mut envelopes = vec![asked.fetch.envelope().clone()];
-        envelopes.extend(provided.map(|provided| provided.provision.envelope().clone()));
-        PrivatePart {
-            envelopes,
-            source_subject: read.standing.source_subject.as_str().to_owned(),
-            recipient_subject: read.standing.recipient_subject.as_str().to_owned(),
-            ..PrivatePart::default()
-        }
     }
 
     fn released(
@@ -278,10 +286,6 @@ impl TransferService {
             source_key: Some(provided.key.certificate().envelope().clone()),
             receipt: Some(receipt),
         }
-    }
-
-    pub(super) fn reused(&self, asked: &Asked) -> Fault {
-        Fault::RequestIdReused { request_id: asked.fetch.statement().request_id.clone() }
     }
 }
 

@@ -25,7 +25,8 @@ impl TransferService {
         request: &NotifyChangeRequest,
     ) -> Result<NotifyChangeResponse, Fault> {
         let source = caller.partner()?;
-        let subject = SubjectHandle::parse(&request.subject).map_err(|error| Fault::field("subject", error))?;
+        let subject =
+            SubjectHandle::parse(&request.subject).map_err(|error| Fault::field("subject", error))?;
         if subject.partner() != source {
             return Err(Fault::GrantUnknown);
         }
@@ -45,12 +46,7 @@ impl TransferService {
     }
 
     /// Adds the notice for one grant, if it stands and covers the resource.
-    async fn note(
-        &self,
-        work: &mut Work,
-        grant: &StoredGrant,
-        resource: &str,
-    ) -> Result<bool, Fault> {
+    async fn note(&self, work: &mut Work, grant: &StoredGrant, resource: &str) -> Result<bool, Fault> {
         let terms = &grant.terms;
         if !terms.fields.iter().any(|field| field.resource() == resource) {
             return Ok(false);

@@ -59,7 +59,8 @@ impl TransferService {
         if says.sealed != Digest::of(&answer.sealed_fields) {
             return Err(wrong("sealed"));
         }
-        let sealed = SealedFields::decode(answer.sealed_fields.clone()).map_err(|_| wrong("sealed_fields"))?;
+        let sealed =
+            SealedFields::decode(answer.sealed_fields.clone()).map_err(|_| wrong("sealed_fields"))?;
         check_asked(asked.fetch.statement(), &sealed).map_err(|_| wrong("fields"))?;
         Ok(Provided { sealed_fields: answer.sealed_fields, provision, key })
     }
@@ -80,7 +81,7 @@ impl TransferService {
             grant: Some((&asked.name, terms.log_tag)),
             fields: &asked.fetch.statement().fields,
             evidence: &[read.standing.terms.digest(), asked.fetch.digest(), provided.provision.digest()],
-            private: self.private(asked, read, Some(provided)),
+            private: asked.private(read, Some(provided)),
             ..Happening::default()
         }));
         match self.broker.enter(work).await {
@@ -91,7 +92,9 @@ impl TransferService {
                 }
             }
             Ok(None) => tracing::error!("a record without expectations met a conflict"),
-            Err(fault) => tracing::warn!(reason = fault.reason(), "data that was dropped is not in the log yet"),
+            Err(fault) => {
+                tracing::warn!(reason = fault.reason(), "data that was dropped is not in the log yet");
+            }
         }
     }
 }

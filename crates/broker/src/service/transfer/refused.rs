@@ -55,7 +55,7 @@ impl TransferService {
             grant: Some((&asked.name, terms.log_tag)),
             fields: &asked.fetch.statement().fields,
             evidence: &[read.standing.terms.digest(), asked.fetch.digest()],
-            private: self.private(asked, read, None),
+            private: asked.private(read, None),
             ..Happening::default()
         }));
         work

@@ -42,11 +42,7 @@ pub(super) struct StandingGrants(Mutex<HashMap<GrantName, Arc<StandingGrant>>>);
 
 impl StandingGrants {
     /// What this grant's statements say, from memory or from its rows.
-    pub(super) async fn of(
-        &self,
-        broker: &Broker,
-        grant: &StoredGrant,
-    ) -> Result<Arc<StandingGrant>, Fault> {
+    pub(super) async fn of(&self, broker: &Broker, grant: &StoredGrant) -> Result<Arc<StandingGrant>, Fault> {
         let name = &grant.name;
         if let Some(grant) = self.0.lock().get(name) {
             return Ok(Arc::clone(grant));
