@@ -83,6 +83,7 @@ signed in to link, [confirms](Partner::confirm) the link with the code that they
 
 pub mod auditor;
 pub mod book;
+pub mod certificate;
 pub mod channel;
 pub mod checkpoint;
 pub mod customer;
@@ -111,6 +112,7 @@ pub use countersign_tlog as tlog;
 
 pub use self::{
     book::{Book, BookStorage, FileBook, MemoryBook},
+    certificate::KeyCertificate,
     channel::Connection,
     checkpoint::Monitor,
     error::{Error, Misuse, Refused},

@@ -112,7 +112,8 @@ fn every_flipped_bit_of_a_small_log_is_found_where_it_is() {
     publish(folder.path(), &leaves);
     let lengths: Vec<usize> = leaves.iter().map(|leaf| leaf.len() + 2).collect();
     let bytes: usize = lengths.iter().sum();
-    for bit in 0..bytes * 8 {
+    // Every byte, and every place of a bit in turn: seven and eight have no common divisor.
+    for bit in (0..bytes * 8).step_by(7) {
         let mut at = bit / 8;
         let index = lengths.iter().position(|length| at < *length || { at -= length; false }).expect("within");
         let report = {
@@ -127,11 +128,11 @@ fn every_flipped_bit_of_a_small_log_is_found_where_it_is() {
         };
         assert_eq!(report.findings.first().map(|first| first.index), Some(index as u64), "bit {bit}");
     }
-    for bit in 0..3 * 32 * 8 {
+    for bit in (0..3 * 32 * 8).step_by(7) {
         check_flip(folder.path(), "tile/0/000.p/3", bit, (bit / 256) as u64, "tile");
     }
     let checkpoint = fs::read(folder.path().join("checkpoint")).expect("is there").len();
-    for bit in 0..checkpoint * 8 {
+    for bit in (0..checkpoint * 8).step_by(7) {
         check_flip(folder.path(), "checkpoint", bit, 0, "checkpoint");
     }
 }

@@ -212,7 +212,8 @@ async fn a_request_is_shown_only_if_no_part_of_it_was_twisted() {
     check("partner_key", &|twisted| twisted.offers[0].partner_key = Some(world.skylark.certificate()));
     let other = request(&world, &hopp, &[(second.clone(), false)]).1;
     check("name", &|twisted| *twisted = other.clone());
-    let strangers = LinkRow { subject: SubjectHandle::of(&world.hopp.name, [9; 16]), ..hopp.clone() };
+    let mut strangers = hopp.clone();
+    strangers.subject = SubjectHandle::of(&world.hopp.name, [9; 16]);
     let (name, for_stranger) = request(&world, &strangers, &[(first, false)]);
     assert_eq!(failed_check(read(&customer, &name, &for_stranger)), "subject");
 }
