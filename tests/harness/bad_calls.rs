@@ -78,7 +78,7 @@ async fn a_token_that_was_good_expires_though_it_is_remembered() {
 async fn each_verb_is_for_its_principal() {
     let granted = Granted::start().await;
     let hopp = granted.hopp.partner.connection();
-    let allowed = |reason: crate::world::Reason| {
+    let allowed = |reason: crate::world::Said| {
         assert_eq!((reason.code, reason.reason.as_str()), (Code::PermissionDenied, "CALLER_NOT_ALLOWED"));
     };
     let name = granted.skylark.name().to_string();

@@ -180,7 +180,10 @@ async fn a_source_refuses_by_its_own_book() {
     // The customer stopped the grant in the source's own app: no broker takes part.
     let granted = Granted::start().await;
     let standing = granted.skylark.partner.standing_grants(&granted.at_skylark);
-    assert_eq!(standing.iter().map(|row| row.name()).collect::<Vec<_>>(), [&granted.grant]);
+    assert_eq!(
+        standing.iter().map(countersign_client::book::GrantRow::name).collect::<Vec<_>>(),
+        [&granted.grant]
+    );
     granted.skylark.partner.stop_locally(&granted.grant).await.expect("stops");
     let refused = granted.fetch().await.expect_err("refused");
     assert_eq!(refused.reason(), Some("SOURCE_REFUSED"));

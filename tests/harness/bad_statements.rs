@@ -7,13 +7,13 @@ use countersign_proto::{log::v1::Kind, statement::v1 as wire};
 use prost::Message as _;
 use tonic::Code;
 
-use crate::world::{Granted, Reason, bare_fetch, reason_of, sign_as};
+use crate::world::{Granted, Said, bare_fetch, reason_of, sign_as};
 
-fn refused(code: Code, reason: &str, check: &str) -> Reason {
-    Reason { code, reason: reason.to_owned(), check: check.to_owned() }
+fn refused(code: Code, reason: &str, check: &str) -> Said {
+    Said { code, reason: reason.to_owned(), check: check.to_owned() }
 }
 
-fn invalid(check: &str) -> Reason {
+fn invalid(check: &str) -> Said {
     refused(Code::InvalidArgument, "STATEMENT_INVALID", check)
 }
 

@@ -2,11 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use countersign_client::{PartnerEvent, customer::Acknowledged};
+use countersign_client::{OfferDraft, PartnerEvent, customer::Acknowledged};
 use countersign_proto::log::v1::{Kind, Record, Result as Went};
 use countersign_store_sled::{Options, SledStore};
 
 use crate::world::{Granted, PATIENCE, PICKUP, World, bare_fetch, reason_of};
+
+/// Takes one thing from an offer that it needs, or adds one that it must not have.
+type Spoil = fn(&mut OfferDraft);
 
 /// What must hold in every log: numbers without gaps, approval first, nothing after a stop, times that never run backwards.
 fn check_world(records: &[Record]) {
@@ -207,8 +210,6 @@ async fn offers_need_everything_and_stay_within_the_catalogue() {
     let (skylark, hopp) = (world.brand("skylark").await, world.brand("hopp").await);
     let good = crate::world::trip_offer(skylark.name(), 12);
     let publish = async |draft| hopp.partner.publish_offer(&draft).await;
-    type Draft = countersign_client::OfferDraft;
-    type Spoil = fn(&mut Draft);
     let spoilt: [(&str, Spoil); 9] = [
         ("purpose", |draft| draft.purpose = "advertising".into()),
         ("reason", |draft| draft.texts[0].reason.clear()),

@@ -33,6 +33,9 @@ pub mod surface;
 pub mod sweeper;
 pub mod work;
 
+/// The domain's types, for whoever wires a broker together.
+pub use countersign_grants as grants;
+
 pub use self::{
     broker::{Broker, BrokerParts, OpenError, Settings},
     caller::{Caller, Newcomer},

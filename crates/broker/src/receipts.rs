@@ -6,9 +6,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use countersign_grants::{digest::Digest, id::PartnerName};
-use countersign_proto::v1::{
-    DeliverReceiptsRequest, Receipt, deliver_receipts_request::TransferReceipt,
-};
+use countersign_proto::v1::{DeliverReceiptsRequest, Receipt, deliver_receipts_request::TransferReceipt};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 

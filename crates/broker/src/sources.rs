@@ -100,7 +100,7 @@ impl Sources {
                 endpoint: row.source_endpoint.clone(),
                 channel,
                 token: token.parse().expect("a token is base64url and dots"),
-                token_until: now.plus(MAX_TOKEN_LIFE - TOKEN_RESERVE),
+                token_until: now.plus(MAX_TOKEN_LIFE).minus(TOKEN_RESERVE),
             };
             known.insert(name.clone(), source);
         }

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
-use countersign_grants::id::Origin;
+use countersign_broker::grants::id::Origin;
 
 use crate::init::{Plan, admin_beside};
 

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use countersign_grants::{
+use countersign_broker::grants::{
     catalogue::{Catalogue, CatalogueError, SHIPPED},
     digest::Digest,
 };

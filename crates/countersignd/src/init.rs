@@ -8,12 +8,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use countersign_grants::{
+use countersign_broker::grants::{
     id::{OperatorName, Origin},
     key::SigningKey,
     time::{Entropy, draw},
 };
-use countersign_tlog::{KeyName, SignerKey, VerifierKey};
+use countersign_ledger::{KeyName, SignerKey, VerifierKey};
 use data_encoding::BASE64URL_NOPAD;
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -101,7 +101,7 @@ pub enum InitError {
     },
     /// A log's name is narrower than an origin.
     #[error("--origin: {0}")]
-    Origin(countersign_tlog::note::KeyNameError),
+    Origin(countersign_ledger::KeyNameError),
     /// The file system refused.
     #[error("{}: {source}", path.display())]
     File {

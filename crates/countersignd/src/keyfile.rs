@@ -24,8 +24,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use countersign_grants::key::{KEY_BYTES, PublicKey, SigningKey};
-use countersign_tlog::SignerKey;
+use countersign_broker::grants::key::{KEY_BYTES, PublicKey, SigningKey};
+use countersign_ledger::SignerKey;
 use data_encoding::BASE64URL_NOPAD;
 use zeroize::Zeroizing;
 
@@ -209,7 +209,7 @@ fn read_private(path: &Path) -> Result<Zeroizing<String>, ReadKeyError> {
 mod tests {
     use std::fs;
 
-    use countersign_tlog::KeyName;
+    use countersign_ledger::KeyName;
 
     use super::*;
 

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use countersign_grants::time::{Clock, Entropy, Timestamp};
+use countersign_broker::grants::time::{Clock, Entropy, Timestamp};
 
 /// The system's clock.
 #[derive(Clone, Copy, Debug, Default)]

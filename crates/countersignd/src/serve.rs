@@ -2,15 +2,15 @@
 
 use std::{io, io::Write as _, path::Path, sync::Arc};
 
+use countersign_broker::grants::{
+    id::{Origin, Principal},
+    time::Clock as _,
+    token::Issuer,
+};
 use countersign_broker::{
     Broker, BrokerParts, Settings,
     private::Kek,
     surface::{self, BindError, Listener, Options, Surface, tls},
-};
-use countersign_grants::{
-    id::{Origin, Principal},
-    time::Clock as _,
-    token::Issuer,
 };
 use countersign_ledger::Ledger;
 use countersign_store::{Store, memory::MemoryStore};

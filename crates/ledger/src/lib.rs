@@ -53,7 +53,7 @@ mod tail;
 mod tests;
 mod unit;
 
-pub use countersign_tlog::{Hash, KeyName, SignedCheckpoint, SignerKey, VerifierKey};
+pub use countersign_tlog::{Hash, KeyName, SignedCheckpoint, SignerKey, VerifierKey, note::KeyNameError};
 pub use hub::Watch;
 pub use ledger::{Ledger, Now};
 pub use open::OpenError;

@@ -7,7 +7,6 @@
 
 /// The API: `countersign.v1`.
 pub mod v1 {
-    #![expect(missing_docs, reason = "generated: the client and server modules carry no comment")]
     include!("gen/countersign.v1.rs");
 }
 

@@ -37,7 +37,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::{
     brand::{Brand, Shelf, trip_offer},
-    raw::{Reason, bare_fetch, own_approval, own_connection, reason_of, sign_as},
+    raw::{Said, bare_fetch, own_approval, own_connection, reason_of, sign_as},
 };
 
 /// How long a test waits for what must happen. Nothing is asserted about time: this ends a test that hangs.

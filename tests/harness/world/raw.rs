@@ -23,19 +23,19 @@ use super::{Granted, MEI, PICKUP, TRIP};
 
 /// Code and reason of a refusal, and what its metadata names.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Reason {
+pub(crate) struct Said {
     pub(crate) code: Code,
     pub(crate) reason: String,
     pub(crate) check: String,
 }
 
 /// What a refusal says to a machine.
-pub(crate) fn reason_of<T: std::fmt::Debug>(answer: Result<T, Status>) -> Reason {
+pub(crate) fn reason_of<T: std::fmt::Debug>(answer: Result<T, Status>) -> Said {
     let status = answer.expect_err("a refusal");
     let info = status.get_details_error_info().unwrap_or_else(|| panic!("no reason: {status:?}"));
     assert_eq!(info.domain, "countersign");
     let named = ["check", "field", "quota"].iter().find_map(|key| info.metadata.get(*key));
-    Reason { code: status.code(), reason: info.reason, check: named.cloned().unwrap_or_default() }
+    Said { code: status.code(), reason: info.reason, check: named.cloned().unwrap_or_default() }
 }
 
 /// Signs any message under any key.

@@ -6,7 +6,7 @@ mod values;
 
 use std::path::PathBuf;
 
-use countersign_grants::id::Origin;
+use countersign_broker::grants::id::Origin;
 
 pub use self::{
     environment::PREFIX,

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf};
 
-use countersign_grants::{
+use countersign_broker::grants::{
     id::{OperatorName, Origin},
     key::PublicKey,
 };
