@@ -35,7 +35,7 @@ use crate::Broker;
 /// 224 KiB, and nothing else comes near.
 pub const MAX_REQUEST_BYTES: usize = 256 * 1024;
 
-/// The largest answer. Pages end at [`page::MAX_PAGE_BYTES`], and one item may follow.
+/// The largest answer. Pages end at 2 MiB, and one item may follow.
 pub const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
 
 /// The services, and the reporter of their health.
