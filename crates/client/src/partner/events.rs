@@ -62,6 +62,11 @@ pub enum PartnerEvent {
         /// The request it came of, if this partner made it.
         request: Option<RequestName>,
     },
+    /// A row of this partner's request was approved between two others. It learns that the row stands, and no more.
+    ApprovedBetweenOthers {
+        /// The request.
+        request: RequestName,
+    },
     /// The customer put a request off.
     Deferred {
         /// The request.
@@ -270,6 +275,9 @@ impl Shared {
             Kind::RequestRefused => PartnerEvent::Refused { request: request()? },
             Kind::RequestCancelled => PartnerEvent::Cancelled { request: request()? },
             Kind::RequestLapsed => PartnerEvent::Lapsed { request: request()? },
+            Kind::GrantApproved if event.grant.is_empty() => {
+                PartnerEvent::ApprovedBetweenOthers { request: request()? }
+            }
             Kind::GrantApproved => PartnerEvent::Approved {
                 grant: Box::new(self.take_grant(&grant()?).await?),
                 request: request().ok(),
