@@ -174,11 +174,17 @@ mod tests {
     fn commands_are_lines() {
         check(&Asked { id: 1, command: Command::Open }, r#"{"id":1,"command":"open"}"#);
         check(
-            &Asked { id: 2, command: Command::Invite { label: "Mei\n".into(), flight: Some("B6 35".into()) } },
+            &Asked {
+                id: 2,
+                command: Command::Invite { label: "Mei\n".into(), flight: Some("B6 35".into()) },
+            },
             r#"{"id":2,"command":{"invite":{"label":"Mei\n","flight":"B6 35"}}}"#,
         );
         check(
-            &Asked { id: 3, command: Command::Request { subject: "s".into(), rows: vec![("o".into(), true)] } },
+            &Asked {
+                id: 3,
+                command: Command::Request { subject: "s".into(), rows: vec![("o".into(), true)] },
+            },
             r#"{"id":3,"command":{"request":{"subject":"s","rows":[["o",true]]}}}"#,
         );
     }

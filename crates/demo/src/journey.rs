@@ -156,12 +156,7 @@ pub(crate) static ROWS: [Row; 5] = [
                 "landing + 24 h",
             ),
             ("zh-Hans", "让车辆在您落地时到达。", "航班晚点？司机免费等候45分钟。", "落地后24小时"),
-            (
-                "ja",
-                "到着に合わせてお迎えするため。",
-                "遅延時も45分まで無料でお待ちします。",
-                "到着後24時間",
-            ),
+            ("ja", "到着に合わせてお迎えするため。", "遅延時も45分まで無料でお待ちします。", "到着後24時間"),
         ],
     },
     Row {
@@ -178,12 +173,7 @@ pub(crate) static ROWS: [Row; 5] = [
         texts: &[
             ("en", "So that your chat knows your car.", "Ride updates in chat. No extra app.", "ride + 2 h"),
             ("zh-Hans", "让聊天知道您的车辆。", "聊天中接收行程动态，无需另装应用。", "行程后2小时"),
-            (
-                "ja",
-                "チャットで配車をお伝えするため。",
-                "配車状況をチャットで。アプリ不要。",
-                "乗車後2時間",
-            ),
+            ("ja", "チャットで配車をお伝えするため。", "配車状況をチャットで。アプリ不要。", "乗車後2時間"),
         ],
     },
     Row {
@@ -290,11 +280,6 @@ impl Row {
             complaint_body: "Your data protection authority".to_owned(),
         }
     }
-
-    /// What a source says has changed: the part of the fields before the dot.
-    pub(crate) fn resource(&self) -> &'static str {
-        self.fields[0].split('.').next().unwrap_or_default()
-    }
 }
 
 #[cfg(test)]
@@ -324,7 +309,6 @@ mod tests {
             for field in row.fields {
                 let field = catalogue.field(field).unwrap();
                 assert!(purpose.allows(field.path()), "{}", field.path());
-                assert!(field.path().as_str().starts_with(row.resource()));
             }
             let draft = row.draft();
             let asked = countersign_client::grants::catalogue::Ceilings {

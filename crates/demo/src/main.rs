@@ -79,6 +79,8 @@ mod tests {
     #[test]
     fn a_journey_needs_two() {
         assert!(Arguments::try_parse_from(["countersign-demo", "run", "--travellers", "1"]).is_err());
-        assert!(Arguments::try_parse_from(["countersign-demo", "run", "--travellers", "2", "--keep"]).is_ok());
+        assert!(
+            Arguments::try_parse_from(["countersign-demo", "run", "--travellers", "2", "--keep"]).is_ok()
+        );
     }
 }

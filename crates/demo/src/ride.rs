@@ -40,7 +40,8 @@ pub(crate) fn plate_of(subject: &str) -> String {
     // Handles are random; letters that look like digits are left out.
     const SIGNS: &[u8] = b"ABCDEFGHJKLMNPRSTUVWXYZ23456789";
     let bytes = subject.as_bytes();
-    let hash = bytes.iter().fold(7_usize, |hash, byte| hash.wrapping_mul(31).wrapping_add(usize::from(*byte)));
+    let hash =
+        bytes.iter().fold(7_usize, |hash, byte| hash.wrapping_mul(31).wrapping_add(usize::from(*byte)));
     (0..3).map(|place| char::from(SIGNS[(hash >> (place * 8)) % SIGNS.len()])).collect()
 }
 

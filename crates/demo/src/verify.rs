@@ -84,7 +84,8 @@ fn copy_folder(from: &Path, to: &Path) -> Result<()> {
 
 /// Flips one bit in the middle of a record, in the bundle that holds it; where.
 pub(crate) fn flip(log: &Path, index: u64, size: u64) -> Result<(PathBuf, usize)> {
-    let bundle = BundleCoord::in_log(index / BUNDLE_RECORDS, size).context("the record lies beyond the log")?;
+    let bundle =
+        BundleCoord::in_log(index / BUNDLE_RECORDS, size).context("the record lies beyond the log")?;
     let path = [Some(bundle.path()), BundleCoord::new(bundle.index(), 256).ok().map(BundleCoord::path)]
         .into_iter()
         .flatten()
@@ -92,7 +93,8 @@ pub(crate) fn flip(log: &Path, index: u64, size: u64) -> Result<(PathBuf, usize)
         .find(|path| path.is_file())
         .context("no bundle holds the record")?;
     let mut bytes = fs::read(&path)?;
-    let record = place(&bytes, (index % BUNDLE_RECORDS) as usize).context("the bundle ends before the record")?;
+    let record =
+        place(&bytes, (index % BUNDLE_RECORDS) as usize).context("the bundle ends before the record")?;
     let at = record.start + record.len() / 2;
     bytes[at] ^= 1;
     fs::write(&path, bytes)?;

@@ -80,7 +80,8 @@ impl Role for Recipient {
         let until = begun + Duration::from_millis(millis);
         let mut workers = JoinSet::new();
         for _ in 0..in_flight {
-            let (grants, turn, failures) = (Arc::clone(&grants), Arc::clone(&self.turn), Arc::clone(&failures));
+            let (grants, turn, failures) =
+                (Arc::clone(&grants), Arc::clone(&self.turn), Arc::clone(&failures));
             workers.spawn(work(desk.partner.clone(), grants, turn, failures, until));
         }
         let mut latencies = histogram()?;
@@ -102,7 +103,8 @@ impl Role for Recipient {
 
     fn figures(&self, in_flight: usize) -> Result<Figures> {
         let all = self.latencies.lock();
-        let latencies = all.get(&in_flight).with_context(|| format!("nothing was measured at {in_flight}"))?;
+        let latencies =
+            all.get(&in_flight).with_context(|| format!("nothing was measured at {in_flight}"))?;
         Ok(Figures {
             transfers: latencies.len(),
             p50_us: latencies.value_at_quantile(0.50),

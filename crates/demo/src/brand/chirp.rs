@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use super::{Desk, FollowUp, Receiving, Role};
 use crate::{
     control::Moved,
-    flights::{UnixMs, boarding_ends, moment},
+    flights::{MINUTE, UnixMs, boarding_ends, moment},
     journey::Row,
 };
 
@@ -30,6 +30,8 @@ struct Person {
     alias: Option<String>,
     gate: Option<String>,
     boards: Option<UnixMs>,
+    /// When the car comes.
+    comes: Option<UnixMs>,
 }
 
 impl Chirp {
@@ -60,6 +62,30 @@ impl Chirp {
             (false, false) => None,
         }
     }
+
+    fn tell_ride(&self, subject: &SubjectHandle, moved: &Moved) -> String {
+        let plate = moved.get("ride.plate_last3").unwrap_or_default();
+        let comes = moved.get("ride.eta").and_then(moment);
+        let before = {
+            let mut people = self.people.lock();
+            std::mem::replace(&mut people.entry(subject.as_str().to_owned()).or_default().comes, comes)
+        };
+        let by = |from: UnixMs, to: UnixMs| (to - from) / MINUTE;
+        let says = match (moved.get("ride.status").unwrap_or_default(), before, comes) {
+            ("DRIVER_WAITING", ..) => format!("Your car is at the kerb, \u{2026}{plate}"),
+            ("ON_TRIP", ..) => "Enjoy the ride.".to_owned(),
+            ("COMPLETED", ..) => "You have arrived.".to_owned(),
+            (_, Some(before), Some(now)) if now > before => {
+                format!("Your car comes {} minutes later, \u{2026}{plate}", by(before, now))
+            }
+            (_, Some(before), Some(now)) if now < before => {
+                format!("Your car comes {} minutes earlier, \u{2026}{plate}", by(now, before))
+            }
+            ("DRIVER_ASSIGNED", ..) => format!("Your driver is on the way, \u{2026}{plate}"),
+            _ => format!("A car will be there, \u{2026}{plate}"),
+        };
+        format!("\u{201c}{says}\u{201d}")
+    }
 }
 
 #[async_trait]
@@ -77,14 +103,7 @@ impl Role for Chirp {
             return self.gate(desk, row, grant).await;
         }
         let moved = desk.fetch_row(row, grant).await?;
-        let plate = moved.get("ride.plate_last3").unwrap_or_default();
-        let says = match moved.get("ride.status").unwrap_or_default() {
-            "REQUESTED" => format!("\u{201c}A car is planned, \u{2026}{plate}\u{201d}"),
-            "DRIVER_ASSIGNED" => format!("\u{201c}Your driver is on the way, \u{2026}{plate}\u{201d}"),
-            "DRIVER_WAITING" => format!("\u{201c}Your car is at the kerb, \u{2026}{plate}\u{201d}"),
-            "ON_TRIP" => "\u{201c}Enjoy the ride.\u{201d}".to_owned(),
-            _ => "\u{201c}You have arrived.\u{201d}".to_owned(),
-        };
+        let says = self.tell_ride(&grant.subject, &moved);
         Ok(FollowUp { moved: Some(moved), told: false, says: Some(says) })
     }
 

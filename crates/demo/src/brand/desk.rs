@@ -50,7 +50,12 @@ impl Desk {
     }
 
     /// Fetches; what comes back has verified in every part.
-    pub(super) async fn fetch(&self, grant: &GrantName, purpose: &str, fields: &[&str]) -> Result<Moved, Error> {
+    pub(super) async fn fetch(
+        &self,
+        grant: &GrantName,
+        purpose: &str,
+        fields: &[&str],
+    ) -> Result<Moved, Error> {
         let fetched = self.partner.fetch(grant, purpose, fields).await?;
         let values = fetched.values.iter().map(|(field, value)| {
             (field.as_str().to_owned(), value.as_str().unwrap_or("(not a text)").to_owned())

@@ -47,7 +47,8 @@ impl Hopp {
             .entry(subject.as_str().to_owned())
             .or_insert_with(|| (subject.clone(), Ride::new(plate_of(subject.as_str()))));
         let changed = ride.plan(lands);
-        let at = self.day.airport(airport).map_or_else(String::new, |airport| airport.wall_clock(ride.pickup()));
+        let at =
+            self.day.airport(airport).map_or_else(String::new, |airport| airport.wall_clock(ride.pickup()));
         let says = if changed {
             format!("pick-up at {airport} terminal {terminal}: {at}")
         } else {
@@ -60,22 +61,17 @@ impl Hopp {
 #[async_trait]
 impl Role for Hopp {
     async fn granted(&self, desk: &Desk, row: &'static Row, grant: &Receiving) -> Result<FollowUp> {
-        match row.number {
-            1 => self.plan(desk, row, grant).await,
-            // Once a ride: the driver's app keeps the alias until the ride ends.
-            _ => {
-                let moved = desk.fetch_row(row, grant).await?;
-                let says = moved.get("contact.reply_alias").map(|alias| format!("driver writes to {alias}"));
-                Ok(FollowUp { moved: Some(moved), told: false, says })
-            }
+        if row.number == 1 {
+            return self.plan(desk, row, grant).await;
         }
+        // Once a ride: the driver's app keeps the alias until the ride ends.
+        let moved = desk.fetch_row(row, grant).await?;
+        let says = moved.get("contact.reply_alias").map(|alias| format!("driver writes to {alias}"));
+        Ok(FollowUp { moved: Some(moved), told: false, says })
     }
 
     async fn noticed(&self, desk: &Desk, row: &'static Row, grant: &Receiving) -> Result<FollowUp> {
-        match row.number {
-            1 => self.plan(desk, row, grant).await,
-            _ => Ok(FollowUp::default()),
-        }
+        if row.number == 1 { self.plan(desk, row, grant).await } else { Ok(FollowUp::default()) }
     }
 
     /// Drivers set out, arrive, drive and drop off by the clock.

@@ -5,15 +5,9 @@ use std::{path::Path, time::Duration};
 
 use anyhow::{Context, Result};
 use countersign_client::{
-    BrokerTrust, System,
-    grants::{
-        envelope,
-        id::PartnerName,
-        key::{PublicKey, SigningKey},
-        statement::PartnerKey,
-    },
+    BrokerTrust, KeyCertificate, System,
+    grants::{id::PartnerName, key::SigningKey},
     keyfile,
-    proto::statement::v1 as wire,
 };
 
 /// How long the working key signs.
@@ -24,26 +18,25 @@ const BACKDATED: Duration = Duration::from_secs(300);
 
 /// What a partner needs to sign as itself.
 pub(super) struct Keys {
-    pub(super) identity: PublicKey,
     pub(super) working: SigningKey,
-    pub(super) certificate: wire::Envelope,
+    pub(super) certificate: KeyCertificate,
 }
 
-/// Draws both keys into a folder, and certifies the working key.
-pub(super) fn make(folder: &Path, partner: &PartnerName, trust: &BrokerTrust, system: &System) -> Result<Keys> {
+/// Draws both keys into a folder, and certifies the working key. The files have the names that `countersign --home` looks
+/// for.
+pub(super) fn make(
+    folder: &Path,
+    partner: &PartnerName,
+    trust: &BrokerTrust,
+    system: &System,
+) -> Result<Keys> {
     let (identity, working) = (keyfile::draw(system), keyfile::draw(system));
     keyfile::write(&folder.join("identity.key"), &identity).context("the identity key")?;
-    keyfile::write(&folder.join("working.key"), &working).context("the working key")?;
+    keyfile::write(&folder.join("key"), &working).context("the working key")?;
     let now = system.now();
-    let statement = wire::PartnerKey {
-        broker: trust.origin.to_string(),
-        partner: partner.to_string(),
-        public_key: working.public().as_bytes().to_vec().into(),
-        sequence: 1,
-        not_before_ms: now.minus(BACKDATED).as_millis(),
-        not_after_ms: now.plus(WORKING_KEY_LIFE).as_millis(),
-        previous: Vec::new().into(),
-    };
-    let certificate = envelope::sign::<PartnerKey>(&statement, &[&identity]);
-    Ok(Keys { identity: identity.public().clone(), working, certificate })
+    let times = (now.minus(BACKDATED), now.plus(WORKING_KEY_LIFE));
+    let certificate =
+        KeyCertificate::certify(&identity, &trust.origin, partner, working.public(), times, None)?;
+    certificate.write(&folder.join("certificate"))?;
+    Ok(Keys { working, certificate })
 }

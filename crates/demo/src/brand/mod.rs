@@ -16,8 +16,8 @@ use countersign_client::{
     grants::{catalogue::FieldPath, id::SubjectHandle},
 };
 
-pub(crate) use self::process::{Arguments, run};
 use self::desk::Desk;
+pub(crate) use self::process::{Arguments, run};
 use crate::{
     control::{Figures, Loaded, Moved},
     journey::{Brand, Row},

@@ -5,8 +5,8 @@ use std::{net::Ipv4Addr, path::PathBuf, sync::Arc};
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use countersign_client::{
-    Book, BrokerTrust, Error, FileBook, InvitationPackage, Partner, PartnerConfig, PartnerEvent, ProvideError,
-    SourceHandler, SourceServer, System, Value,
+    Book, BrokerTrust, Error, FileBook, InvitationPackage, Partner, PartnerConfig, PartnerEvent,
+    ProvideError, SourceHandler, SourceServer, System, Value,
     book::{GrantRow, Side},
     grants::{
         catalogue::FieldPath,
@@ -65,8 +65,8 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<()> {
     let (lines, outbox) = unbounded_channel();
     tokio::spawn(write_lines(outbox));
     lines.send(Line::Ready(Ready {
-        identity: BASE64URL_NOPAD.encode(keys.identity.as_bytes()),
-        certificate: BASE64URL_NOPAD.encode(&keys.certificate.encode_to_vec()),
+        identity: BASE64URL_NOPAD.encode(keys.certificate.identity().as_bytes()),
+        certificate: BASE64URL_NOPAD.encode(&keys.certificate.statement().encode_to_vec()),
         endpoint: format!("http://{}", listener.local_addr()?),
     }))?;
 
@@ -109,12 +109,12 @@ fn open(
     system: System,
     lines: UnboundedSender<Line>,
 ) -> Result<Arc<House>> {
-    let Keys { identity, working, certificate } = keys;
+    let Keys { working, certificate } = keys;
     let config = PartnerConfig {
         trust,
         name: arguments.name.partner(),
-        identity,
-        certificate,
+        identity: certificate.identity().clone(),
+        certificate: certificate.statement().clone(),
         key: working,
         known_keys: Vec::new(),
     };
@@ -127,14 +127,20 @@ fn open(
     let source = partner.clone();
     let served = Arc::clone(&house);
     tokio::spawn(async move {
-        if let Err(error) = SourceServer::new(source, handler).serve(listener, None, std::future::pending()).await {
+        if let Err(error) =
+            SourceServer::new(source, handler).serve(listener, None, std::future::pending()).await
+        {
             served.trouble(&format!("the source server ended: {error}"));
         }
     });
     let watching = Arc::clone(&house);
     tokio::spawn(async move {
         let heeding = Arc::clone(&watching);
-        let halted = partner.run(move |noted| std::future::ready(heeding.heed(noted))).await;
+        let heed = move |noted| {
+            heeding.heed(noted);
+            std::future::ready(())
+        };
+        let halted = partner.run(heed).await;
         watching.trouble(&format!("the events ended: {halted}"));
     });
     Ok(house)
@@ -145,7 +151,11 @@ struct Handler(Arc<House>);
 
 #[async_trait]
 impl SourceHandler for Handler {
-    async fn provide(&self, subject: &SubjectHandle, fields: &[FieldPath]) -> Result<Vec<Value>, ProvideError> {
+    async fn provide(
+        &self,
+        subject: &SubjectHandle,
+        fields: &[FieldPath],
+    ) -> Result<Vec<Value>, ProvideError> {
         self.0.role.provide(&self.0.desk, subject, fields).await
     }
 }
@@ -247,7 +257,9 @@ impl House {
             PartnerEvent::Failed { kind, error, .. } => {
                 self.trouble(&format!("record {} ({}): {error}", noted.index, kind.as_str_name()));
             }
-            PartnerEvent::UnknownKeys { keys } => self.trouble(&format!("keys that nobody here made: {keys:?}")),
+            PartnerEvent::UnknownKeys { keys } => {
+                self.trouble(&format!("keys that nobody here made: {keys:?}"))
+            }
             _ => {}
         }
     }

@@ -103,7 +103,12 @@ pub(super) async fn stop(day: &mut Day<'_>, mei: &Customer, beats: &mut Beats) -
     day.story.line(&day.time(), "Mei", "stops row 1, Skylark \u{2192} Hopp: recorded", &small);
     let word = recorded.wait_until_acknowledged(STOPS_WITHIN).await?;
     let stopped = matches!(&word, Acknowledged::BySource { source, .. } if *source == row.source.partner());
-    beats.check(&day.story, stopped, "Mei's stop: recorded with proof, then stopped", "Skylark signed that it is in its book");
+    beats.check(
+        &day.story,
+        stopped,
+        "Mei's stop: recorded with proof, then stopped",
+        "Skylark signed that it is in its book",
+    );
     day.cast.travellers[MEI].ended.insert(1);
     let name = grant.to_string();
     day.rest_until(|day| {
@@ -129,9 +134,15 @@ pub(super) async fn activity(day: &Day<'_>, mei: &Customer, stop: &Stop, beats: 
     let transfers: Vec<&Activity> = all.iter().filter(|one| one.kind() == Kind::Transfer).collect();
     let received: u64 = day.cast.mei().uses.values().sum();
     let what = format!("Mei's activity shows each of her {}", count(received, "transfer"));
-    beats.check(&day.story, transfers.len() as u64 == received, &what, &format!("{} records in all", all.len()));
+    beats.check(
+        &day.story,
+        transfers.len() as u64 == received,
+        &what,
+        &format!("{} records in all", all.len()),
+    );
 
-    let late = transfers.iter().filter(|one| one.event.grant == stop.grant && one.index() > stop.index).count();
+    let late =
+        transfers.iter().filter(|one| one.event.grant == stop.grant && one.index() > stop.index).count();
     let small = format!("record {} is the last word on row 1", stop.index);
     beats.check(&day.story, late == 0, "After the stop no data moved under row 1", &small);
     Ok(())
@@ -151,7 +162,9 @@ async fn fetch(day: &Day<'_>, who: Who, number: u8, purpose: &str, fields: &[&st
 fn refused(day: &Day<'_>, beats: &mut Beats, asked: &Result<Moved>, reason: &str, what: &str) {
     let (holds, small) = match asked {
         Ok(moved) => (false, format!("data moved: record {}", moved.index)),
-        Err(error) => (refusal(error) == Some(reason), refusal(error).map_or(format!("{error:#}"), str::to_owned)),
+        Err(error) => {
+            (refusal(error) == Some(reason), refusal(error).map_or(format!("{error:#}"), str::to_owned))
+        }
     };
     beats.check(&day.story, holds, what, &small);
 }

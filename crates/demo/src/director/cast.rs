@@ -22,8 +22,9 @@ const LATE_MINUTES: i64 = 60;
 
 /// Mei first.
 const NAMES: [&str; 25] = [
-    "Mei", "Amara", "Ben", "Chiara", "Dev", "Elif", "Farid", "Grace", "Hiro", "Ines", "Jonas", "Kemi", "Luca",
-    "Maria", "Nils", "Olga", "Pablo", "Quinn", "Rosa", "Samir", "Tove", "Uma", "Viktor", "Wen", "Yara",
+    "Mei", "Amara", "Ben", "Chiara", "Dev", "Elif", "Farid", "Grace", "Hiro", "Ines", "Jonas", "Kemi",
+    "Luca", "Maria", "Nils", "Olga", "Pablo", "Quinn", "Rosa", "Samir", "Tove", "Uma", "Viktor", "Wen",
+    "Yara",
 ];
 
 /// Which traveller: a place in [`Cast::travellers`].
@@ -73,7 +74,9 @@ impl Cast {
         let mei = day.find(MEIS_FLIGHT).context("Mei's flight is not among the day's")?;
         let near = |flight: &&&Flight| {
             let leaves = flight.scheduled_departure;
-            leaves <= mei.scheduled_departure && leaves + WINDOW >= mei.scheduled_departure && flight.number != mei.number
+            leaves <= mei.scheduled_departure
+                && leaves + WINDOW >= mei.scheduled_departure
+                && flight.number != mei.number
         };
         let others: Vec<&Flight> = day.delayed_flights(LATE_MINUTES).iter().filter(near).copied().collect();
         ensure!(!others.is_empty(), "the day has no other late flights");
@@ -102,7 +105,8 @@ impl Cast {
             self.by_subject.insert(subject.clone(), who);
         }
         let traveller = &mut self.travellers[who];
-        traveller.ride = Ride::new(subjects.get(&Brand::Hopp).map(|subject| plate_of(subject)).unwrap_or_default());
+        traveller.ride =
+            Ride::new(subjects.get(&Brand::Hopp).map(|subject| plate_of(subject)).unwrap_or_default());
         traveller.subjects = subjects;
         traveller.grants = grants;
     }

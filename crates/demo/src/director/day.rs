@@ -141,7 +141,7 @@ impl<'a> Day<'a> {
     /// One moment: the airline announces, recipients follow it up; then drivers do what the hour asks for.
     async fn moment(&mut self) -> Result<()> {
         self.set_clocks(&BRANDS).await?;
-        self.announce().await?;
+        self.announce();
         for brand in [Brand::Skylark, Brand::Hopp] {
             if brand == Brand::Hopp {
                 for traveller in &mut self.cast.travellers {
@@ -169,14 +169,19 @@ impl<'a> Day<'a> {
     }
 
     /// What Mei's flight does right now.
-    async fn announce(&self) -> Result<()> {
+    fn announce(&self) {
         let mei = self.cast.mei();
         let changes = self.timeline.between(self.clock - 1, self.clock);
         for change in changes.iter().filter(|change| change.flight == mei.flight.number) {
-            let (what, small) = news(&mei.flight, &change.before, &change.after);
+            let (what, route) = news(&mei.flight, &change.before, &change.after);
+            let moves = change.moves_arrival() || change.moves_departure();
+            let small = if moves && !mei.stands(1) {
+                "row 1 is stopped: Hopp hears nothing".to_owned()
+            } else {
+                route
+            };
             self.story.line(&self.time(), "Skylark", &what, &small);
         }
-        Ok(())
     }
 
     fn expect(&mut self, who: Who, row: u8) {
@@ -192,11 +197,13 @@ impl<'a> Day<'a> {
     pub(super) async fn rest_until(&mut self, holds: impl Fn(&Self) -> bool) -> Result<()> {
         let until = Instant::now() + RESTS_WITHIN;
         while !self.pending.is_empty() || !holds(self) {
-            let event = timeout(until.saturating_duration_since(Instant::now()), self.stage.events.recv()).await;
+            let event =
+                timeout(until.saturating_duration_since(Instant::now()), self.stage.events.recv()).await;
             let Ok(event) = event else {
-                let waiting = self.pending.keys().map(|(who, row)| {
-                    format!("{} (row {row})", self.cast.travellers[*who].name)
-                });
+                let waiting = self
+                    .pending
+                    .keys()
+                    .map(|(who, row)| format!("{} (row {row})", self.cast.travellers[*who].name));
                 bail!("nothing more happens, and these wait: {}", waiting.collect::<Vec<_>>().join(", "));
             };
             let (brand, event) = event.context("all brands have ended")?;
@@ -261,7 +268,9 @@ impl<'a> Day<'a> {
             let expected = match field.split_once('.') {
                 Some(("trip", field)) => trip.value(field).map(str::to_owned),
                 Some(("ride", field)) => traveller.ride.value(field),
-                Some(("contact", "reply_alias")) => value.ends_with("@reply.chirp.example").then(|| value.clone()),
+                Some(("contact", "reply_alias")) => {
+                    value.ends_with("@reply.chirp.example").then(|| value.clone())
+                }
                 _ => None,
             };
             ensure!(
@@ -272,7 +281,11 @@ impl<'a> Day<'a> {
         }
         let uses = traveller.uses.entry(row).or_default();
         *uses += 1;
-        ensure!(moved.use_number == *uses, "row {row} of {name}: use {} by the log, {uses} by us", moved.use_number);
+        ensure!(
+            moved.use_number == *uses,
+            "row {row} of {name}: use {} by the log, {uses} by us",
+            moved.use_number
+        );
         self.tally.transfers += 1;
         if who == MEI {
             self.hour.meis += 1;
@@ -285,8 +298,15 @@ impl<'a> Day<'a> {
         let airport = &self.cast.mei().flight.destination;
         let what = match number {
             1 => {
-                let lands = moved.get("trip.eta").and_then(moment).map_or_else(String::new, |at| airport.wall_clock(at));
-                format!("{} lands {lands}; {}", moved.get("trip.flight_no").unwrap_or_default(), says.unwrap_or_default())
+                let lands = moved
+                    .get("trip.eta")
+                    .and_then(moment)
+                    .map_or_else(String::new, |at| airport.wall_clock(at));
+                format!(
+                    "{} lands {lands}; {}",
+                    moved.get("trip.flight_no").unwrap_or_default(),
+                    says.unwrap_or_default()
+                )
             }
             _ => says.unwrap_or("nothing new").to_owned(),
         };
@@ -317,11 +337,14 @@ fn news(flight: &Flight, before: &Belief, after: &Belief) -> (String, String) {
     let number = &flight.number;
     let leaves = after.departure.map_or_else(String::new, |at| flight.origin.wall_clock(at));
     let lands = after.arrival.map_or_else(String::new, |at| flight.destination.wall_clock(at));
-    let gate = if before.gate == after.gate { String::new() } else { format!(", from gate {}", after.gate.gate) };
+    let gate =
+        if before.gate == after.gate { String::new() } else { format!(", from gate {}", after.gate.gate) };
     let what = match after.status {
         Status::Scheduled => format!("{number} is on time"),
         Status::Delayed => format!("{number} now leaves {leaves}{gate}, lands {lands}"),
-        Status::Departed if before.status == Status::Departed => format!("{number} is halfway, lands {lands}"),
+        Status::Departed if before.status == Status::Departed => {
+            format!("{number} is halfway, lands {lands}")
+        }
         Status::Departed => format!("{number} has left at {leaves}, lands {lands}"),
         Status::Landed => format!("{number} has landed at {lands}"),
         Status::Cancelled => format!("{number} is cancelled"),

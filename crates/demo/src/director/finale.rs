@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::{
     Totals,
     beats::Beats,
-    link::{book_file, wallet_file},
     story::{Story, count},
 };
 use crate::{
@@ -26,7 +25,11 @@ pub(super) fn totals(story: &mut Story, totals: &Totals, records: u64, beats: &B
         count(records, "record"),
         took.as_secs_f64()
     ));
-    story.aside(&format!("{} compared; {} checked", count(*values, "value"), count(u64::from(beats.held()), "beat")));
+    story.aside(&format!(
+        "{} compared; {} checked",
+        count(*values, "value"),
+        count(u64::from(beats.held()), "beat")
+    ));
     for failed in beats.failed() {
         story.beat(false, failed, "");
     }
@@ -42,13 +45,16 @@ pub(super) fn next(story: &Story, stage: &Stage, totals: &Totals, running: bool)
     let countersign = stage.binaries.countersign.display();
     let broker = format!("--broker {}", folder.broker_file().display());
     let mei = folder.traveller("Mei");
-    let customer = format!("--wallet {} --book {}", wallet_file(&mei).display(), book_file(&mei).display());
+    let customer = format!("--home {}", mei.display());
     let auditor = format!("--name {AUDITOR} --key {}", folder.auditor_key().display());
     story.note("All of it is running. Try:");
     story.command(&format!("{countersign} customer activity {broker} {customer}"));
     story.command(&format!("{countersign} customer stop {} {broker} {customer}", totals.grant));
     story.command(&format!("{countersign} audit list {broker} {auditor}"));
-    story.command(&format!("{countersign} {}", verify::arguments(&folder.log(), &folder.broker_file()).join(" ")));
+    story.command(&format!(
+        "{countersign} {}",
+        verify::arguments(&folder.log(), &folder.broker_file()).join(" ")
+    ));
     story.command(&format!("curl {}/checkpoint", stage.broker.address()));
     story.note("Ctrl-C ends it.");
 }

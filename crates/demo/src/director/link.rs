@@ -1,10 +1,6 @@
 //! Linking: each traveller with each brand, by invitation and code; then one request, read and approved once.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use countersign_client::{
@@ -42,7 +38,10 @@ pub(super) async fn everybody(stage: &Stage, cast: &mut Cast, story: &mut Story)
     let linked = one(stage, &cast.travellers[MEI]).await.context("Mei")?;
     for brand in BRANDS {
         let label = label(brand, &cast.mei().name);
-        story.aside(&format!("linked with {}: {label} (invitation, code, confirmation)", brand.display_name()));
+        story.aside(&format!(
+            "linked with {}: {label} (invitation, code, confirmation)",
+            brand.display_name()
+        ));
     }
     show(story, &linked.request)?;
     let Linked { subjects, grants, customer: mei, .. } = linked;
@@ -73,8 +72,9 @@ pub(super) async fn everybody(stage: &Stage, cast: &mut Cast, story: &mut Story)
 }
 
 fn progress(travellers: usize) -> ProgressBar {
-    let style = ProgressStyle::with_template("   {bar:24} {pos}/{len} travellers linked and approved  {elapsed}")
-        .expect("a constant that a test reads");
+    let style =
+        ProgressStyle::with_template("   {bar:24} {pos}/{len} travellers linked and approved  {elapsed}")
+            .expect("a constant that a test reads");
     ProgressBar::with_draw_target(Some(travellers as u64), ProgressDrawTarget::stderr()).with_style(style)
 }
 
@@ -91,19 +91,10 @@ fn label(brand: Brand, name: &str) -> String {
 fn app(folder: &Path, trust: &BrokerTrust, system: &System) -> Result<Customer> {
     std::fs::create_dir_all(folder)?;
     let wallet = Wallet::draw(system);
-    wallet.write(&wallet_file(folder))?;
-    let book = CustomerBook::open(FileBook::open(&book_file(folder))?)?;
+    // The names that `countersign customer --home` looks for.
+    wallet.write(&folder.join("wallet"))?;
+    let book = CustomerBook::open(FileBook::open(&folder.join("book"))?)?;
     Ok(Customer::open(trust.clone(), wallet, book, system.clone())?)
-}
-
-/// A traveller's wallet.
-pub(super) fn wallet_file(folder: &Path) -> PathBuf {
-    folder.join("wallet")
-}
-
-/// A traveller's book.
-pub(super) fn book_file(folder: &Path) -> PathBuf {
-    folder.join("book")
 }
 
 async fn one(stage: &Stage, traveller: &Traveller) -> Result<Linked> {
@@ -142,7 +133,8 @@ async fn link(stage: &Stage, customer: &Customer, traveller: &Traveller, brand: 
 async fn ask(stage: &Stage, subjects: &BTreeMap<Brand, String>) -> Result<RequestName> {
     let subject = subjects.get(&Brand::Skylark).context("Skylark has a handle")?.clone();
     let rows = ROWS.iter().map(|row| {
-        let offer = stage.offers.get(&row.number).with_context(|| format!("no offer for row {}", row.number))?;
+        let offer =
+            stage.offers.get(&row.number).with_context(|| format!("no offer for row {}", row.number))?;
         Ok((offer.clone(), row.optional))
     });
     let request = Command::Request { subject, rows: rows.collect::<Result<_>>()? };
@@ -175,13 +167,22 @@ fn show(story: &Story, request: &ReadRequest) -> Result<()> {
         let fields = fields.collect::<Vec<_>>().join(", ");
         let known = u8::try_from(read.number).ok().and_then(row).context("a row of the journey")?;
         let optional = if read.optional { "  (optional, off)" } else { "" };
-        story.note(&format!("{}. {} \u{2192} {}: {fields}{optional}", read.number, known.source, known.recipient));
+        story.note(&format!(
+            "{}. {} \u{2192} {}: {fields}{optional}",
+            read.number, known.source, known.recipient
+        ));
         let times = if offer.uses == 1 { "once".to_owned() } else { format!("at most {} times", offer.uses) };
-        story.aside(&format!("   {}  \u{201c}{}\u{201d}  until {}, {times}", text.reason, text.benefit, text.ends));
+        story.aside(&format!(
+            "   {}  \u{201c}{}\u{201d}  until {}, {times}",
+            text.reason, text.benefit, text.ends
+        ));
     }
     let offer = request.rows().first().context("the request has rows")?.offer.statement();
     let days = Duration::as_secs(&offer.retention) / 3600;
-    story.aside(&format!("   {}; a person at {}; kept at most {days} h after the end", offer.law, offer.contact_phone));
+    story.aside(&format!(
+        "   {}; a person at {}; kept at most {days} h after the end",
+        offer.law, offer.contact_phone
+    ));
     Ok(())
 }
 

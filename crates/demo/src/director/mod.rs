@@ -84,9 +84,18 @@ async fn play(arguments: &Arguments) -> Result<Played> {
     let setting = Setting { brands: &BRANDS, environment: Vec::new() };
     let mut stage = Stage::set(folder, setting).await?;
     story.note(&format!("{:<14}{}", "broker", stage.broker.address()));
-    story.aside(&format!("{:<14}log {}, everything under {}", "", stage.trust.origin, stage.folder.path().display()));
+    story.aside(&format!(
+        "{:<14}log {}, everything under {}",
+        "",
+        stage.trust.origin,
+        stage.folder.path().display()
+    ));
     for brand in BRANDS {
-        story.note(&format!("{:<14}{}, with keys and a book of its own", brand.display_name(), brand.trade()));
+        story.note(&format!(
+            "{:<14}{}, with keys and a book of its own",
+            brand.display_name(),
+            brand.trade()
+        ));
     }
 
     let mut beats = Beats::default();
@@ -137,11 +146,13 @@ async fn scenes(
     let mut day = Day::dawn(stage, cast, story, arguments.speed)?;
     day.set_clocks(&BRANDS).await?;
     let mei = link::everybody(day.stage, &mut day.cast, &mut day.story).await?;
+    day.story.note("Books take the grants in, and Hopp and Chirp read for the first time:");
     day.grants_arrive().await?;
     let travellers = day.cast.travellers.len() as u64;
     let grants: u64 = day.cast.travellers.iter().map(|one| one.grants.len() as u64).sum();
     let held = day.tally.sides == 2 * grants;
-    let what = format!("{} and {}, each in both books", count(travellers, "traveller"), count(grants, "grant"));
+    let what =
+        format!("{} and {}, each in both books", count(travellers, "traveller"), count(grants, "grant"));
     beats.check(&day.story, held, &what, "verified and acknowledged by both sides");
 
     day.story.chapter("An evening of late flights");
@@ -157,7 +168,14 @@ async fn scenes(
     drop(mei);
 
     let grant = day.cast.travellers[MEI].grant(2)?.to_string();
-    let totals = Totals { travellers, grants, transfers: tally.transfers, refusals: REFUSALS, values: tally.values, grant };
+    let totals = Totals {
+        travellers,
+        grants,
+        transfers: tally.transfers,
+        refusals: REFUSALS,
+        values: tally.values,
+        grant,
+    };
     Ok(Scene { story: day.story, totals, stop: stop.index })
 }
 

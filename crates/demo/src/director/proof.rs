@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     stage::Stage,
-    verify::{FOUND_SOMETHING, Checked, check, copy, flip},
+    verify::{Checked, FOUND_SOMETHING, check, copy, flip},
 };
 
 /// Proves the folder, then damages a copy at the record of Mei's stop: how many records there are.
@@ -33,10 +33,15 @@ pub(super) async fn prove(
     };
     let Checked { code, report } = check(&stage.binaries.countersign, &log, &folder.broker_file()).await?;
     let sound = code == Some(0) && report.findings.is_empty();
-    let what = format!("`countersign log verify` proves all {} of {}", count(report.records, "record"), count(report.grants, "grant"));
+    let what = format!(
+        "`countersign log verify` proves all {} of {}",
+        count(report.records, "record"),
+        count(report.grants, "grant")
+    );
     beats.check(story, sound, &what, "every hash, signature, number, approval, stop");
     if let Some(transfers) = report.kinds.get("TRANSFER") {
-        let what = format!("The log holds the {} that the brands received", count(totals.transfers, "transfer"));
+        let what =
+            format!("The log holds the {} that the brands received", count(totals.transfers, "transfer"));
         beats.check(story, *transfers == totals.transfers, &what, "none more, none less");
     }
 
@@ -47,7 +52,8 @@ pub(super) async fn prove(
     let (path, at) = flip(&damaged, stop, size)?;
     let path = path.strip_prefix(&damaged).unwrap_or(&path).display().to_string();
     story.aside(&format!("in a copy, one bit of Mei's stop is flipped: byte {at} of {path}"));
-    let Checked { code, report: found } = check(&stage.binaries.countersign, &damaged, &folder.broker_file()).await?;
+    let Checked { code, report: found } =
+        check(&stage.binaries.countersign, &damaged, &folder.broker_file()).await?;
     let first = found.findings.first().map(|finding| finding.index);
     let what = match first {
         Some(index) => format!("The check says where: record {}", grouped(index)),

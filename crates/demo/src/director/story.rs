@@ -19,7 +19,8 @@ pub(crate) struct Story {
 impl Story {
     /// With colours if a person watches, and has not asked for none (<https://no-color.org>).
     pub(crate) fn new() -> Self {
-        let colours = stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let colours =
+            stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         Self { colours, chapters: 0 }
     }
 
@@ -37,7 +38,7 @@ impl Story {
 
     /// A line of explanation.
     pub(crate) fn note(&self, text: &str) {
-        say(&format!("   {text}"));
+        say(&format!("   {}", self.paint(text, Style::new())));
     }
 
     /// The same, for what matters less.
@@ -49,7 +50,7 @@ impl Story {
     pub(crate) fn line(&self, time: &str, who: &str, what: &str, small: &str) {
         let time = self.paint(time, Style::new().yellow());
         let small = self.paint(small, Style::new().dimmed());
-        say(&format!("   {time}  {}{}{small}", pad(who, WHO), pad(what, WHAT)).trim_end());
+        say(format!("   {time}  {}{}{small}", pad(who, WHO), pad(what, WHAT)).trim_end());
     }
 
     /// A beat, and whether it holds.

@@ -12,8 +12,8 @@ pub(crate) use self::{
     belief::{Belief, Status},
     derived::Gate,
     table::DataError,
-    timeline::{Change, Timeline},
-    trip::{Trip, boarding_ends},
+    timeline::Timeline,
+    trip::boarding_ends,
 };
 
 mod belief;
@@ -145,11 +145,6 @@ pub(crate) fn moment(text: &str) -> Option<UnixMs> {
     u64::try_from(at.as_millisecond()).ok()
 }
 
-/// What the airline told at `clock` about the arrival: none once it is known not to arrive.
-pub(crate) fn eta_at(flight: &Flight, clock: UnixMs) -> Option<UnixMs> {
-    flight.believed_at(clock).arrival
-}
-
 fn minutes_between(from: UnixMs, to: UnixMs) -> i64 {
     // Moments of one day of 2013 stand far below i64::MAX.
     (to as i64 - from as i64) / MINUTE as i64
@@ -209,7 +204,7 @@ mod tests {
         let Course::Flown { departure, arrival } = flight.course else { panic!("it flew") };
         assert_eq!(flight.origin.wall_clock(departure), "00:08");
         assert_eq!(flight.destination.wall_clock(arrival), "02:40");
-        assert_eq!(eta_at(flight, arrival), Some(arrival));
-        assert_eq!(eta_at(flight, 0), Some(flight.scheduled_arrival));
+        assert_eq!(flight.believed_at(arrival).arrival, Some(arrival));
+        assert_eq!(flight.believed_at(0).arrival, Some(flight.scheduled_arrival));
     }
 }

@@ -38,11 +38,6 @@ impl Timeline {
         Self { changes }
     }
 
-    /// All changes, first to last.
-    pub(crate) fn changes(&self) -> &[Change] {
-        &self.changes
-    }
-
     /// What a clock that moves from `after` to `until` passes: later than `after`, and up to `until`.
     pub(crate) fn between(&self, after: UnixMs, until: UnixMs) -> &[Change] {
         let start = self.changes.partition_point(|change| change.at <= after);
@@ -84,7 +79,7 @@ mod tests {
         let day = FlightDay::load().unwrap();
         let flights = day.delayed_flights(40);
         let timeline = Timeline::of(flights.iter().copied().take(25));
-        assert!(timeline.changes().is_sorted_by_key(|change| change.at));
+        assert!(timeline.changes.is_sorted_by_key(|change| change.at));
         let (first, last) = timeline.span().unwrap();
 
         let mut clock = first - 1;
@@ -94,7 +89,7 @@ mod tests {
             passed.extend_from_slice(timeline.between(clock, until));
             clock = until;
         }
-        assert_eq!(passed, timeline.changes());
+        assert_eq!(passed, timeline.changes);
         assert_eq!(timeline.between(last, u64::MAX), []);
         assert_eq!(timeline.between(last, first), []);
     }

@@ -26,6 +26,10 @@ impl Binaries {
             let path = folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
             present(path, "`cargo xtask demo` builds everything that it needs")
         };
-        Ok(Self { countersignd: beside("countersignd")?, countersign: beside("countersign")?, demo: demo.clone() })
+        Ok(Self {
+            countersignd: beside("countersignd")?,
+            countersign: beside("countersign")?,
+            demo: demo.clone(),
+        })
     }
 }

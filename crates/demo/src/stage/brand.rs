@@ -87,9 +87,8 @@ impl BrandProcess {
         let mut output = BufReader::new(output).lines();
         let first = timeout(STARTS_WITHIN, output.next_line()).await;
         let first = first.with_context(|| format!("{brand} says nothing"))??;
-        let ready = match first.as_deref().map(decode::<Line>) {
-            Some(Ok(Line::Ready(ready))) => ready,
-            _ => bail!("{brand} does not say who it is: {}", folder.last_words(brand.id())),
+        let Some(Ok(Line::Ready(ready))) = first.as_deref().map(decode::<Line>) else {
+            bail!("{brand} does not say who it is: {}", folder.last_words(brand.id()));
         };
         let waiting = Waiting::default();
         tokio::spawn(listen(brand, output, Arc::clone(&waiting), events));
@@ -115,7 +114,8 @@ impl BrandProcess {
             input.flush().await?;
         }
         let answer = timeout(within, answer).await;
-        let answer = answer.with_context(|| format!("{} does not answer `{}`", self.brand, line.trim_end()))?;
+        let answer =
+            answer.with_context(|| format!("{} does not answer `{}`", self.brand, line.trim_end()))?;
         match answer.with_context(|| format!("{} has ended", self.brand))? {
             Answer::Refused { reason, message } => Err(Refusal { brand: self.brand, reason, message }.into()),
             Answer::Failed { error } => bail!("{}: {error}", self.brand),

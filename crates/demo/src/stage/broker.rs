@@ -41,7 +41,11 @@ impl Broker {
             .output()
             .await
             .context("`countersignd init` can't be started")?;
-        ensure!(made.status.success(), "`countersignd init`: {}", String::from_utf8_lossy(&made.stderr).trim());
+        ensure!(
+            made.status.success(),
+            "`countersignd init`: {}",
+            String::from_utf8_lossy(&made.stderr).trim()
+        );
 
         let mut child = Command::new(&binaries.countersignd)
             .arg("serve")

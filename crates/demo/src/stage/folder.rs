@@ -26,7 +26,8 @@ impl Folder {
             ensure!(empty, "{} is not empty; the demo starts in a fresh folder", path.display());
             return Ok(Self { path: path.canonicalize()?, _temporary: None });
         }
-        let made = tempfile::Builder::new().prefix("countersign-demo-").tempdir().context("a temporary folder")?;
+        let made =
+            tempfile::Builder::new().prefix("countersign-demo-").tempdir().context("a temporary folder")?;
         if keep {
             return Ok(Self { path: made.keep(), _temporary: None });
         }

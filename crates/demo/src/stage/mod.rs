@@ -84,10 +84,13 @@ impl Stage {
             let (process, ready) = BrandProcess::start(&binaries, &folder, brand, sender.clone()).await?;
             enter(&operator, brand, &ready).await.with_context(|| format!("entering {brand}"))?;
             process.ask(Command::Open).await?;
+            brands.insert(brand, process);
+        }
+        // An offer names its source, so all are entered before the first is published.
+        for process in brands.values() {
             if let Answer::Published { offers: published } = process.ask(Command::Publish).await? {
                 offers.extend(published);
             }
-            brands.insert(brand, process);
         }
         let auditor = keyfile::draw(&system);
         keyfile::write(&folder.auditor_key(), &auditor)?;
