@@ -142,7 +142,8 @@ impl KeyCertificate {
         let identity = bytes("identity", line("identity")?)?;
         let identity = PublicKey::from_slice(&identity).map_err(|error| bad(error.to_string()))?;
         let statement = bytes("statement", line("statement")?)?;
-        let statement = wire::Envelope::decode(statement.as_slice()).map_err(|error| bad(error.to_string()))?;
+        let statement =
+            wire::Envelope::decode(statement.as_slice()).map_err(|error| bad(error.to_string()))?;
         let claimed =
             envelope::peek::<PartnerKey>(Some(&statement)).map_err(|error| bad(error.to_string()))?;
         Self::verify(&identity, &partner, claimed.broker(), &statement)

@@ -105,7 +105,12 @@ struct Inner {
 impl Customer {
     /// Takes up where the book left off, and starts to prove the log's heads in the background. Nothing is sent yet. Must
     /// be called within a tokio runtime.
-    pub fn open(trust: BrokerTrust, wallet: Wallet, book: CustomerBook, system: System) -> Result<Self, Error> {
+    pub fn open(
+        trust: BrokerTrust,
+        wallet: Wallet,
+        book: CustomerBook,
+        system: System,
+    ) -> Result<Self, Error> {
         let principal = Principal::Customer(wallet.customer().clone());
         let connection = Connection::open(&trust, principal, wallet.call_key(), Arc::clone(&system.clock))?;
         let monitor = Monitor::open(

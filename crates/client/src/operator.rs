@@ -36,7 +36,12 @@ pub struct Operator {
 
 impl Operator {
     /// Prepares to call as this operator. Nothing is sent yet.
-    pub fn open(trust: &BrokerTrust, name: OperatorName, key: &SigningKey, system: System) -> Result<Self, Error> {
+    pub fn open(
+        trust: &BrokerTrust,
+        name: OperatorName,
+        key: &SigningKey,
+        system: System,
+    ) -> Result<Self, Error> {
         let connection = Connection::open(trust, Principal::Operator(name), key, Arc::clone(&system.clock))?;
         Ok(Self { connection, system })
     }
@@ -64,7 +69,11 @@ impl Operator {
     }
 
     /// Publishes a working key that the partner's identity key has certified.
-    pub async fn publish_key(&self, partner: &PartnerName, certificate: Envelope) -> Result<PartnerKey, Error> {
+    pub async fn publish_key(
+        &self,
+        partner: &PartnerName,
+        certificate: Envelope,
+    ) -> Result<PartnerKey, Error> {
         let asked = PublishPartnerKeyRequest { parent: partner.to_string(), statement: Some(certificate) };
         Ok(self.connection.partners().publish_partner_key(call(asked)).await?.into_inner())
     }

@@ -126,9 +126,10 @@ impl Auditor {
         };
         let answer = self.connection.audit().list_log_entries(call(asked)).await?.into_inner();
         let entries = answer.log_entries.into_iter().map(|entry| {
-            let receipt = entry.receipt.ok_or_else(|| wrong("receipt", "an entry comes without its record"))?;
-            let record =
-                Record::decode(receipt.record.clone()).map_err(|error| wrong("record", &error.to_string()))?;
+            let receipt =
+                entry.receipt.ok_or_else(|| wrong("receipt", "an entry comes without its record"))?;
+            let record = Record::decode(receipt.record.clone())
+                .map_err(|error| wrong("record", &error.to_string()))?;
             Ok(Entry { index: receipt.index, record, leaf: receipt.record })
         });
         let next = Some(answer.next_page_token).filter(|token| !token.is_empty());

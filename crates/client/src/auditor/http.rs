@@ -63,14 +63,17 @@ impl HttpLog {
         let mut roots = RootCertStore::empty();
         match uri.scheme_str() {
             Some("https") => {
-                let pem = ca_pem.ok_or_else(|| wrong("needs the authorities that may vouch for it".into()))?;
+                let pem =
+                    ca_pem.ok_or_else(|| wrong("needs the authorities that may vouch for it".into()))?;
                 for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
                     let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
                     roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
                 }
             }
             Some("http") if authorization.is_none() || is_loopback(uri.host()) => {}
-            Some("http") => return Err(wrong("a token does not travel over plain `http`, but on loopback".into())),
+            Some("http") => {
+                return Err(wrong("a token does not travel over plain `http`, but on loopback".into()));
+            }
             _ => return Err(wrong("must start with `https://` or `http://`".into())),
         }
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -79,7 +82,8 @@ impl HttpLog {
             .map_err(|error| wrong(error.to_string()))?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
+        let connector =
+            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
         let client = Client::builder(TokioExecutor::new()).build(connector);
         let prefix = address.trim_end_matches('/').to_owned();
         let fetcher = Fetcher { client, prefix, authorization };
@@ -101,7 +105,9 @@ impl LogSource for HttpLog {
     fn expect(&mut self, paths: &[LogPath]) {
         for path in paths {
             let (fetcher, path) = (self.fetcher.clone(), *path);
-            self.ahead.entry(path).or_insert_with(|| self.runtime.spawn(async move { fetcher.fetch(path).await }));
+            self.ahead
+                .entry(path)
+                .or_insert_with(|| self.runtime.spawn(async move { fetcher.fetch(path).await }));
         }
     }
 }
@@ -139,7 +145,10 @@ impl Fetcher {
             StatusCode::OK => {}
             StatusCode::NOT_FOUND | StatusCode::GONE => return Ok(None),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                return Err(SourceError::Denied { address: self.address(path), status: answer.status().as_u16() });
+                return Err(SourceError::Denied {
+                    address: self.address(path),
+                    status: answer.status().as_u16(),
+                });
             }
             status => return Err(self.failed(path, format!("the server answers {status}"))),
         }

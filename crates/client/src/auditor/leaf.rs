@@ -254,13 +254,8 @@ mod tests {
         assert_eq!(leaf.tag, Some(&[4; 32]));
         let other = Record { purpose: String::new(), ..record() }.encode_to_vec();
         assert_ne!(read(&other).expect("reads").parties, leaf.parties);
-        let least = Record {
-            version: 1,
-            kind: 1,
-            time_ms: 1,
-            record_id: vec![1; 16].into(),
-            ..Record::default()
-        };
+        let least =
+            Record { version: 1, kind: 1, time_ms: 1, record_id: vec![1; 16].into(), ..Record::default() };
         assert_eq!(read(&least.encode_to_vec()).expect("reads").tag, None);
     }
 

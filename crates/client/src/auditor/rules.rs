@@ -72,7 +72,9 @@ impl Rules {
         self.first_time.get_or_insert(leaf.time_ms);
         match leaf.tag {
             Some(tag) => self.take_of_grant(index, tag, leaf, findings),
-            None if is_of_grant(leaf.kind) => findings.add(index, Problem::Tag { kind: leaf.kind, tagged: false }),
+            None if is_of_grant(leaf.kind) => {
+                findings.add(index, Problem::Tag { kind: leaf.kind, tagged: false })
+            }
             None if leaf.sequence != 0 => findings.add(index, Problem::Tag { kind: leaf.kind, tagged: true }),
             None => {}
         }
@@ -83,7 +85,13 @@ impl Rules {
         }
     }
 
-    fn take_of_grant(&mut self, index: u64, tag: &[u8; HASH_BYTES], leaf: &Leaf<'_>, findings: &mut Findings) {
+    fn take_of_grant(
+        &mut self,
+        index: u64,
+        tag: &[u8; HASH_BYTES],
+        leaf: &Leaf<'_>,
+        findings: &mut Findings,
+    ) {
         let grant = self.grants.entry(*tag).or_default();
         let expected = u64::from(grant.sequence) + 1;
         // As many as could not be read may be of this grant.
@@ -137,7 +145,9 @@ impl Rules {
 
     pub(super) fn kinds(&self) -> Vec<(Kind, u64)> {
         let counted = self.kinds.iter().enumerate().filter(|(_, count)| **count > 0);
-        counted.filter_map(|(kind, count)| Some((Kind::try_from(i32::try_from(kind).ok()?).ok()?, *count))).collect()
+        counted
+            .filter_map(|(kind, count)| Some((Kind::try_from(i32::try_from(kind).ok()?).ok()?, *count)))
+            .collect()
     }
 }
 

@@ -46,7 +46,9 @@ pub enum SourceError {
         detail: String,
     },
     /// The server does not hand it out.
-    #[error("{address}: the server answers {status}; entries are for auditors, so check the key and its name")]
+    #[error(
+        "{address}: the server answers {status}; entries are for auditors, so check the key and its name"
+    )]
     Denied {
         /// What was asked for.
         address: String,

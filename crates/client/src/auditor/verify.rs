@@ -182,7 +182,8 @@ impl Check<'_> {
         let trusted = self.trust(block, width, &bundled, tile.as_ref())?;
         for at in 0..width {
             let index = start + at as u64;
-            let good = bundled.hashes.get(at).filter(|hash| trusted.get(at).is_none_or(|trusted| trusted == *hash));
+            let good =
+                bundled.hashes.get(at).filter(|hash| trusted.get(at).is_none_or(|trusted| trusted == *hash));
             match (good, bundled.records.get(at)) {
                 (Some(_), Some(record)) => match leaf::read(record) {
                     Ok(leaf) => self.rules.take(index, &leaf, &mut self.findings),
@@ -227,10 +228,15 @@ impl Check<'_> {
         let (mut records, error) = take_apart(&bytes);
         let exact = path == coord.to_string();
         let whole = if exact { records.len() == width } else { records.len() >= width };
-        let error = error.or_else(|| (!whole).then_some(bundle::ParseBundleError::Records { coord, found: records.len() }));
+        let error = error.or_else(|| {
+            (!whole).then_some(bundle::ParseBundleError::Records { coord, found: records.len() })
+        });
         records.truncate(width);
         if let Some(error) = error {
-            self.findings.add(start + records.len().min(width - 1) as u64, Problem::Bundle { path: path.clone(), error });
+            self.findings.add(
+                start + records.len().min(width - 1) as u64,
+                Problem::Bundle { path: path.clone(), error },
+            );
         }
         let hashes = records.iter().map(|record| leaf_hash(record)).collect();
         Ok(Bundled { path, records, hashes })
@@ -253,7 +259,8 @@ impl Check<'_> {
         let logged: Vec<Hash> = tile.hashes().collect();
         let tile_is_wrong = bundled.hashes.len() == width && self.vouched(block, &bundled.hashes, &logged)?;
         let path = TileCoord::in_log(0, block, self.size).map_or_else(String::new, |coord| coord.to_string());
-        let different = bundled.hashes.iter().zip(&logged).enumerate().filter(|(_, (ours, theirs))| ours != theirs);
+        let different =
+            bundled.hashes.iter().zip(&logged).enumerate().filter(|(_, (ours, theirs))| ours != theirs);
         for (position, _) in different {
             let problem = if tile_is_wrong {
                 Problem::Tile { path: path.clone(), position }
@@ -269,7 +276,9 @@ impl Check<'_> {
     fn vouched(&mut self, block: u64, records: &[Hash], tile: &[Hash]) -> Result<bool, SourceError> {
         let subtree = |hashes: &[Hash]| {
             let mut frontier = Frontier::new();
-            hashes.iter().for_each(|hash| frontier.append(*hash));
+            for hash in hashes {
+                frontier.append(*hash);
+            }
             frontier.root()
         };
         if let Some(parent) = self.parent(block)? {
@@ -278,7 +287,9 @@ impl Check<'_> {
         // The last, partial block has no hash of level 1: here the signed root itself decides.
         let root_with = |hashes: &[Hash]| {
             let mut stream = self.stream.clone();
-            hashes.iter().for_each(|hash| drop(stream.append(*hash)));
+            for hash in hashes {
+                stream.append(*hash);
+            }
             stream.root()
         };
         Ok(root_with(records) == self.root)
@@ -347,7 +358,9 @@ impl Check<'_> {
     fn compare_partials(&mut self, coord: TileCoord, computed: &Tile) -> Result<(), SourceError> {
         for width in self.source.partial_widths(LogPath::Tile(coord.full()))? {
             // What is wider was written for a size that is not published.
-            let Some(ours) = (width < coord.width()).then(|| computed.narrow(width)).flatten() else { continue };
+            let Some(ours) = (width < coord.width()).then(|| computed.narrow(width)).flatten() else {
+                continue;
+            };
             let Ok(older) = TileCoord::new(coord.level(), coord.index(), width) else { continue };
             let Some(bytes) = self.source.read(LogPath::Tile(older))? else { continue };
             match Tile::parse(older, bytes) {
@@ -362,7 +375,12 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn compare_partial_bundles(&mut self, block: u64, bundled: &Bundled, width: usize) -> Result<(), SourceError> {
+    fn compare_partial_bundles(
+        &mut self,
+        block: u64,
+        bundled: &Bundled,
+        width: usize,
+    ) -> Result<(), SourceError> {
         let full = BundleCoord::new(block, TILE_WIDTH).expect("a full bundle's width");
         for older in self.source.partial_widths(LogPath::Bundle(full))? {
             if usize::from(older) >= width || bundled.records.len() < width {
@@ -397,7 +415,8 @@ impl Check<'_> {
                 self.continues.push(size);
             } else {
                 // Which of the records below it differ, only the other copy of the log could tell.
-                self.findings.add(0, Problem::Inconsistent { size, detail: "records below it are others now" });
+                self.findings
+                    .add(0, Problem::Inconsistent { size, detail: "records below it are others now" });
             }
         }
     }

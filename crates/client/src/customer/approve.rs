@@ -82,14 +82,18 @@ impl Choice {
     fn fits(&self, rows: &[Row]) -> Result<(), Error> {
         for number in self.rows.iter().chain(self.fields.keys()) {
             let Some(row) = number.checked_sub(1).and_then(|at| rows.get(at)) else {
-                return Err(Error::malformed("row", format!("the request has rows 1 to {}, not {number}", rows.len())));
+                return Err(Error::malformed(
+                    "row",
+                    format!("the request has rows 1 to {}, not {number}", rows.len()),
+                ));
             };
             let Some(fields) = self.fields.get(number) else { continue };
             if !self.takes(row) {
                 return Err(Error::malformed("field", format!("row {number} is optional and not chosen")));
             }
             let offer = row.offer.statement();
-            if let Some(field) = fields.iter().find(|field| !offer.fields().any(|offered| offered == *field)) {
+            if let Some(field) = fields.iter().find(|field| !offer.fields().any(|offered| offered == *field))
+            {
                 return Err(Error::malformed("field", format!("`{field}` is not offered in row {number}")));
             }
         }
@@ -123,9 +127,13 @@ impl Customer {
         };
         let chosen: Vec<&Row> = request.rows().iter().filter(|row| choice.takes(row)).collect();
         if chosen.is_empty() {
-            return Err(Error::malformed("rows", "every row is optional and none is chosen: refuse the request instead"));
+            return Err(Error::malformed(
+                "rows",
+                "every row is optional and none is chosen: refuse the request instead",
+            ));
         }
-        let drafts = chosen.into_iter().map(|row| signer.draft(row, choice)).collect::<Result<Vec<_>, _>>()?;
+        let drafts =
+            chosen.into_iter().map(|row| signer.draft(row, choice)).collect::<Result<Vec<_>, _>>()?;
         for draft in &drafts {
             self.0.book.enter(draft.entry()).await?;
         }
@@ -199,10 +207,12 @@ impl Signer<'_> {
             return Err(Error::Misuse(Misuse::NotNow { name, problem }));
         };
         let (source_salt, recipient_salt) = (self.system.draw(), self.system.draw());
-        let commit = |salt: &[u8; 32], link: &LinkRow| party_commitment(salt, link.acceptance).as_bytes().to_vec();
+        let commit =
+            |salt: &[u8; 32], link: &LinkRow| party_commitment(salt, link.acceptance).as_bytes().to_vec();
         let offer = row.offer.statement();
         let chosen = choice.fields.get(&row.number);
-        let optional = offer.optional_fields.iter().filter(|field| chosen.is_some_and(|chosen| chosen.contains(*field)));
+        let optional =
+            offer.optional_fields.iter().filter(|field| chosen.is_some_and(|chosen| chosen.contains(*field)));
         let now = self.system.now();
         let latest = now.plus(offer.duration);
         let message = wire::GrantTerms {
@@ -230,14 +240,23 @@ impl Signer<'_> {
         let recipient_terms = self.sign(&message, recipient_link)?;
         // What a partner would refuse must not leave: an offer that contradicts itself shows here.
         source_terms.statement().within(&row.offer).map_err(|error| Error::malformed("terms", error))?;
-        Ok(Draft { row, source_terms, recipient_terms, source_salt, recipient_salt, source_link, recipient_link })
+        Ok(Draft {
+            row,
+            source_terms,
+            recipient_terms,
+            source_salt,
+            recipient_salt,
+            source_link,
+            recipient_link,
+        })
     }
 
     fn sign(&self, message: &wire::GrantTerms, link: &LinkRow) -> Result<Signed<GrantTerms>, Error> {
         let key = (self.key)(link.name.digest());
         let envelope = envelope::sign::<GrantTerms>(message, &[&key]);
         let public: &PublicKey = key.public();
-        envelope::verify(Some(&envelope), &[public], self.origin).map_err(|error| Error::malformed("terms", error))
+        envelope::verify(Some(&envelope), &[public], self.origin)
+            .map_err(|error| Error::malformed("terms", error))
     }
 }
 

@@ -229,7 +229,9 @@ impl State {
 
     fn grant_mut(&mut self, terms: [u8; 32]) -> Result<&mut GrantRow, String> {
         let place = self.by_name.get(&Digest::from(terms));
-        place.and_then(|place| self.grants.get_mut(place)).ok_or_else(|| "the grant is not in the book".to_owned())
+        place
+            .and_then(|place| self.grants.get_mut(place))
+            .ok_or_else(|| "the grant is not in the book".to_owned())
     }
 
     fn apply(&mut self, entry: Entry) -> Result<(), String> {
@@ -294,10 +296,11 @@ impl State {
         let mut entries: Vec<Entry> = links.into_iter().flat_map(LinkRow::entries).collect();
         entries.extend(self.grants.values().flat_map(GrantRow::entries));
         entries.extend(self.checkpoint.iter().map(|bytes| Entry::Checkpoint(bytes.to_vec())));
-        entries.extend(self.fork.iter().map(|fork| Entry::Forked {
-            ours: fork.ours.to_vec(),
-            theirs: fork.theirs.to_vec(),
-        }));
+        entries.extend(
+            self.fork
+                .iter()
+                .map(|fork| Entry::Forked { ours: fork.ours.to_vec(), theirs: fork.theirs.to_vec() }),
+        );
         entries.iter().map(Entry::encode).collect()
     }
 }

@@ -125,12 +125,16 @@ impl Customer {
         }
         let asked = GetGrantRequest { name: grant.to_string() };
         let answer = self.0.connection.grants().get_grant(call(asked)).await?.into_inner();
-        let of_source = answer.acknowledgements.iter().filter(|word| word.partner == row.terms.source.as_str());
+        let of_source =
+            answer.acknowledgements.iter().filter(|word| word.partner == row.terms.source.as_str());
         for word in of_source {
             if let Some(time) = self.verify_acknowledgement(&row, word)? {
                 let change = *row.last.as_bytes();
-                let entry =
-                    Entry::Acknowledged { grant: *grant.digest().as_bytes(), change, time_ms: time.as_millis() };
+                let entry = Entry::Acknowledged {
+                    grant: *grant.digest().as_bytes(),
+                    change,
+                    time_ms: time.as_millis(),
+                };
                 self.0.book.enter(entry).await?;
                 return Ok(Some(time));
             }
@@ -143,7 +147,8 @@ impl Customer {
         let row = self.row(grant)?;
         if let Some((source, recipient)) = &row.pending {
             // Its outcome is not known, and its number is taken: the same bytes again settle it.
-            let said = envelope::peek::<GrantChange>(Some(source)).map_err(|error| Error::malformed("book", error))?;
+            let said = envelope::peek::<GrantChange>(Some(source))
+                .map_err(|error| Error::malformed("book", error))?;
             let recorded = self.send(&row, &said, source, recipient).await?;
             if said.verb == verb && said.erase == erase {
                 return Ok(recorded);
@@ -162,7 +167,8 @@ impl Customer {
         };
         let sign = |link: Digest| envelope::sign::<GrantChange>(&message, &[&self.0.wallet.link_key(link)]);
         let (source, recipient) = (sign(row.source_link), sign(row.recipient_link));
-        let said = envelope::peek::<GrantChange>(Some(&source)).map_err(|error| Error::malformed("change", error))?;
+        let said = envelope::peek::<GrantChange>(Some(&source))
+            .map_err(|error| Error::malformed("change", error))?;
         let changing = Entry::Changing {
             grant: *grant.digest().as_bytes(),
             source_change: source.encode_to_vec(),
@@ -225,12 +231,21 @@ impl Customer {
 
     /// When the source acknowledged the newest change, if this is its word for that. An acknowledgement of the terms, or
     /// of an earlier change, is good and says nothing here.
-    fn verify_acknowledgement(&self, row: &GrantRow, word: &Acknowledgement) -> Result<Option<Timestamp>, Error> {
+    fn verify_acknowledgement(
+        &self,
+        row: &GrantRow,
+        word: &Acknowledgement,
+    ) -> Result<Option<Timestamp>, Error> {
         let source = &row.terms.source;
         let who = Party::Partner(source.clone());
-        let signed = WorkingKey::certified(word.partner_key.as_ref(), &row.terms.source_identity, source, self.origin())
-            .and_then(|key| key.verify::<statements::Acknowledgement>(word.statement.as_ref(), |said| said.time))
-            .map_err(|error| Error::bad_key(who.clone(), "acknowledgement", &error))?;
+        let signed = WorkingKey::certified(
+            word.partner_key.as_ref(),
+            &row.terms.source_identity,
+            source,
+            self.origin(),
+        )
+        .and_then(|key| key.verify::<statements::Acknowledgement>(word.statement.as_ref(), |said| said.time))
+        .map_err(|error| Error::bad_key(who.clone(), "acknowledgement", &error))?;
         let said = signed.statement();
         if said.partner != *source {
             return Err(Error::misbehaved(who, "acknowledgement", "partner", "names another partner"));
@@ -246,7 +261,10 @@ impl Customer {
 
 impl std::fmt::Debug for Recorded {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Recorded").field("grant", &self.grant).field("change", &self.change).finish_non_exhaustive()
+        f.debug_struct("Recorded")
+            .field("grant", &self.grant)
+            .field("change", &self.change)
+            .finish_non_exhaustive()
     }
 }
 

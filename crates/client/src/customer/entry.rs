@@ -19,7 +19,12 @@ pub(crate) enum Entry {
     /// The partner has pinned the link's key.
     Confirmed { link: [u8; 32] },
     /// Terms were signed, once for each side. Entered before they leave: what the customer signed is never forgotten.
-    Granted { source_link: [u8; 32], recipient_link: [u8; 32], source_terms: Vec<u8>, recipient_terms: Vec<u8> },
+    Granted {
+        source_link: [u8; 32],
+        recipient_link: [u8; 32],
+        source_terms: Vec<u8>,
+        recipient_terms: Vec<u8>,
+    },
     /// The broker refused the terms, so no grant came of them.
     Dropped { grant: [u8; 32] },
     /// The proof of the grant's record verified.

@@ -32,7 +32,8 @@ impl Customer {
     /// nobody signed for the customer is the broker's misbehaviour.
     pub async fn grants(&self) -> Result<Vec<GrantView>, Error> {
         let listed = all_pages(|page_token| async {
-            let asked = ListGrantsRequest { parent: self.name().to_string(), page_size: PAGE_SIZE, page_token };
+            let asked =
+                ListGrantsRequest { parent: self.name().to_string(), page_size: PAGE_SIZE, page_token };
             let page = self.0.connection.grants().list_grants(call(asked)).await?.into_inner();
             Ok((page.grants, page.next_page_token))
         })
@@ -90,9 +91,12 @@ impl Customer {
         let signers: Vec<KeyId> = grant.terms.iter().flat_map(envelope::claimed_signers).collect();
         let links = self.0.book.links();
         let source_link = links.iter().find(|link| {
-            link.partner == claimed.source && signers.contains(self.0.wallet.link_key(link.name.digest()).id())
+            link.partner == claimed.source
+                && signers.contains(self.0.wallet.link_key(link.name.digest()).id())
         });
-        let (Some(source_link), Some(recipient_link)) = (source_link, self.0.book.link_with(&claimed.recipient)) else {
+        let (Some(source_link), Some(recipient_link)) =
+            (source_link, self.0.book.link_with(&claimed.recipient))
+        else {
             return Err(wrong("terms", format!("`{name}` is not signed by this customer")));
         };
         let key = self.0.wallet.link_key(source_link.name.digest());

@@ -131,7 +131,8 @@ impl Customer {
         let pinned = self.0.book.identity_of(&invitation.partner);
         if pinned.is_some_and(|pinned| pinned != invitation.identity) {
             let who = Party::Partner(invitation.partner.clone());
-            let detail = "names another identity than the one that was pinned when this partner was first linked";
+            let detail =
+                "names another identity than the one that was pinned when this partner was first linked";
             return Err(Error::misbehaved(who, "invitation", "identity", detail));
         }
         Ok(verified)
@@ -181,13 +182,15 @@ fn certified<T>(
 ) -> Result<T, countersign_grants::statement::KeyError> {
     let mut last = None;
     for certificate in certificates {
-        match WorkingKey::certified(Some(certificate), &row.identity, &row.partner, origin).and_then(|key| check(&key))
+        match WorkingKey::certified(Some(certificate), &row.identity, &row.partner, origin)
+            .and_then(|key| check(&key))
         {
             Ok(good) => return Ok(good),
             Err(error) => last = Some(error),
         }
     }
     Err(last.unwrap_or_else(|| {
-        WorkingKey::certified(None, &row.identity, &row.partner, origin).expect_err("no certificate is no key")
+        WorkingKey::certified(None, &row.identity, &row.partner, origin)
+            .expect_err("no certificate is no key")
     }))
 }

@@ -110,7 +110,12 @@ impl ReadRequest {
     }
 
     #[cfg(test)]
-    pub(super) fn for_test(name: RequestName, statement: Signed<GrantRequest>, link: LinkRow, rows: Vec<Row>) -> Self {
+    pub(super) fn for_test(
+        name: RequestName,
+        statement: Signed<GrantRequest>,
+        link: LinkRow,
+        rows: Vec<Row>,
+    ) -> Self {
         Self { name, statement, link, rows, state: State::Requested }
     }
 }
@@ -119,8 +124,11 @@ impl Customer {
     /// All requests that were ever put to the customer, oldest first.
     pub async fn requests(&self) -> Result<Vec<Waiting>, Error> {
         let listed = all_pages(|page_token| async {
-            let asked =
-                ListGrantRequestsRequest { parent: self.name().to_string(), page_size: PAGE_SIZE, page_token };
+            let asked = ListGrantRequestsRequest {
+                parent: self.name().to_string(),
+                page_size: PAGE_SIZE,
+                page_token,
+            };
             let page = self.0.connection.grants().list_grant_requests(call(asked)).await?.into_inner();
             Ok((page.grant_requests, page.next_page_token))
         })
@@ -128,8 +136,9 @@ impl Customer {
         listed
             .into_iter()
             .map(|request| {
-                let name = RequestName::parse(&request.name)
-                    .map_err(|error| Error::misbehaved(Party::Broker, "request", "name", error.to_string()))?;
+                let name = RequestName::parse(&request.name).map_err(|error| {
+                    Error::misbehaved(Party::Broker, "request", "name", error.to_string())
+                })?;
                 let expires = request.expire_time.map_or(0, |time| time.seconds.unsigned_abs() * 1000);
                 let expires = Timestamp::from_millis(expires);
                 Ok(Waiting { name, state: request.state(), requester: request.requester, expires })
@@ -145,7 +154,11 @@ impl Customer {
         let (statement, link) = self.verify_statement(name, &request)?;
         let mut rows = Vec::with_capacity(request.offers.len());
         if request.offers.len() != statement.statement().rows.len() {
-            let detail = format!("{} offers, where {} were signed", request.offers.len(), statement.statement().rows.len());
+            let detail = format!(
+                "{} offers, where {} were signed",
+                request.offers.len(),
+                statement.statement().rows.len()
+            );
             return Err(twisted("offers", detail));
         }
         for (at, (asked, offer)) in statement.statement().rows.iter().zip(&request.offers).enumerate() {
@@ -183,9 +196,10 @@ impl Customer {
             return Err(twisted("subject", format!("`{}` is no handle of this customer", claimed.subject)));
         };
         let who = Party::Partner(link.partner.clone());
-        let statement = WorkingKey::certified(request.partner_key.as_ref(), &link.identity, &link.partner, self.origin())
-            .and_then(|key| key.verify::<GrantRequest>(request.statement.as_ref(), |said| said.time))
-            .map_err(|error| Error::bad_key(who.clone(), "request", &error))?;
+        let statement =
+            WorkingKey::certified(request.partner_key.as_ref(), &link.identity, &link.partner, self.origin())
+                .and_then(|key| key.verify::<GrantRequest>(request.statement.as_ref(), |said| said.time))
+                .map_err(|error| Error::bad_key(who.clone(), "request", &error))?;
         if statement.digest() != name.digest() {
             return Err(twisted("name", format!("asked for `{name}`, got another one")));
         }
@@ -193,7 +207,10 @@ impl Customer {
         Ok((statement, link))
     }
 
-    #[expect(clippy::type_complexity, reason = "the offer and the links of its two sides, taken apart at once")]
+    #[expect(
+        clippy::type_complexity,
+        reason = "the offer and the links of its two sides, taken apart at once"
+    )]
     pub(super) fn verify_offer(
         &self,
         expected: Digest,
@@ -216,9 +233,10 @@ impl Customer {
         let (source_link, recipient_link) = (link_with(&claimed.source), link_with(&claimed.recipient));
         let identity = recipient_link.as_ref().map_or(&claimed.recipient_identity, |link| &link.identity);
         let who = Party::Partner(claimed.recipient.clone());
-        let signed = WorkingKey::certified(offer.partner_key.as_ref(), identity, &claimed.recipient, self.origin())
-            .and_then(|key| key.verify::<Offer>(offer.statement.as_ref(), |said| said.time))
-            .map_err(|error| Error::bad_key(who.clone(), "offer", &error))?;
+        let signed =
+            WorkingKey::certified(offer.partner_key.as_ref(), identity, &claimed.recipient, self.origin())
+                .and_then(|key| key.verify::<Offer>(offer.statement.as_ref(), |said| said.time))
+                .map_err(|error| Error::bad_key(who.clone(), "offer", &error))?;
         if signed.statement().recipient_identity != *identity {
             return Err(Error::misbehaved(who, "offer", "recipient_identity", "is not the pinned one"));
         }
@@ -234,7 +252,12 @@ impl Customer {
         let asked = GetCatalogueRequest { name: CatalogueName::of(version).to_string() };
         let answer = self.0.connection.catalogue().get_catalogue(call(asked)).await?.into_inner();
         if Digest::of(&answer.document) != version {
-            return Err(Error::misbehaved(Party::Broker, "catalogue", "version", "its document has another hash"));
+            return Err(Error::misbehaved(
+                Party::Broker,
+                "catalogue",
+                "version",
+                "its document has another hash",
+            ));
         }
         let catalogue = Catalogue::parse(&answer.document)
             .map_err(|error| Error::misbehaved(Party::Broker, "catalogue", "rules", error.to_string()))?;

@@ -5,7 +5,9 @@ use countersign_grants::{
     envelope,
     id::{RequestName, SubjectHandle},
     key::SigningKey,
-    statement::{GrantRequest, LinkAcceptance, LinkInvitation, label_commitment, mac_opens, open_party_commitment},
+    statement::{
+        GrantRequest, LinkAcceptance, LinkInvitation, label_commitment, mac_opens, open_party_commitment,
+    },
 };
 use countersign_proto::{
     statement::v1::{self as wire, Envelope},
@@ -28,7 +30,12 @@ fn customer(world: &World) -> Customer {
     Customer::open(world.trust(), wallet, CustomerBook::in_memory(), world.system()).expect("opens")
 }
 
-fn package(world: &World, brand: &Brand, number: u8, change: impl FnOnce(&mut wire::LinkInvitation)) -> InvitationPackage {
+fn package(
+    world: &World,
+    brand: &Brand,
+    number: u8,
+    change: impl FnOnce(&mut wire::LinkInvitation),
+) -> InvitationPackage {
     labelled(world, brand, number, "mei@example", change)
 }
 
@@ -250,7 +257,11 @@ async fn terms_bind_the_choice_and_nothing_more() {
         terms.fields.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
     assert_eq!(fields(terms), ["trip.flight_no", "trip.eta"], "optional fields start switched off");
-    assert_eq!((terms.language.as_str(), terms.uses), ("en", 3), "the language that was read, not the one asked for");
+    assert_eq!(
+        (terms.language.as_str(), terms.uses),
+        ("en", 3),
+        "the language that was read, not the one asked for"
+    );
     assert_eq!(terms.expire_time.as_millis(), START + 86_400_000);
     assert_eq!(terms.request, name.digest());
     assert_eq!(&terms.source_identity, world.skylark.identity.public());
@@ -267,7 +278,11 @@ async fn terms_bind_the_choice_and_nothing_more() {
         .until(Timestamp::from_millis(START + 1000));
     let again = signer.draft(&request.rows()[0], &chosen).expect("drafts");
     let again = again.source_terms.statement();
-    assert_eq!(fields(again), ["trip.flight_no", "trip.eta", "trip.airport", "trip.terminal"], "in the offer's order");
+    assert_eq!(
+        fields(again),
+        ["trip.flight_no", "trip.eta", "trip.airport", "trip.terminal"],
+        "in the offer's order"
+    );
     assert_eq!(again.expire_time.as_millis(), START + 1000);
     assert_ne!(again.log_tag, terms.log_tag);
 }
@@ -318,11 +333,19 @@ async fn what_was_signed_is_in_the_book_even_if_no_answer_comes() {
     assert!(matches!(stopped, Err(Error::Unreachable { .. })), "{stopped:?}");
     let again = CustomerBook::open(storage).expect("opens");
     let row = again.grant(&grant).expect("is there");
-    assert_eq!((row.recorded, row.sequence, row.standing), (None, 0, Standing::Active), "nothing is recorded yet");
+    assert_eq!(
+        (row.recorded, row.sequence, row.standing),
+        (None, 0, Standing::Active),
+        "nothing is recorded yet"
+    );
     let (pending, _) = row.pending.clone().expect("the change waits to be sent again, byte for byte");
     assert_eq!(again.links(), customer.book().links());
 
-    let entry = Entry::Changed { grant: *grant.digest().as_bytes(), change: prost::Message::encode_to_vec(&pending), index: Some(9) };
+    let entry = Entry::Changed {
+        grant: *grant.digest().as_bytes(),
+        change: prost::Message::encode_to_vec(&pending),
+        index: Some(9),
+    };
     again.enter(entry).await.expect("enters");
     let row = again.grant(&grant).expect("is there");
     assert_eq!((row.sequence, row.standing), (1, Standing::Stopped { erase: true }));

@@ -136,7 +136,8 @@ fn decode(text: &str) -> Result<Wallet, &'static str> {
         return Err("it does not start with `countersign-wallet v1`");
     }
     let secret = lines.next().and_then(|line| line.strip_prefix("secret: "));
-    let secret = secret.and_then(|encoded| BASE64URL_NOPAD.decode(encoded.as_bytes()).ok()).map(Zeroizing::new);
+    let secret =
+        secret.and_then(|encoded| BASE64URL_NOPAD.decode(encoded.as_bytes()).ok()).map(Zeroizing::new);
     let secret = secret.ok_or("its second line is not `secret: <base64url>`")?;
     if lines.next().is_some() {
         return Err("it has a third line");
@@ -157,7 +158,11 @@ mod tests {
         assert_ne!(one.customer(), other.customer());
         let (first, second) = (Digest::of(b"first"), Digest::of(b"second"));
         assert_eq!(one.link_key(first).id(), again.link_key(first).id());
-        let ids = [one.call_key().id().clone(), one.link_key(first).id().clone(), one.link_key(second).id().clone()];
+        let ids = [
+            one.call_key().id().clone(),
+            one.link_key(first).id().clone(),
+            one.link_key(second).id().clone(),
+        ];
         assert!(ids[0] != ids[1] && ids[1] != ids[2] && ids[0] != ids[2]);
     }
 

@@ -1,0 +1,56 @@
+//! The customer: requests, grants, stops. Holds keys in a file, and so stands in for an app.
+
+mod activity;
+mod approve;
+mod grants;
+mod new;
+mod refuse;
+mod requests;
+mod show;
+mod stop;
+
+use anyhow::Result;
+use clap::Subcommand;
+
+use crate::arguments::Setting;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CustomerCommand {
+    /// Make a wallet, if there is none, and enter the customer at the broker
+    New(new::Arguments),
+    /// List the requests that were put to the customer
+    Requests(requests::Arguments),
+    /// Show a request in plain words; nothing that the broker could have twisted is shown
+    Show(show::Arguments),
+    /// Approve a request: required rows, and what else you switch on
+    Approve(approve::Arguments),
+    /// Refuse a request
+    Refuse(refuse::Arguments),
+    /// List the grants
+    Grants(grants::Arguments),
+    /// Stop a grant for good
+    Stop(stop::Arguments),
+    /// Pause a grant
+    Pause(stop::Pause),
+    /// End a pause
+    Resume(stop::Resume),
+    /// What happened: transfers, refusals, changes
+    Activity(activity::Arguments),
+}
+
+impl CustomerCommand {
+    pub(crate) async fn run(self, setting: &Setting) -> Result<()> {
+        match self {
+            Self::New(arguments) => arguments.run(setting).await,
+            Self::Requests(arguments) => arguments.run(setting).await,
+            Self::Show(arguments) => arguments.run(setting).await,
+            Self::Approve(arguments) => arguments.run(setting).await,
+            Self::Refuse(arguments) => arguments.run(setting).await,
+            Self::Grants(arguments) => arguments.run(setting).await,
+            Self::Stop(arguments) => arguments.run(setting).await,
+            Self::Pause(arguments) => arguments.run(setting).await,
+            Self::Resume(arguments) => arguments.run(setting).await,
+            Self::Activity(arguments) => arguments.run(setting).await,
+        }
+    }
+}

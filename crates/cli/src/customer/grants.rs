@@ -1,0 +1,71 @@
+//! The customer's grants.
+
+use anyhow::Result;
+use clap::Args;
+use countersign_client::{customer::GrantView, proto::v1::grant::State};
+use serde_json::{Value, json};
+
+use crate::{arguments::Setting, homes::CustomerHome, words};
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    home: CustomerHome,
+}
+
+impl Arguments {
+    pub(crate) async fn run(self, setting: &Setting) -> Result<()> {
+        let customer = self.home.open(setting)?;
+        let grants = customer.grants().await?;
+        customer.settle().await?;
+        setting.output().show(&Value::Array(grants.iter().map(grant_json).collect()), |output| {
+            let row = |grant: &GrantView| {
+                let terms = &grant.row.terms;
+                let state = match state(grant.state) {
+                    "WITHDRAWN" if !grant.row.is_settled() => {
+                        "WITHDRAWN, not confirmed by the source yet".to_owned()
+                    }
+                    other => other.to_owned(),
+                };
+                [
+                    format!(
+                        "{} → {}",
+                        words::short(terms.source.as_str()),
+                        words::short(terms.recipient.as_str())
+                    ),
+                    terms.purpose.to_string(),
+                    state,
+                    format!("{} of {}", grant.use_count, terms.uses),
+                    words::moment(terms.expire_time),
+                    grant.row.name.to_string(),
+                ]
+            };
+            let header = ["from → to", "for", "state", "uses", "until", "grant"];
+            output.table(header, grants.iter().map(row).collect())
+        });
+        Ok(())
+    }
+}
+
+fn grant_json(grant: &GrantView) -> Value {
+    let (row, terms) = (&grant.row, &grant.row.terms);
+    json!({
+        "name": row.name.as_str(),
+        "source": terms.source.as_str(),
+        "recipient": terms.recipient.as_str(),
+        "purpose": terms.purpose.as_str(),
+        "fields": terms.fields.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "state": state(grant.state),
+        "uses": grant.use_count,
+        "use_limit": terms.uses,
+        "expire_time": words::rfc3339(terms.expire_time),
+        "record": row.recorded,
+        "change_sequence": row.sequence,
+        "acknowledged_time": row.acknowledged.map(words::rfc3339),
+    })
+}
+
+/// Where a grant stands; one that the broker does not know is not recorded.
+fn state(state: Option<State>) -> &'static str {
+    state.map_or("NOT_RECORDED", |state| state.as_str_name().trim_start_matches("STATE_"))
+}

@@ -1,0 +1,33 @@
+//! Operators: who takes part, and who may read.
+
+mod auditor;
+mod key;
+mod partner;
+
+use anyhow::Result;
+use clap::Subcommand;
+
+use crate::arguments::Setting;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum OperatorCommand {
+    /// Partners
+    #[command(subcommand)]
+    Partner(partner::PartnerCommand),
+    /// Partners' working keys
+    #[command(subcommand)]
+    Key(key::KeyCommand),
+    /// Auditors
+    #[command(subcommand)]
+    Auditor(auditor::AuditorCommand),
+}
+
+impl OperatorCommand {
+    pub(crate) async fn run(self, setting: &Setting) -> Result<()> {
+        match self {
+            Self::Partner(command) => command.run(setting).await,
+            Self::Key(command) => command.run(setting).await,
+            Self::Auditor(command) => command.run(setting).await,
+        }
+    }
+}
