@@ -31,7 +31,8 @@ pub fn field_list(fields: &[FieldPath]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for field in fields {
         let path = field.as_str().as_bytes();
-        let length = u16::try_from(path.len()).expect("a field path has at most two segments of 48 bytes, checked in parse");
+        let length = u16::try_from(path.len())
+            .expect("a field path has at most two segments of 48 bytes, checked in parse");
         bytes.extend_from_slice(&length.to_be_bytes());
         bytes.extend_from_slice(path);
     }

@@ -210,8 +210,7 @@ fn bounded<S: Statement>(envelope: &Envelope) -> Result<(), StatementError> {
 }
 
 fn read<S: Statement>(envelope: &Envelope) -> Result<S, StatementError> {
-    let message =
-        S::Message::decode(envelope.payload.clone()).map_err(|_| StatementError::Unparsable)?;
+    let message = S::Message::decode(envelope.payload.clone()).map_err(|_| StatementError::Unparsable)?;
     // Parsers drop unknown fields silently: hidden terms must not verify.
     if message.encode_to_vec() != envelope.payload {
         return Err(StatementError::NotCanonical);

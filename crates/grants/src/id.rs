@@ -224,7 +224,10 @@ impl Origin {
     pub fn parse(origin: &str) -> Result<Self, NotAName> {
         let good = origin.bytes().all(|b| b.is_ascii_graphic() && b != b'+');
         if origin.is_empty() || origin.len() > Self::MAX_CHARS || !good {
-            return Err(NotAName::new(origin, "a log's origin: 1 to 128 visible ASCII characters without `+`"));
+            return Err(NotAName::new(
+                origin,
+                "a log's origin: 1 to 128 visible ASCII characters without `+`",
+            ));
         }
         Ok(Self(origin.to_owned()))
     }
@@ -322,7 +325,8 @@ mod tests {
         let handle = SubjectHandle::of(&partner, [7; 16]);
         assert_eq!(SubjectHandle::parse(handle.as_str()), Ok(handle.clone()));
         assert_eq!(handle.partner(), &partner);
-        for bad in ["partners/hopp/subjects/07", "partners/hopp", "partners/hopp/subjects/zz", "x/subjects/y"] {
+        for bad in ["partners/hopp/subjects/07", "partners/hopp", "partners/hopp/subjects/zz", "x/subjects/y"]
+        {
             assert!(SubjectHandle::parse(bad).is_err(), "{bad}");
         }
     }

@@ -16,3 +16,6 @@ pub mod sealing;
 pub mod statement;
 pub mod time;
 pub mod token;
+
+#[cfg(test)]
+mod fixtures;

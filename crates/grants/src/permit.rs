@@ -270,3 +270,6 @@ pub fn affordable(terms: &GrantTerms, spent: Spent, now: Timestamp) -> Result<()
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

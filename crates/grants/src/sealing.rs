@@ -24,10 +24,11 @@ pub struct NotPadded;
 /// Length in two bytes, value, zeros up to the next padded size.
 pub fn pad(value: &[u8]) -> Result<Vec<u8>, TooLong> {
     let needed = value.len() + 2;
-    let size =
-        PADDED_SIZES.into_iter().find(|size| needed <= *size).ok_or(TooLong { bytes: value.len() })?;
+    let size = PADDED_SIZES.into_iter().find(|size| needed <= *size).ok_or(TooLong { bytes: value.len() })?;
     let mut padded = Vec::with_capacity(size);
-    padded.extend_from_slice(&u16::try_from(value.len()).expect("at most 4,094, by the size found").to_be_bytes());
+    padded.extend_from_slice(
+        &u16::try_from(value.len()).expect("at most 4,094, by the size found").to_be_bytes(),
+    );
     padded.extend_from_slice(value);
     padded.resize(size, 0);
     Ok(padded)
@@ -56,7 +57,9 @@ mod tests {
 
     #[test]
     fn values_come_back_and_lengths_fall_into_four_classes() {
-        for (length, size) in [(0, 64), (62, 64), (63, 256), (254, 256), (255, 1024), (1023, 4096), (4094, 4096)] {
+        for (length, size) in
+            [(0, 64), (62, 64), (63, 256), (254, 256), (255, 1024), (1023, 4096), (4094, 4096)]
+        {
             let value = vec![7; length];
             let padded = pad(&value).expect("fits");
             assert_eq!(padded.len(), size, "{length}");

@@ -20,3 +20,6 @@ pub use self::{
     partner::{Acknowledgement, KeyError, PartnerKey, WorkingKey},
     transfer::{Fetch, MAX_FETCH_AGE, Provision, SEALING_KEY_BYTES, check_asked},
 };
+
+#[cfg(test)]
+mod tests;

@@ -57,7 +57,10 @@ impl Statement for GrantRequest {
 
     fn parse(message: Self::Message) -> Result<Self, Malformed> {
         if message.rows.is_empty() || message.rows.len() > MAX_ROWS {
-            return Err(Malformed::new("rows", format!("has {}; 1 to {MAX_ROWS} are allowed", message.rows.len())));
+            return Err(Malformed::new(
+                "rows",
+                format!("has {}; 1 to {MAX_ROWS} are allowed", message.rows.len()),
+            ));
         }
         let mut rows: Vec<RequestedRow> = Vec::with_capacity(message.rows.len());
         for row in &message.rows {

@@ -99,7 +99,8 @@ impl OfferText {
 
 /// Counts words. Where a script writes none apart, two characters count as one: about what a word takes there.
 pub fn words(text: &str) -> usize {
-    let joined = |c: char| matches!(c, '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}' | '\u{0e00}'..='\u{0eff}');
+    let joined =
+        |c: char| matches!(c, '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}' | '\u{0e00}'..='\u{0eff}');
     let apart = text.split(|c: char| c.is_whitespace() || joined(c)).filter(|word| !word.is_empty()).count();
     apart + text.chars().filter(|c| joined(*c)).count().div_ceil(2)
 }
@@ -135,12 +136,8 @@ impl Offer {
                 return Err(Malformed::new("fields", problem));
             }
         }
-        let asked = Ceilings {
-            duration: self.duration,
-            uses: self.uses,
-            rate: self.rate,
-            retention: self.retention,
-        };
+        let asked =
+            Ceilings { duration: self.duration, uses: self.uses, rate: self.rate, retention: self.retention };
         purpose.ceilings().check(&asked).map_err(|over| {
             let field = match over {
                 OverCeiling::Duration { .. } => "duration_seconds",

@@ -140,7 +140,8 @@ impl WorkingKey {
         at: impl Fn(&S) -> Timestamp,
     ) -> Result<Signed<S>, KeyError> {
         let key = self.0.statement();
-        let signed = envelope::verify::<S>(envelope, &[&key.key], &key.broker).map_err(KeyError::Statement)?;
+        let signed =
+            envelope::verify::<S>(envelope, &[&key.key], &key.broker).map_err(KeyError::Statement)?;
         let at = at(signed.statement());
         if at < key.not_before || at > key.not_after {
             let (not_before, not_after) = (key.not_before, key.not_after);

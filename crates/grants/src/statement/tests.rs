@@ -1,0 +1,312 @@
+//! What statements must be, and what they must be to each other.
+
+use bytes::Bytes;
+use countersign_proto::statement::v1 as wire;
+use proptest::prelude::*;
+use prost::Message as _;
+
+use super::*;
+use crate::{
+    catalogue::Catalogue,
+    digest::Digest,
+    envelope::{self, StatementError},
+    fixtures::{NOW_MS, fetch, key, offer, origin, signed, terms},
+    id::Origin,
+    time::Timestamp,
+};
+
+/// The check that refuses, and what spoils a message for it.
+type Spoilt<M> = (&'static str, fn(&mut M));
+
+/// The check that refuses this message, signed as it stands.
+fn check<S: Statement + std::fmt::Debug>(message: &S::Message) -> &'static str {
+    let signer = key(1);
+    let envelope = envelope::sign::<S>(message, &[&signer]);
+    match envelope::verify::<S>(Some(&envelope), &[signer.public()], &origin()) {
+        Ok(_) => "good",
+        Err(error) => error.check(),
+    }
+}
+
+#[test]
+fn an_offer_says_why_what_for_and_whom_to_call() {
+    assert_eq!(check::<Offer>(&offer()), "good");
+    let spoilt: [Spoilt<wire::Offer>; 22] = [
+        ("purpose", |offer| offer.purpose.clear()),
+        ("reason", |offer| offer.texts[0].reason = "  ".into()),
+        ("benefit", |offer| offer.texts[0].benefit.clear()),
+        ("ends", |offer| offer.texts[0].ends.clear()),
+        ("texts", |offer| offer.texts.clear()),
+        ("texts", |offer| offer.texts.push(offer.texts[0].clone())),
+        ("reason", |offer| offer.texts[0].reason = "word ".repeat(57)),
+        ("contact_phone", |offer| offer.contact_phone.clear()),
+        ("law", |offer| offer.law.clear()),
+        ("controller", |offer| offer.controller.clear()),
+        ("complaint_body", |offer| offer.complaint_body.clear()),
+        ("benefit_kind", |offer| offer.benefit_kind = 0),
+        ("required_fields", |offer| offer.required_fields.clear()),
+        ("fields", |offer| offer.optional_fields.push("trip.airport".into())),
+        ("uses", |offer| offer.uses = 0),
+        ("rate", |offer| offer.rate = Some(wire::Rate { uses: 0, window_seconds: 1 })),
+        ("duration_seconds", |offer| offer.duration_seconds = 0),
+        ("duration_seconds", |offer| offer.duration_seconds = u64::MAX),
+        ("source", |offer| offer.source = offer.recipient.clone()),
+        ("recipient_identity", |offer| offer.recipient_identity = Bytes::from_static(&[0; 32])),
+        ("checkpoint", |offer| offer.checkpoint = Bytes::new()),
+        ("law", |offer| offer.law = "two\nlines".into()),
+    ];
+    for (expected, spoil) in spoilt {
+        let mut offer = offer();
+        spoil(&mut offer);
+        assert_eq!(check::<Offer>(&offer), expected);
+    }
+}
+
+#[test]
+fn words_are_counted_as_people_read_them() {
+    for (text, count) in
+        [("", 0), ("one", 1), (" two  words ", 2), ("安排接机", 2), ("お迎えの手配", 3), ("B6 35 到达", 3)]
+    {
+        assert_eq!(words(text), count, "{text}");
+    }
+}
+
+#[test]
+fn an_offer_stays_within_the_catalogue() {
+    let catalogue = Catalogue::shipped();
+    let within = |offer: &wire::Offer| {
+        signed::<Offer>(offer).statement().within(&catalogue).map_err(|error| error.field)
+    };
+    assert_eq!(within(&offer()), Ok(()));
+    let spoilt: [Spoilt<wire::Offer>; 7] = [
+        ("purpose", |offer| offer.purpose = "advertising".into()),
+        ("fields", |offer| offer.required_fields.push("trip.fare".into())),
+        ("fields", |offer| offer.required_fields.push("ride.eta".into())),
+        ("uses", |offer| offer.uses = 25),
+        ("duration_seconds", |offer| offer.duration_seconds = 31 * 24 * 3600),
+        ("retention_seconds", |offer| offer.retention_seconds = 86_401),
+        ("catalogue_version", |offer| offer.catalogue_version = Bytes::from_static(&[7; 32])),
+    ];
+    for (expected, spoil) in spoilt {
+        let mut offer = offer();
+        spoil(&mut offer);
+        assert_eq!(within(&offer), Err(expected));
+    }
+}
+
+#[test]
+fn terms_lie_within_their_offer() {
+    let offer = signed::<Offer>(&offer());
+    let within = |terms: &wire::GrantTerms| {
+        signed::<GrantTerms>(terms).statement().within(&offer).map_err(|error| error.field)
+    };
+    assert_eq!(within(&terms()), Ok(()));
+    let mut chosen = terms();
+    chosen.fields.push("trip.eta".into());
+    assert_eq!(within(&chosen), Ok(()));
+    let spoilt: [Spoilt<wire::GrantTerms>; 14] = [
+        ("offer", |terms| terms.offer = Bytes::from_static(&[9; 32])),
+        ("source", |terms| terms.source = "partners/chirp".into()),
+        ("recipient", |terms| terms.recipient = "partners/chirp".into()),
+        ("recipient", |terms| terms.recipient_identity = terms.source_identity.clone()),
+        ("purpose", |terms| terms.purpose = "ride_updates".into()),
+        ("catalogue_version", |terms| terms.catalogue_version = Bytes::from_static(&[9; 32])),
+        ("fields", |terms| drop(terms.fields.pop())),
+        ("fields", |terms| terms.fields.reverse()),
+        ("fields", |terms| terms.fields.push("trip.gate".into())),
+        ("uses", |terms| terms.uses = 13),
+        ("rate", |terms| terms.rate = None),
+        ("rate", |terms| terms.rate = Some(wire::Rate { uses: 3, window_seconds: 59 })),
+        ("retention_seconds", |terms| terms.retention_seconds += 1),
+        ("expire_time_ms", |terms| terms.expire_time_ms += 1),
+    ];
+    for (expected, spoil) in spoilt {
+        let mut terms = terms();
+        spoil(&mut terms);
+        assert_eq!(within(&terms), Err(expected));
+    }
+}
+
+#[test]
+fn a_party_commitment_opens_to_its_own_link() {
+    let (salt, acceptance) = ([1; 32], Digest::of(b"acceptance"));
+    let commitment = party_commitment(&salt, acceptance);
+    assert!(open_party_commitment(commitment, &salt, acceptance));
+    assert!(!open_party_commitment(commitment, &[2; 32], acceptance));
+    assert!(!open_party_commitment(commitment, &salt, Digest::of(b"another")));
+    assert!(!open_party_commitment(party_commitment(&[1; 31], acceptance), &[1; 31], acceptance));
+}
+
+#[test]
+fn a_code_opens_its_own_acceptance() {
+    let (secret, invitation, link_key) = ([1; 32], Digest::of(b"invitation"), key(3));
+    let acceptance = signed::<LinkAcceptance>(&wire::LinkAcceptance {
+        broker: "broker.test/log".into(),
+        invitation: invitation.into(),
+        link_key: Bytes::copy_from_slice(link_key.public().as_bytes()),
+        code_mac: Bytes::copy_from_slice(&code_mac(&secret, invitation, link_key.public(), "123456")),
+        time_ms: NOW_MS,
+    });
+    assert!(mac_opens(&secret, acceptance.statement(), "123456"));
+    assert!(!mac_opens(&secret, acceptance.statement(), "123457"));
+    assert!(!mac_opens(&[2; 32], acceptance.statement(), "123456"));
+}
+
+#[test]
+fn a_working_key_signs_within_its_time_for_its_partner() {
+    let (identity, working) = (key(11), key(12));
+    let hopp = crate::id::PartnerName::of_id("hopp").expect("an id");
+    let message = wire::PartnerKey {
+        broker: "broker.test/log".into(),
+        partner: "partners/hopp".into(),
+        public_key: Bytes::copy_from_slice(working.public().as_bytes()),
+        sequence: 1,
+        not_before_ms: NOW_MS - 10,
+        not_after_ms: NOW_MS + 10,
+        previous: Bytes::new(),
+    };
+    let certify = |message: &wire::PartnerKey, identity: &crate::key::SigningKey| {
+        let certificate = envelope::sign::<PartnerKey>(message, &[identity]);
+        WorkingKey::certified(Some(&certificate), key(11).public(), &hopp, &origin())
+    };
+    let certified = certify(&message, &identity).expect("certified");
+    assert_eq!(certify(&message, &working).map_err(|error| error.check()), Err("partner_key"));
+    let other = wire::PartnerKey { partner: "partners/chirp".into(), ..message.clone() };
+    assert_eq!(certify(&other, &identity).map_err(|error| error.check()), Err("partner_key_partner"));
+
+    for (time_ms, expected) in [
+        (NOW_MS - 11, "partner_key_time"),
+        (NOW_MS - 10, "good"),
+        (NOW_MS + 10, "good"),
+        (NOW_MS + 11, "partner_key_time"),
+    ] {
+        let asked = envelope::sign::<Fetch>(&wire::Fetch { time_ms, ..fetch() }, &[&working]);
+        let got = certified.verify::<Fetch>(Some(&asked), |fetch| fetch.time);
+        assert_eq!(got.map_or_else(|error| error.check(), |_| "good"), expected);
+    }
+    for (expected, spoil) in [
+        ("sequence", wire::PartnerKey { sequence: 0, ..message.clone() }),
+        ("previous", wire::PartnerKey { sequence: 2, ..message.clone() }),
+        ("previous", wire::PartnerKey { previous: Bytes::from_static(&[1; 32]), ..message.clone() }),
+        ("not_after_ms", wire::PartnerKey { not_after_ms: NOW_MS - 10, ..message.clone() }),
+    ] {
+        assert_eq!(check::<PartnerKey>(&spoil), expected);
+    }
+}
+
+#[test]
+fn changes_requests_and_invitations_have_their_form() {
+    let change = wire::GrantChange {
+        broker: "broker.test/log".into(),
+        terms: Bytes::from_static(&[1; 32]),
+        sequence: 1,
+        verb: Verb::Stop.into(),
+        erase: true,
+        previous: Bytes::from_static(&[1; 32]),
+        time_ms: NOW_MS,
+    };
+    assert_eq!(check::<GrantChange>(&change), "good");
+    assert_eq!(check::<GrantChange>(&wire::GrantChange { sequence: 0, ..change.clone() }), "sequence");
+    assert_eq!(check::<GrantChange>(&wire::GrantChange { verb: 0, ..change.clone() }), "verb");
+    assert_eq!(check::<GrantChange>(&wire::GrantChange { verb: 77, ..change.clone() }), "verb");
+    assert_eq!(check::<GrantChange>(&wire::GrantChange { verb: Verb::Pause.into(), ..change }), "erase");
+
+    let row = wire::RequestedRow { offer: Bytes::from_static(&[1; 32]), optional: false };
+    let request = wire::GrantRequest {
+        broker: "broker.test/log".into(),
+        requester: "partners/skylark".into(),
+        subject: format!("partners/skylark/subjects/{}", "0".repeat(32)),
+        rows: vec![row.clone()],
+        expire_time_ms: NOW_MS + 1000,
+        time_ms: NOW_MS,
+        nonce: Bytes::from_static(&[1; 16]),
+        checkpoint: Bytes::from_static(b"a checkpoint"),
+    };
+    assert_eq!(check::<GrantRequest>(&request), "good");
+    assert_eq!(check::<GrantRequest>(&wire::GrantRequest { rows: vec![], ..request.clone() }), "rows");
+    assert_eq!(
+        check::<GrantRequest>(&wire::GrantRequest { rows: vec![row.clone(); 2], ..request.clone() }),
+        "rows"
+    );
+    let many = (0..8).map(|at| wire::RequestedRow { offer: Bytes::from(vec![at; 32]), optional: false });
+    assert_eq!(
+        check::<GrantRequest>(&wire::GrantRequest { rows: many.collect(), ..request.clone() }),
+        "rows"
+    );
+    assert_eq!(
+        check::<GrantRequest>(&wire::GrantRequest { nonce: Bytes::new(), ..request.clone() }),
+        "nonce"
+    );
+    let foreign = wire::GrantRequest { requester: "partners/hopp".into(), ..request.clone() };
+    assert_eq!(check::<GrantRequest>(&foreign), "subject");
+    let long = wire::GrantRequest { expire_time_ms: NOW_MS + 8 * 24 * 3_600_000, ..request };
+    assert_eq!(check::<GrantRequest>(&long), "expire_time_ms");
+}
+
+#[test]
+fn an_envelope_is_bounded_typed_and_for_this_broker() {
+    let good = envelope::sign::<Fetch>(&fetch(), &[&key(1)]);
+    let signer = key(1);
+    let verify = |envelope: &wire::Envelope| {
+        envelope::verify::<Fetch>(Some(envelope), &[signer.public()], &origin())
+            .map_err(|error| error.check())
+    };
+    assert!(verify(&good).is_ok());
+    assert_eq!(envelope::verify::<Fetch>(None, &[], &origin()), Err(StatementError::Missing));
+    let with = |change: fn(&mut wire::Envelope)| {
+        let mut envelope = good.clone();
+        change(&mut envelope);
+        envelope
+    };
+    assert_eq!(verify(&with(|envelope| envelope.payload_type.push('x'))).err(), Some("payload_type"));
+    assert_eq!(verify(&with(|envelope| envelope.signatures.clear())).err(), Some("signature_count"));
+    assert_eq!(verify(&with(|envelope| envelope.payload = vec![0; 16_385].into())).err(), Some("size"));
+    let elsewhere = Origin::parse("other.test/log").expect("an origin");
+    let error = envelope::verify::<Fetch>(Some(&good), &[signer.public()], &elsewhere).expect_err("refused");
+    assert_eq!(error.check(), "broker");
+    assert_eq!(
+        envelope::verify::<Fetch>(Some(&good), &[key(2).public()], &origin()).map_err(|e| e.check()).err(),
+        Some("key")
+    );
+    // A good signature doesn't excuse a wrong one under a key that may sign.
+    let mut both = good.clone();
+    both.signatures
+        .push(wire::Signature { key_id: key(2).id().to_string(), signature: Bytes::from_static(&[0; 64]) });
+    let error = envelope::verify::<Fetch>(Some(&both), &[signer.public(), key(2).public()], &origin());
+    assert_eq!(error.map_err(|error| error.check()).err(), Some("signature"));
+    assert!(verify(&both).is_ok(), "one by an unknown key is ignored");
+}
+
+proptest! {
+    #[test]
+    fn no_flipped_bit_verifies(at in 0_usize..10_000, bit in 0_u8..8) {
+        let signer = key(1);
+        let mut envelope = envelope::sign::<GrantTerms>(&terms(), &[&signer]);
+        let mut payload = envelope.payload.to_vec();
+        let place = at % payload.len();
+        payload[place] ^= 1 << bit;
+        envelope.payload = payload.into();
+        let got = envelope::verify::<GrantTerms>(Some(&envelope), &[signer.public()], &origin());
+        prop_assert_eq!(got.map_err(|error| error.check()).err(), Some("signature"));
+    }
+
+    #[test]
+    fn bytes_of_strangers_never_panic(payload in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let envelope = wire::Envelope {
+            payload_type: GrantTerms::PAYLOAD_TYPE.into(),
+            payload: payload.clone().into(),
+            signatures: vec![wire::Signature::default()],
+        };
+        let _ = envelope::peek::<GrantTerms>(Some(&envelope));
+        let _ = wire::Envelope::decode(payload.as_slice());
+    }
+
+    #[test]
+    fn whatever_is_signed_reads_back(uses in 1_u32.., expire in 1_u64..1_000_000) {
+        let message = wire::GrantTerms { uses, expire_time_ms: NOW_MS + expire, ..terms() };
+        let read = signed::<GrantTerms>(&message);
+        prop_assert_eq!(read.statement().uses, uses);
+        prop_assert_eq!(read.statement().expire_time, Timestamp::from_millis(NOW_MS + expire));
+        prop_assert_eq!(read.digest(), Digest::of(&message.encode_to_vec()));
+    }
+}
