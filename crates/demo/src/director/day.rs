@@ -35,6 +35,8 @@ pub(super) struct Tally {
     pub(super) transfers: u64,
     /// Values that were equal to what they must be.
     pub(super) values: u64,
+    /// The newest record of a transfer.
+    pub(super) newest: u64,
 }
 
 /// The replay.
@@ -287,6 +289,7 @@ impl<'a> Day<'a> {
             moved.use_number
         );
         self.tally.transfers += 1;
+        self.tally.newest = self.tally.newest.max(moved.index);
         if who == MEI {
             self.hour.meis += 1;
         }

@@ -132,8 +132,10 @@ pub(crate) struct Totals {
     pub(crate) transfers: u64,
     pub(crate) refusals: u64,
     pub(crate) values: u64,
-    /// Mei's first grant, for the commands to try.
+    /// A grant of Mei's that stands, for the commands to try.
     pub(crate) grant: String,
+    /// How many records the log has at least, once everything is published.
+    pub(crate) records: u64,
 }
 
 async fn scenes(
@@ -168,14 +170,10 @@ async fn scenes(
     drop(mei);
 
     let grant = day.cast.travellers[MEI].grant(2)?.to_string();
-    let totals = Totals {
-        travellers,
-        grants,
-        transfers: tally.transfers,
-        refusals: REFUSALS,
-        values: tally.values,
-        grant,
-    };
+    // The last transfer, and the refusal of one more.
+    let records = tally.newest + 2;
+    let (transfers, values) = (tally.transfers, tally.values);
+    let totals = Totals { travellers, grants, transfers, refusals: REFUSALS, values, grant, records };
     Ok(Scene { story: day.story, totals, stop: stop.index })
 }
 
