@@ -9,7 +9,7 @@ use prost::Message;
 use crate::{
     digest::Digest,
     id::Origin,
-    key::{KeyId, PublicKey, SigningKey},
+    key::{KeyId, PublicKey, SIGNATURE_BYTES, SigningKey},
     statement::{Malformed, Statement},
 };
 
@@ -76,6 +76,9 @@ pub enum StatementError {
         /// How many.
         found: usize,
     },
+    /// A signature or the id of its key is not of its length: what is ignored must not be a place to hide bytes in.
+    #[error("a signature has {SIGNATURE_BYTES} bytes, and the id of its key is a thumbprint")]
+    SignatureForm,
     /// Nobody of those who may sign here did.
     #[error("the statement is not signed by a key that may sign it here")]
     UnknownKey,
@@ -112,6 +115,7 @@ impl StatementError {
             Self::Type { .. } => "payload_type",
             Self::TooLarge { .. } => "size",
             Self::Signatures { .. } => "signature_count",
+            Self::SignatureForm => "signature_form",
             Self::UnknownKey => "key",
             Self::Signature { .. } => "signature",
             Self::Unparsable => "parse",
@@ -205,6 +209,12 @@ fn bounded<S: Statement>(envelope: &Envelope) -> Result<(), StatementError> {
     }
     if !(1..=MAX_SIGNATURES).contains(&envelope.signatures.len()) {
         return Err(StatementError::Signatures { found: envelope.signatures.len() });
+    }
+    let formed = |signature: &Signature| {
+        signature.signature.len() == SIGNATURE_BYTES && KeyId::parse(&signature.key_id).is_ok()
+    };
+    if !envelope.signatures.iter().all(formed) {
+        return Err(StatementError::SignatureForm);
     }
     Ok(())
 }

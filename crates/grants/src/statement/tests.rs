@@ -261,6 +261,17 @@ fn an_envelope_is_bounded_typed_and_for_this_broker() {
     assert_eq!(verify(&with(|envelope| envelope.payload_type.push('x'))).err(), Some("payload_type"));
     assert_eq!(verify(&with(|envelope| envelope.signatures.clear())).err(), Some("signature_count"));
     assert_eq!(verify(&with(|envelope| envelope.payload = vec![0; 16_385].into())).err(), Some("size"));
+    // What is ignored is no place to hide bytes in.
+    let junk = |key_id: &str, length: usize| {
+        let mut envelope = good.clone();
+        let signature = vec![0; length].into();
+        envelope.signatures.push(wire::Signature { key_id: key_id.into(), signature });
+        verify(&envelope).err()
+    };
+    let stranger = key(3).id().to_string();
+    assert_eq!(junk(&stranger, 64), None);
+    assert_eq!(junk(&stranger, 65), Some("signature_form"));
+    assert_eq!(junk(&"k".repeat(4096), 64), Some("signature_form"));
     let elsewhere = Origin::parse("other.test/log").expect("an origin");
     let error = envelope::verify::<Fetch>(Some(&good), &[signer.public()], &elsewhere).expect_err("refused");
     assert_eq!(error.check(), "broker");
@@ -295,7 +306,10 @@ proptest! {
         let envelope = wire::Envelope {
             payload_type: GrantTerms::PAYLOAD_TYPE.into(),
             payload: payload.clone().into(),
-            signatures: vec![wire::Signature::default()],
+            signatures: vec![wire::Signature {
+                key_id: key(1).id().to_string(),
+                signature: Bytes::from_static(&[0; 64]),
+            }],
         };
         let _ = envelope::peek::<GrantTerms>(Some(&envelope));
         let _ = wire::Envelope::decode(payload.as_slice());

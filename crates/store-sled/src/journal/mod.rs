@@ -53,6 +53,9 @@ pub(crate) struct Journal {
 
 impl Journal {
     /// Opens the journal's end, where replay found it. What stands behind it is a torn frame, and is cut off.
+    ///
+    /// The last segment is written anew: its last frame may have been read from the page cache without being on disk, since
+    /// the process before ended between write and sync, or after a sync that failed, which the system doesn't report twice.
     pub(crate) fn resume(
         files: &Arc<dyn Files>,
         placer: &Arc<Placer>,
@@ -61,8 +64,16 @@ impl Journal {
         end: Place,
     ) -> Result<Journal, OpenError> {
         let path = segment_path(folder, end.segment);
+        let anew = || {
+            let segment = files.read(&path)?.unwrap_or_default();
+            // Memory holds a whole segment already while it is replayed.
+            let end = usize::try_from(end.offset).unwrap_or(usize::MAX).min(segment.len());
+            placer.place(&**files, &path, &segment[..end])?;
+            files.sync_folder(folder)?;
+            files.append(&path, end as u64)
+        };
         Ok(Journal {
-            file: files.append(&path, end.offset).map_err(OpenError::io(&path))?,
+            file: anew().map_err(OpenError::io(&path))?,
             files: Arc::clone(files),
             placer: Arc::clone(placer),
             folder: folder.to_owned(),
