@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
+use countersign_ledger::MAX_STREAM_PAGE;
 use countersign_proto::{
     log::v1::{Kind, Record},
     row::v1::PrivatePart,
@@ -26,7 +27,7 @@ const LOG: &str = "logs/-";
 const MAX_SIZE: usize = 500;
 
 /// How many records one call looks at. Where few meet the filter, a page is short, or empty, and its token goes on.
-const MAX_LOOKED_AT: usize = 20_000;
+const MAX_LOOKED_AT: u64 = 20_000;
 
 /// How many records are read at once.
 const CHUNK: u64 = 256;
@@ -93,7 +94,7 @@ type Found = (Vec<LogEntry>, Option<u64>);
 
 async fn of_all(broker: &Broker, filter: &Filter, range: Range<u64>, size: usize) -> Result<Found, Fault> {
     let mut taken = Taken::new(size);
-    let (mut next, last) = (range.start, range.end.min(range.start.saturating_add(MAX_LOOKED_AT as u64)));
+    let (mut next, last) = (range.start, range.end.min(range.start.saturating_add(MAX_LOOKED_AT)));
     while next < last {
         let leaves = broker.ledger().leaves(next..last.min(next + CHUNK)).await?;
         if leaves.is_empty() {
@@ -117,8 +118,9 @@ async fn of_partner(
     size: usize,
 ) -> Result<Found, Fault> {
     let mut taken = Taken::new(size);
-    let items = broker.ledger().stream(&stream(partner), range.start, MAX_LOOKED_AT).await?;
-    let all_looked_at = items.len() < MAX_LOOKED_AT;
+    // One page of the stream a call: the next call goes on where it ends.
+    let items = broker.ledger().stream(&stream(partner), range.start, MAX_STREAM_PAGE).await?;
+    let all_looked_at = items.len() < MAX_STREAM_PAGE;
     let last = items.last().map(|item| item.index);
     for item in items {
         if item.index >= range.end {

@@ -1,5 +1,6 @@
 //! `ListEvents`.
 
+use countersign_ledger::MAX_STREAM_PAGE;
 use countersign_proto::v1::{ListEventsRequest, ListEventsResponse};
 use prost::Message as _;
 
@@ -10,9 +11,9 @@ use crate::{
     service::page::{MAX_PAGE_BYTES, MAX_SIZE, Page},
 };
 
-/// How many records of a stream one call looks at. Where few are of the kinds that are wanted, a page is short, or empty,
+/// How many records of a stream one call looks at: as many as the ledger gives at a time. Where few are of the kinds that are wanted, a page is short, or empty,
 /// and its token goes on.
-const MAX_LOOKED_AT: usize = 2_000;
+const MAX_LOOKED_AT: usize = MAX_STREAM_PAGE;
 
 pub(super) async fn list(
     broker: &Broker,
