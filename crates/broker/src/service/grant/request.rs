@@ -45,13 +45,13 @@ async fn attempt(
     key: &WorkingKey,
 ) -> Result<Option<v1::GrantRequest>, Fault> {
     let party = Party::Partner(partner.clone());
-    let name = RequestName::of(signed.digest());
-    if let Some(known) = broker.load(rows::grant_request(&name)).await? {
-        return view::request(broker, &party, &name, &known.row).await.map(Some);
-    }
-    let request = signed.statement();
+    let (name, request) = (RequestName::of(signed.digest()), signed.statement());
+    // Whose it is comes first: what stands already is shown to its own requester alone.
     if request.requester != *partner {
         return Err(Fault::says(WHAT, "requester", "only the partner that signed it enters a request"));
+    }
+    if let Some(known) = broker.load(rows::grant_request(&name)).await? {
+        return view::request(broker, &party, &name, &known.row).await.map(Some);
     }
     if request.expire_time <= broker.now() {
         return Err(Fault::says(WHAT, "expire_time_ms", "it has lapsed already"));

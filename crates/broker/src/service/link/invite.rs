@@ -39,11 +39,14 @@ async fn attempt(
     signed: &Signed<LinkInvitation>,
     key: &WorkingKey,
 ) -> Result<Option<Link>, Fault> {
-    let name = LinkName::of(signed.digest());
+    let (name, invitation) = (LinkName::of(signed.digest()), signed.statement());
+    // Whose it is comes first: what stands already is shown to its own partner alone.
+    if invitation.partner != *partner {
+        return Err(Fault::says(WHAT, "partner", "only the partner that signed it enters an invitation"));
+    }
     if let Some(known) = broker.load(rows::link(&name)).await? {
         return view(broker, &name, &known.row).map(Some);
     }
-    let invitation = signed.statement();
     decide(broker, partner, invitation).await?;
 
     let subject = rows::subject(&invitation.subject);
@@ -74,9 +77,6 @@ async fn attempt(
 }
 
 async fn decide(broker: &Broker, partner: &PartnerName, invitation: &LinkInvitation) -> Result<(), Fault> {
-    if invitation.partner != *partner {
-        return Err(Fault::says(WHAT, "partner", "only the partner that signed it enters an invitation"));
-    }
     if broker.partner(partner).await?.row.identity_key != *invitation.identity.as_bytes().as_slice() {
         return Err(Fault::says(WHAT, "identity_key", "it names another identity key than the partner's"));
     }

@@ -39,11 +39,13 @@ async fn attempt(
     signed: &Signed<Offer>,
     key: &WorkingKey,
 ) -> Result<Option<v1::Offer>, Fault> {
-    let name = OfferName::of(signed.digest());
+    let (name, offer) = (OfferName::of(signed.digest()), signed.statement());
+    if offer.recipient != *recipient {
+        return Err(Fault::says(WHAT, "recipient", "only its recipient publishes an offer"));
+    }
     if let Some(published) = broker.load(rows::offer(&name)).await? {
         return view(&name, &published.row).map(Some);
     }
-    let offer = signed.statement();
     decide(broker, recipient, offer).await?;
 
     let now = broker.now().as_millis();
@@ -65,9 +67,6 @@ async fn attempt(
 }
 
 async fn decide(broker: &Broker, recipient: &PartnerName, offer: &Offer) -> Result<(), Fault> {
-    if offer.recipient != *recipient {
-        return Err(Fault::says(WHAT, "recipient", "only its recipient publishes an offer"));
-    }
     if broker.partner(recipient).await?.row.identity_key != *offer.recipient_identity.as_bytes().as_slice() {
         return Err(Fault::says(
             WHAT,
