@@ -45,15 +45,19 @@ async fn run(broker: Weak<Broker>, every: Duration) {
     }
 }
 
-/// Lapses all that is due; says how many.
+/// Lapses all that is due; says how many. What can't be lapsed is told in the log lines, and keeps nothing else waiting.
 pub async fn sweep(broker: &Broker) -> Result<usize, Fault> {
     let mut lapsed = 0;
     loop {
         let before = lapsed;
         let due = rows::due().until(broker.store(), broker.now(), SWEEP).await?;
         for name in &due {
-            let name = RequestName::parse(name).map_err(|error| damaged("due request", &error))?;
-            lapsed += usize::from(lapse(broker, &name).await?);
+            match lapse(broker, name).await {
+                Ok(done) => lapsed += usize::from(done),
+                Err(fault) => {
+                    tracing::warn!(%fault, request = %name, "a request that is due can't be lapsed");
+                }
+            }
         }
         let progressed = lapsed > before;
         if due.len() < SWEEP || !progressed {
@@ -63,7 +67,8 @@ pub async fn sweep(broker: &Broker) -> Result<usize, Fault> {
 }
 
 /// Lapses one request. A conflict means that it was answered, or swept by another, at this very moment.
-async fn lapse(broker: &Broker, name: &RequestName) -> Result<bool, Fault> {
+async fn lapse(broker: &Broker, name: &str) -> Result<bool, Fault> {
+    let name = &RequestName::parse(name).map_err(|error| damaged("due request", &error))?;
     let Some(read) = broker.load(rows::grant_request(name)).await? else {
         return Err(Fault::Damaged { what: format!("`{name}` is due and is not there") });
     };
