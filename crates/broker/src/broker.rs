@@ -183,27 +183,11 @@ impl Broker {
         self.load(rows::partner(name)).await?.ok_or_else(unknown)
     }
 
-    /// The key that verifies this principal's tokens *now*: state is read on every call, and nothing of it is cached.
-    pub async fn principal_key(&self, principal: &Principal, key_id: &KeyId) -> Result<PublicKey, Fault> {
+    /// The key that verifies this principal's tokens, and whether the principal may call with it *now*: both are read
+    /// on every call, and nothing of them is cached. The second is for those alone who proved to hold the key.
+    pub async fn call_key(&self, principal: &Principal, key_id: &KeyId) -> Result<CallKey, Fault> {
         let key = match principal {
-            Principal::Partner(name) => {
-                let Some(partner) = self.load(rows::partner(name)).await? else { return Err(stranger()) };
-                if partner.row.suspended {
-                    return Err(Fault::PartnerSuspended { partner: name.to_string() });
-                }
-                let Some(key) = self.load(rows::partner_key(name, key_id)).await? else {
-                    return Err(stranger());
-                };
-                // It was verified when it was published.
-                let key = envelope::peek::<PartnerKey>(key.row.statement.as_ref())
-                    .map_err(|error| damaged("partner key", &error))?;
-                let now = self.now();
-                if now < key.not_before || now > key.not_after {
-                    let problem = "the working key is outside its time: publish a new one".to_owned();
-                    return Err(Fault::TokenInvalid { problem });
-                }
-                Some(key.key)
-            }
+            Principal::Partner(name) => return self.partner_call_key(name, key_id).await,
             Principal::Customer(name) => match self.load(rows::customer(name)).await? {
                 Some(customer) => Some(stored_key(&customer.row.public_key)?),
                 None => None,
@@ -217,7 +201,26 @@ impl Broker {
             }
             Principal::Broker(_) => None,
         };
-        key.filter(|key| key.id() == key_id).ok_or_else(stranger)
+        let key = key.filter(|key| key.id() == key_id).ok_or_else(stranger)?;
+        Ok(CallKey { key, may_call: Ok(()) })
+    }
+
+    async fn partner_call_key(&self, name: &PartnerName, key_id: &KeyId) -> Result<CallKey, Fault> {
+        let partner = self.load(rows::partner(name)).await?.ok_or_else(stranger)?;
+        let key = self.load(rows::partner_key(name, key_id)).await?.ok_or_else(stranger)?;
+        // It was verified when it was published.
+        let key = envelope::peek::<PartnerKey>(key.row.statement.as_ref())
+            .map_err(|error| damaged("partner key", &error))?;
+        let now = self.now();
+        let may_call = if partner.row.suspended {
+            Err(Fault::PartnerSuspended { partner: name.to_string() })
+        } else if now < key.not_before || now > key.not_after {
+            let problem = "the working key is outside its time: publish a new one".to_owned();
+            Err(Fault::TokenInvalid { problem })
+        } else {
+            Ok(())
+        };
+        Ok(CallKey { key: key.key, may_call })
     }
 
     /// A published working key of a partner, its certificate verified. Certificates never change once published, so
@@ -246,8 +249,25 @@ impl Broker {
     }
 
     /// Verifies what a partner signed with one of its published working keys, within that key's time, and not in the
-    /// future. `what` names the statement in errors, `at` reads the time that it says.
+    /// future; and the key's time must not be over. `what` names the statement in errors, `at` reads the time that it
+    /// says.
     pub async fn signed_by_partner<S: Statement>(
+        &self,
+        partner: &PartnerName,
+        what: &'static str,
+        statement: Option<&Envelope>,
+        at: impl Fn(&S) -> Timestamp + Send + Sync,
+    ) -> Result<(Signed<S>, Arc<WorkingKey>), Fault> {
+        let (signed, key) = self.once_signed_by_partner(partner, what, statement, at).await?;
+        if self.now() > key.certificate().statement().not_after {
+            return Err(Fault::says(what, "partner_key_time", "the working key is past its time"));
+        }
+        Ok((signed, key))
+    }
+
+    /// As [`signed_by_partner`](Self::signed_by_partner), for what may be shown long after it was signed: the key's time
+    /// can be over by now.
+    pub async fn once_signed_by_partner<S: Statement>(
         &self,
         partner: &PartnerName,
         what: &'static str,
@@ -266,9 +286,6 @@ impl Broker {
                     "time",
                     format!("it says {says}, and it is {now}: set the clock"),
                 ));
-            }
-            if now > key.certificate().statement().not_after {
-                return Err(Fault::says(what, "partner_key_time", "the working key is past its time"));
             }
             return Ok((signed, key));
         }
@@ -290,9 +307,21 @@ impl Broker {
     }
 }
 
-fn stranger() -> Fault {
-    // One answer for an unknown principal and an unknown key: nobody learns here who is a customer.
-    Fault::TokenInvalid { problem: "the token's principal and key are not known here".to_owned() }
+/// A key that verifies a principal's tokens.
+pub struct CallKey {
+    /// The key.
+    pub key: PublicKey,
+    /// Whether its holder may call at this moment.
+    pub may_call: Result<(), Fault>,
+}
+
+/// One answer for an unknown principal, an unknown key, and a signature that another key made: whoever holds no key
+/// learns nothing of who is known here.
+pub(crate) fn stranger() -> Fault {
+    Fault::TokenInvalid {
+        problem: "the token's principal and key are not known here, or the signature is not theirs"
+            .to_owned(),
+    }
 }
 
 fn stored_key(bytes: &[u8]) -> Result<PublicKey, Fault> {

@@ -13,11 +13,11 @@ use axum::{
 };
 use countersign_grants::{
     id::Principal,
-    token::{MAX_TOKEN_BYTES, Token, Unverified},
+    token::{MAX_TOKEN_BYTES, TokenError, Unverified},
 };
 
 use super::{Gate, methods, refuse::refusal};
-use crate::{Caller, Fault, Newcomer};
+use crate::{Caller, Fault, Newcomer, broker::stranger};
 
 /// What stands before the token. The scheme's name is compared without case (RFC 9110, section 11.1).
 const SCHEME: &str = "Bearer ";
@@ -52,25 +52,27 @@ pub(crate) async fn bearer(gate: &Gate, headers: &HeaderMap) -> Result<Caller, F
     known(gate, text(headers)?).await
 }
 
-/// The principal whose token this is, by the keys and states of this moment.
+/// The principal whose token this is, by the keys and states of this moment. The state comes last: it is told to
+/// those alone who proved to be that principal, to this broker, now.
 async fn known(gate: &Gate, text: &str) -> Result<Caller, Fault> {
-    let remembered = gate.tokens.get(text);
-    let token = if let Some(token) = remembered {
-        gate.broker.principal_key(token.issuer(), token.key_id()).await?;
-        token
+    let (token, may_call) = if let Some(token) = gate.tokens.get(text) {
+        let known = gate.broker.call_key(token.issuer(), token.key_id()).await?;
+        (token, known.may_call)
     } else {
-        let token = verify(gate, text).await?;
+        let claimed = Unverified::read(text).map_err(|error| Fault::token(&error))?;
+        let known = gate.broker.call_key(claimed.issuer(), claimed.key_id()).await?;
+        let token = claimed.verify(&known.key).map(Arc::new).map_err(|error| unverified(&error))?;
         gate.tokens.insert(text, Arc::clone(&token));
-        token
+        (token, known.may_call)
     };
     token.check(&gate.audience, gate.broker.now()).map_err(|error| Fault::token(&error))?;
+    may_call?;
     Ok(Caller { principal: token.issuer().clone() })
 }
 
-async fn verify(gate: &Gate, text: &str) -> Result<Arc<Token>, Fault> {
-    let claimed = Unverified::read(text).map_err(|error| Fault::token(&error))?;
-    let key = gate.broker.principal_key(claimed.issuer(), claimed.key_id()).await?;
-    claimed.verify(&key).map(Arc::new).map_err(|error| Fault::token(&error))
+/// A wrong signature answers like an unknown key.
+fn unverified(error: &TokenError) -> Fault {
+    if matches!(error, TokenError::Signature) { stranger() } else { Fault::token(error) }
 }
 
 /// The token's text.

@@ -8,15 +8,22 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use countersign_grants::{
     catalogue::SHIPPED,
+    envelope,
     id::{OperatorName, Origin, PartnerName, Principal},
     key::SigningKey,
+    statement::PartnerKey,
     time::{Clock, Entropy, Timestamp},
     token::{Issuer, broker_audience},
 };
 use countersign_ledger::{KeyName, Ledger, SignerKey};
-use countersign_proto::{log::v1::Kind, row::v1::PartnerRow};
+use countersign_proto::{
+    log::v1::Kind,
+    row::v1::{PartnerKeyRow, PartnerRow},
+    statement::v1 as wire,
+};
 use countersign_store::memory::MemoryStore;
 
 use crate::{Broker, BrokerParts, Settings, private::Kek, record::Happening, rows, work::Work};
@@ -88,11 +95,23 @@ impl House {
         operator().issue(&broker_audience(&origin()), self.clock.now())
     }
 
-    /// Enters a partner that is suspended.
-    pub(crate) async fn enter_suspended(&self, name: &PartnerName) {
+    /// Enters a partner that is suspended, with this working key.
+    pub(crate) async fn enter_suspended(&self, name: &PartnerName, key: &SigningKey) {
         let row = PartnerRow { name: name.to_string(), suspended: true, ..PartnerRow::default() };
+        let certificate = wire::PartnerKey {
+            broker: ORIGIN.to_owned(),
+            partner: name.to_string(),
+            public_key: Bytes::copy_from_slice(key.public().as_bytes()),
+            sequence: 1,
+            not_before_ms: NOW.as_millis(),
+            not_after_ms: NOW.plus(Duration::from_secs(3_600)).as_millis(),
+            previous: Bytes::new(),
+        };
+        let statement = Some(envelope::sign::<PartnerKey>(&certificate, &[key]));
+        let certificate = PartnerKeyRow { statement, publish_time_ms: NOW.as_millis() };
         let mut work = Work::default();
         work.create(&rows::partner(name), &row).expect("a row");
+        work.create(&rows::partner_key(name, key.public().id()), &certificate).expect("a row");
         let happening =
             Happening { kind: Kind::PartnerSuspended, source: Some(name), ..Happening::default() };
         work.record(self.broker.draft(happening));

@@ -165,10 +165,29 @@ async fn unknown_principals_and_keys_get_one_answer() {
 async fn a_suspended_partner_is_stopped_at_the_door() {
     let front = Front::open().await;
     let name = PartnerName::of_id("hopp").expect("an id");
-    front.house.enter_suspended(&name).await;
-    let issuer = Issuer::new(Principal::Partner(name), &operator_key());
-    let found = front.call(LIST, &issuer.issue(&broker_audience(&origin()), NOW)).await;
-    check(found, Code::PermissionDenied, "PARTNER_SUSPENDED", "partners/hopp");
+    let key = SigningKey::from_secret(&[5; 32]);
+    front.house.enter_suspended(&name, &key).await;
+    let token = Issuer::new(Principal::Partner(name.clone()), &key).issue(&broker_audience(&origin()), NOW);
+    for _ in 0..2 {
+        // The second time the signature is remembered.
+        let found = front.call(LIST, &token).await;
+        check(found, Code::PermissionDenied, "PARTNER_SUSPENDED", "partners/hopp");
+    }
+
+    // Who does not hold the key learns neither that it is suspended, nor that it is known, nor which keys it has.
+    let stranger = Issuer::new(Principal::Partner(name), &operator_key());
+    let of = |issuer: &Issuer| issuer.issue(&broker_audience(&origin()), NOW);
+    let nobody = Principal::Partner(PartnerName::of_id("nobody").expect("an id"));
+    let (start, signature) = token.rsplit_once('.').expect("three parts");
+    let flipped = if signature.starts_with('A') { 'B' } else { 'A' };
+    let forged = format!("{start}.{flipped}{}", &signature[1..]);
+    let mut answers = Vec::new();
+    for token in [of(&stranger), of(&Issuer::new(nobody, &key)), forged] {
+        let status = front.call(LIST, &token).await.expect_err("refused");
+        answers.push((status.code(), status.message().to_owned(), status.details().to_vec()));
+    }
+    assert_eq!(answers[0].0, Code::Unauthenticated);
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
 }
 
 #[tokio::test]
