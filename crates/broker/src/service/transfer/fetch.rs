@@ -35,6 +35,8 @@ pub(super) struct Asked {
     pub fetch: Signed<Fetch>,
     pub key: Arc<WorkingKey>,
     pub name: GrantName,
+    /// When it came. It is fresh or stale by this moment, however long its source then takes.
+    pub arrived: Timestamp,
 }
 
 impl Asked {
@@ -57,7 +59,6 @@ impl Asked {
 
 /// Everything that a judgement rests on, as it stood at one moment; the commit expects that it still stands so.
 pub(super) struct Read {
-    pub now: Timestamp,
     pub grant: StoredGrant,
     pub standing: Arc<StandingGrant>,
     pub source: Loaded<PartnerRow>,
@@ -69,8 +70,8 @@ pub(super) struct Read {
 enum Before {
     /// Never.
     No,
-    /// And released, with this use number.
-    Released { use_number: u64 },
+    /// And released, with this use number and these bytes: a repeat brings the same ones, or nothing.
+    Released { use_number: u64, provision: Bytes },
 }
 
 impl TransferService {
@@ -81,13 +82,12 @@ impl TransferService {
     ) -> Result<FetchDataResponse, Fault> {
         let asked = self.asked(caller, &request).await?;
         let mut read = self.read(&asked).await?;
-        let before = self.before(&asked, read.now).await?;
-        let permit = match self.judge(&asked, &mut read, &before)? {
-            Ok(permit) => permit,
-            Err(refusal) => return Err(self.refuse(&asked, &read, refusal).await),
-        };
+        let before = self.before(&asked).await?;
+        if let Err(refusal) = self.judge(&asked, &mut read, &before)? {
+            return Err(self.refuse(&asked, &read, refusal).await);
+        }
         let provided = self.provide(&asked, &read).await?;
-        self.release(&asked, read, before, permit, provided).await
+        self.release(&asked, read, before, provided).await
     }
 
     /// Who asks, and what: verified, before anything that it names is looked up.
@@ -100,7 +100,7 @@ impl TransferService {
             return Err(Fault::says("fetch", "recipient", "the recipient is not the caller"));
         }
         let name = GrantName::of(fetch.statement().terms);
-        Ok(Asked { caller, fetch, key, name })
+        Ok(Asked { caller, fetch, key, name, arrived: self.broker.now() })
     }
 
     /// Reads what the judgement rests on. Unknown, and somebody else's, answer alike.
@@ -114,31 +114,32 @@ impl TransferService {
         let source = broker.partner(standing.source()).await?;
         let recipient = broker.partner(standing.recipient()).await?;
         let customer = broker.customer_key(&grant.customer()?).await?;
-        Ok(Read { now: broker.now(), grant, standing, source, recipient, customer })
+        Ok(Read { grant, standing, source, recipient, customer })
     }
 
     /// Whether this request id was used, and if so, whether for these bytes and within their time.
-    async fn before(&self, asked: &Asked, now: Timestamp) -> Result<Before, Fault> {
+    async fn before(&self, asked: &Asked) -> Result<Before, Fault> {
         let fetch = asked.fetch.statement();
         let key = request_key(&Principal::Partner(asked.caller.clone()), &fetch.request_id);
         let Some(known) = self.broker.ledger().request(&key).await? else { return Ok(Before::No) };
-        if known.digest != *asked.fetch.digest().as_bytes() || !fetch.is_fresh(now) {
+        if known.digest != *asked.fetch.digest().as_bytes() || !fetch.is_fresh(asked.arrived) {
             return Err(asked.reused());
         }
-        self.first(asked, known.first_index).await
+        self.first(asked, known.first_index, known.answer).await
     }
 
     /// What the first of several equal fetches came to. What was claimed as never released stays so.
-    async fn first(&self, asked: &Asked, index: u64) -> Result<Before, Fault> {
+    async fn first(&self, asked: &Asked, index: u64, provision: Bytes) -> Result<Before, Fault> {
         let leaf = self.broker.ledger().leaves(index..index + 1).await?.pop();
         let record = leaf.and_then(|leaf| Record::decode(leaf).ok());
         let record = record.ok_or(Fault::Bug { what: "a request id names no record" })?;
         match record.kind() {
-            Kind::Transfer => Ok(Before::Released { use_number: record.use_number }),
+            Kind::Transfer => Ok(Before::Released { use_number: record.use_number, provision }),
             _ => Err(asked.reused()),
         }
     }
 
+    /// Judges by what was read, and by the clock of this moment.
     fn judge(
         &self,
         asked: &Asked,
@@ -155,12 +156,12 @@ impl TransferService {
             caller: &asked.caller,
             fetch: &asked.fetch,
             terms,
-            state: read.grant.state(read.now)?.state(),
+            state: read.grant.state(self.broker.now())?.state(),
             spent: read.grant.spent,
             catalogue,
             source: Partner::from_row(&read.source.row),
             recipient: Partner::from_row(&read.recipient.row),
-            now: read.now,
+            now: asked.arrived,
         }))
     }
 
@@ -179,17 +180,30 @@ impl TransferService {
         self.provided(asked, standing.source(), answer).await
     }
 
-    /// Commits the release, and only then lets the data go. On a conflict everything is judged again, with the provision in
-    /// hand; data that may no longer go is dropped, and a record says so.
+    /// Commits the release, and only then lets the data go. Before each try everything is judged, with the provision in
+    /// hand: the source took its time. Data that may not go is dropped, and a record says so.
     async fn release(
         &self,
         asked: &Asked,
         mut read: Read,
         mut before: Before,
-        mut permit: Permit,
         provided: Provided,
     ) -> Result<FetchDataResponse, Fault> {
         for _ in 0..MAX_TRIES {
+            let permit = match self.judge(asked, &mut read, &before)? {
+                Ok(permit) => permit,
+                Err(refusal) => {
+                    self.not_released(asked, &read, &provided, refusal.reason()).await;
+                    return Err(Fault::Refused(refusal));
+                }
+            };
+            if let Before::Released { provision, .. } = &before
+                && !provided.is(provision)
+            {
+                let fault = Fault::SourceMisbehaved { source_name: permit.source().clone(), check: "repeat" };
+                self.not_released(asked, &read, &provided, fault.reason()).await;
+                return Err(fault);
+            }
             let (unit, mut salts) = self.transfer(asked, &read, &before, &permit, &provided).into_unit();
             match self.broker.ledger().submit(unit).await? {
                 Outcome::Committed(mut committed) => {
@@ -203,7 +217,19 @@ impl TransferService {
                 }
                 Outcome::Conflict { .. } => read = self.read(asked).await?,
                 // The same fetch overtook us on another connection: this release is its repeat.
-                Outcome::Replayed { first_index, .. } => before = self.first(asked, first_index).await?,
+                Outcome::Replayed { first_index, answer } => {
+                    let same = provided.is(&answer);
+                    before = match self.first(asked, first_index, answer).await {
+                        Ok(before) => before,
+                        Err(fault) => {
+                            // A claim overtook us. Its record is of the provision that it came with, and of no other.
+                            if !same {
+                                self.not_released(asked, &read, &provided, fault.reason()).await;
+                            }
+                            return Err(fault);
+                        }
+                    };
+                }
                 Outcome::IdReused => {
                     self.not_released(asked, &read, &provided, "REQUEST_ID_REUSED").await;
                     return Err(asked.reused());
@@ -215,13 +241,6 @@ impl TransferService {
                     return Err(Fault::Refused(refusal));
                 }
             }
-            permit = match self.judge(asked, &mut read, &before)? {
-                Ok(permit) => permit,
-                Err(refusal) => {
-                    self.not_released(asked, &read, &provided, refusal.reason()).await;
-                    return Err(Fault::Refused(refusal));
-                }
-            };
         }
         self.not_released(asked, &read, &provided, "OVERLOADED").await;
         Err(Fault::Contended { row: "grant" })
@@ -247,10 +266,10 @@ impl TransferService {
                 let principal = Principal::Partner(asked.caller.clone());
                 let id = &asked.fetch.statement().request_id;
                 // The number itself is the ledger's to give; a repeat reads it off the first record.
-                work.request(&principal, id, asked.fetch.digest(), Bytes::new());
+                work.request(&principal, id, asked.fetch.digest(), provided.answer());
                 (Went::Released, 0)
             }
-            Before::Released { use_number } => (Went::Repeated, *use_number),
+            Before::Released { use_number, .. } => (Went::Repeated, *use_number),
         };
         work.record(self.broker.draft(Happening {
             kind: Kind::Transfer,

@@ -4,6 +4,7 @@ use countersign_grants::{
     catalogue::FieldPath,
     id::{GrantName, SubjectHandle},
 };
+use countersign_ledger::MAX_CONDITIONS;
 use countersign_proto::{
     log::v1::Kind,
     row::v1::PrivatePart,
@@ -12,11 +13,22 @@ use countersign_proto::{
 
 use super::TransferService;
 use crate::{
-    broker::damaged, caller::Caller, error::Fault, record::Happening, rows, stored::StoredGrant, work::Work,
+    broker::damaged,
+    caller::Caller,
+    error::Fault,
+    record::Happening,
+    rows::{self, Index, RowKey},
+    stored::StoredGrant,
+    work::{Work, settle},
 };
 
-/// Grants of one subject that are told of a change: far more than brands that one person shares one account's data with.
-const MAX_GRANTS: usize = 100;
+/// Grants that are looked at together, and whose notices are one unit: each notice expects its grant, and a unit has
+/// [`MAX_CONDITIONS`].
+const PAGE: usize = MAX_CONDITIONS;
+
+/// Pages of one call: a thousand grants of one person's one account. Grants that have ended leave the index as notices
+/// are given, so only those count that still can come to stand, and those that ended since.
+const MAX_PAGES: usize = 16;
 
 impl TransferService {
     pub(super) async fn notify(
@@ -31,30 +43,60 @@ impl TransferService {
             return Err(Fault::GrantUnknown);
         }
         let resource = resource(&request.resource)?;
-        let mut work = Work::default();
-        let mut any = false;
+        let index = rows::grants_from(&subject);
+        let (mut after, mut ended) = (None, Vec::new());
         // A subject without grants answers like one with them: a source learns nothing of who else asks.
-        for (_, name) in rows::grants_from(&subject).load(self.broker.store(), None, MAX_GRANTS).await? {
-            let name = GrantName::parse(&name).map_err(|error| damaged("index", &error))?;
-            let Some(grant) = self.broker.grant(&name).await? else { continue };
-            any |= self.note(&mut work, &grant, resource).await?;
-        }
-        if any {
-            self.broker.enter(work).await?;
+        for _ in 0..MAX_PAGES {
+            let page = index.load(self.broker.store(), after.as_deref(), PAGE).await?;
+            let names = page.iter().map(|(_, name)| GrantName::parse(name)).collect::<Result<Vec<_>, _>>();
+            let names = names.map_err(|error| damaged("index", &error))?;
+            ended = settle("grant", || self.notice(&index, &names, &ended, resource)).await?;
+            match page.into_iter().next_back() {
+                Some((place, _)) if names.len() == PAGE => after = Some(place),
+                _ => return Ok(NotifyChangeResponse {}),
+            }
         }
         Ok(NotifyChangeResponse {})
     }
 
-    /// Adds the notice for one grant, if it stands and covers the resource.
+    /// Gives the notices of these grants, and takes from the index those that have ended, now or in a page before. Gives
+    /// back what it could not take: rows change only beside a record.
+    async fn notice(
+        &self,
+        index: &Index,
+        names: &[GrantName],
+        ended: &[RowKey<String>],
+        resource: &str,
+    ) -> Result<Option<Vec<RowKey<String>>>, Fault> {
+        let (mut work, mut any, mut ended) = (Work::default(), false, ended.to_vec());
+        for name in names {
+            let Some(grant) = self.broker.grant(name).await? else { continue };
+            match grant.state(self.broker.now())?.state() {
+                State::Active => any |= self.note(&mut work, &grant, resource).await?,
+                State::Withdrawn | State::Revoked | State::Expired | State::Consumed | State::Superseded => {
+                    ended.push(index.entry(grant.read.row.create_time_ms, name.digest()));
+                }
+                State::Paused | State::Suspended | State::Unspecified => {}
+            }
+        }
+        if !any {
+            return Ok(Some(ended));
+        }
+        for entry in &ended {
+            work.delete(entry);
+        }
+        Ok(self.broker.enter(work).await?.map(|_| Vec::new()))
+    }
+
+    /// Adds the notice for one grant that stands, if it covers the resource.
     async fn note(&self, work: &mut Work, grant: &StoredGrant, resource: &str) -> Result<bool, Fault> {
         let terms = &grant.terms;
         if !terms.fields.iter().any(|field| field.resource() == resource) {
             return Ok(false);
         }
-        if grant.state(self.broker.now())?.state() != State::Active {
-            return Ok(false);
-        }
         let customer = self.broker.customer_key(&grant.customer()?).await?;
+        // No notice follows a stop.
+        work.expect(&grant.read);
         work.record(self.broker.draft(Happening {
             kind: Kind::ChangeNotice,
             source: Some(&terms.source),
@@ -64,12 +106,7 @@ impl TransferService {
             purpose: Some(&terms.purpose),
             catalogue_version: Some(terms.catalogue_version),
             grant: Some((&grant.name, terms.log_tag)),
-            private: PrivatePart {
-                source_subject: grant.read.row.source_subject.clone(),
-                recipient_subject: grant.read.row.recipient_subject.clone(),
-                resource: resource.to_owned(),
-                ..PrivatePart::default()
-            },
+            private: PrivatePart { resource: resource.to_owned(), ..grant.private_part() },
             ..Happening::default()
         }));
         Ok(true)

@@ -29,6 +29,18 @@ pub(super) struct Provided {
     pub key: Arc<WorkingKey>,
 }
 
+impl Provided {
+    /// What is kept with the request id: repeats are held to it.
+    pub(super) fn answer(&self) -> Bytes {
+        self.provision.digest().into()
+    }
+
+    /// Whether these are the bytes of which this was kept.
+    pub(super) fn is(&self, answer: &Bytes) -> bool {
+        self.answer() == *answer
+    }
+}
+
 impl TransferService {
     /// Verifies the provision, and that exactly the asked fields came.
     pub(super) async fn provided(

@@ -16,12 +16,19 @@ use crate::{error::Fault, record::Happening, work::Work};
 /// handful; more is noise that the customer would have to scroll through.
 const RECORDED_A_MINUTE: NonZeroU32 = NonZeroU32::new(60).expect("not zero");
 
-/// How many refusals of each recipient are entered.
+/// How many refusals of each recipient are entered, and how many claims of each source that take no request id.
 pub(super) struct RefusalQuota(DefaultKeyedRateLimiter<PartnerName>);
 
 impl Default for RefusalQuota {
     fn default() -> Self {
         Self(RateLimiter::keyed(Quota::per_minute(RECORDED_A_MINUTE)))
+    }
+}
+
+impl RefusalQuota {
+    /// Counts one; says whether it may be entered.
+    pub(super) fn allows(&self, partner: &PartnerName) -> bool {
+        self.0.check_key(partner).is_ok()
     }
 }
 
@@ -31,7 +38,7 @@ impl TransferService {
         metrics::counter!("countersign_refusals_total", "reason" => refusal.reason()).increment(1);
         // An old fetch proves nothing about today: anybody who kept one could send it again.
         let worth_a_record = !matches!(refusal, Refusal::Unknown | Refusal::Stale { .. });
-        if worth_a_record && self.refusals.0.check_key(&asked.caller).is_ok() {
+        if worth_a_record && self.refusals.allows(&asked.caller) {
             let work = self.refused(asked, read, &refusal);
             if let Err(fault) = self.broker.enter(work).await {
                 return fault;
