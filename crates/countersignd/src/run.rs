@@ -69,8 +69,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
                 signals::cancel_on_signal(stop.clone()).map_err(ServeError::Signals)?;
                 let ready = serve::prepare(&config).await?;
                 ready.say(given.ready_file.as_deref())?;
-                ready.run(stop).await;
-                Ok(())
+                Ok(ready.run(stop).await?)
             })
         }
     }

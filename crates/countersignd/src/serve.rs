@@ -10,7 +10,7 @@ use countersign_broker::grants::{
 use countersign_broker::{
     Broker, BrokerParts, Settings,
     private::Kek,
-    surface::{self, BindError, Listener, Options, Surface, tls},
+    surface::{self, BindError, Ended, Listener, Options, Surface, tls},
 };
 use countersign_ledger::Ledger;
 use countersign_store::{Store, memory::MemoryStore};
@@ -78,6 +78,9 @@ pub enum ServeError {
     /// The broker can't be opened.
     #[error("the broker can't be opened: {0}")]
     Broker(#[from] countersign_broker::OpenError),
+    /// The log takes nothing any more.
+    #[error("the log takes nothing any more, since a commit failed: start again, so that it is opened again")]
+    LogUnavailable,
     /// Nobody can be told that it is ready.
     #[error("the ready file: {0}")]
     Ready(io::Error),
@@ -100,6 +103,7 @@ impl ServeError {
             | Self::Store(_)
             | Self::Ledger(_)
             | Self::Broker(_)
+            | Self::LogUnavailable
             | Self::Ready(_)
             | Self::Signals(_) => false,
         }
@@ -150,11 +154,18 @@ impl Ready {
         say_ready(&self.listeners, ready_file).map_err(ServeError::Ready)
     }
 
-    /// Serves until `stop` is cancelled; returns when everything is synced and closed.
-    pub async fn run(self, stop: CancellationToken) {
-        surface::serve(self.broker, self.listeners, self.options, stop).await;
+    /// Serves until `stop` is cancelled; returns when everything is synced and closed. That the log takes nothing any more
+    /// is an error: it recovers by being opened again, which is for whoever starts this process.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), ServeError> {
+        let ended = surface::serve(self.broker, self.listeners, self.options, stop).await;
         self.engine.close().await;
-        tracing::info!("stopped");
+        match ended {
+            Ended::Stopped => {
+                tracing::info!("stopped");
+                Ok(())
+            }
+            Ended::LogUnavailable => Err(ServeError::LogUnavailable),
+        }
     }
 }
 
@@ -343,8 +354,21 @@ mod tests {
             stop.cancel();
             checkpoint
         };
-        let (checkpoint, ()) = tokio::join!(asking, ready.run(stop.clone()));
+        let (checkpoint, ended) = tokio::join!(asking, ready.run(stop.clone()));
+        ended.expect("it was told to stop");
         checkpoint
+    }
+
+    #[tokio::test]
+    async fn a_log_that_takes_nothing_ends_the_process_for_another_start() {
+        let place = tempfile::tempdir().expect("a folder");
+        let config = config::read(&folder(&place).configuration(), []).expect("a configuration");
+        let ready = prepare(&config).await.expect("opens");
+        ready.broker.ledger().shutdown().await;
+        let error = ready.run(CancellationToken::new()).await.expect_err("it ends by itself");
+        assert!(matches!(error, ServeError::LogUnavailable), "{error}");
+        assert_eq!(crate::run::Failure::Serve(error).exit_code(), 1);
+        prepare(&config).await.expect("opens again").engine.close().await;
     }
 
     #[tokio::test]

@@ -70,3 +70,7 @@ pub const STOP_WITHIN: Duration = Duration::from_secs(35);
 
 /// How often quotas of principals that went quiet are forgotten, and metrics tidied.
 pub const TIDY_EVERY: Duration = Duration::from_secs(10);
+
+/// How often the log is looked after. Calls fail by themselves once it takes nothing; this is how soon the process ends
+/// then, and its supervisor opens the log again.
+pub const LOOK_EVERY: Duration = Duration::from_secs(1);

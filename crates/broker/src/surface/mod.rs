@@ -1,8 +1,8 @@
 //! The ports, and what is behind them.
 //!
 //! A listener serves one or more [`Surface`]s on one port, over HTTP/1.1 and HTTP/2, with TLS everywhere but on
-//! loopback. [`serve`] runs until it is told to stop, and then ends in order: ports close, streams end, calls in
-//! flight finish, the log finishes its queue.
+//! loopback. [`serve`] runs until it is told to stop, or until the log takes nothing any more, and then ends in order:
+//! ports close, streams end, calls in flight finish, the log finishes its queue.
 
 mod admin;
 mod api;
@@ -68,23 +68,41 @@ impl Default for Options {
     }
 }
 
-/// Serves the broker on these listeners until `stop` is cancelled, then ends in order. Returns when the log is shut
-/// down; at most [`limits::STOP_WITHIN`] and the log's own queue after it was told to.
-pub async fn serve(broker: Arc<Broker>, listeners: Vec<Listener>, options: Options, stop: CancellationToken) {
-    let gate = Gate::new(broker, options.quotas, stop.clone());
-    let api = Api::new(&gate).await;
-    serve_api(&gate, &api, listeners, &options, stop).await;
-    gate.broker().ledger().shutdown().await;
+/// Why serving ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Ended {
+    /// It was told to.
+    Stopped,
+    /// The log takes nothing any more: a commit failed, and what became of it is known only once the store is opened
+    /// again.
+    LogUnavailable,
 }
 
-/// Serves until `stop` is cancelled, and returns when no connection is open any more.
+/// Serves the broker on these listeners until `stop` is cancelled, or until the log takes nothing any more, and then
+/// ends in order. Returns when the log is shut down; at most [`limits::STOP_WITHIN`] and the log's own queue after that.
+/// If it is the log that ends it, `stop` is cancelled here.
+pub async fn serve(
+    broker: Arc<Broker>,
+    listeners: Vec<Listener>,
+    options: Options,
+    stop: CancellationToken,
+) -> Ended {
+    let gate = Gate::new(broker, options.quotas, stop.clone());
+    let api = Api::new(&gate).await;
+    let ended = serve_api(&gate, &api, listeners, &options, stop).await;
+    gate.broker().ledger().shutdown().await;
+    ended
+}
+
+/// Serves until `stop` is cancelled or the log fails, and returns when no connection is open any more.
 async fn serve_api(
     gate: &Arc<Gate>,
     api: &Api,
     listeners: Vec<Listener>,
     options: &Options,
     stop: CancellationToken,
-) {
+) -> Ended {
     let (open, cut) = (TaskTracker::new(), CancellationToken::new());
     let mut accepting = Vec::with_capacity(listeners.len());
     for listener in listeners {
@@ -93,9 +111,13 @@ async fn serve_api(
         accepting.push(tokio::spawn(listener.accept(connections, options.max_connections)));
     }
 
-    tidy_until_stopped(gate, api, options.metrics.as_ref(), &stop).await;
+    let ended = tidy_until_ended(gate, api, options.metrics.as_ref(), &stop).await;
 
     api.say_whether_serving(false).await;
+    if ended == Ended::LogUnavailable {
+        tracing::error!("the log takes nothing any more: it has to be opened again");
+        stop.cancel();
+    }
     for accepting in accepting {
         // A port is closed when its task has ended; its only other end is a panic, which closes it as well.
         drop(accepting.await);
@@ -106,26 +128,33 @@ async fn serve_api(
         cut.cancel();
         open.wait().await;
     }
+    ended
 }
 
-/// Until the end: keeps health true, forgets what is idle.
-async fn tidy_until_stopped(
+/// Until the end: looks after the log, forgets what is idle.
+async fn tidy_until_ended(
     gate: &Gate,
     api: &Api,
     metrics: Option<&PrometheusHandle>,
     stop: &CancellationToken,
-) {
-    let mut ticks = interval(limits::TIDY_EVERY);
+) -> Ended {
+    api.say_whether_serving(true).await;
+    let (mut looks, mut ticks) = (interval(limits::LOOK_EVERY), interval(limits::TIDY_EVERY));
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            () = stop.cancelled() => return,
-            _ = ticks.tick() => {}
-        }
-        gate.tidy();
-        api.say_whether_serving(gate.broker().ledger().is_available()).await;
-        if let Some(metrics) = metrics {
-            metrics.run_upkeep();
+            biased;
+            () = stop.cancelled() => return Ended::Stopped,
+            _ = looks.tick() => if !gate.broker().ledger().is_available() {
+                return Ended::LogUnavailable;
+            },
+            _ = ticks.tick() => {
+                gate.tidy();
+                if let Some(metrics) = metrics {
+                    metrics.run_upkeep();
+                }
+            }
         }
     }
 }

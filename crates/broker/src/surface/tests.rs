@@ -29,7 +29,7 @@ use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
-use super::{BindError, Listener, Options, Surface, api::Api, serve, serve_api, tls};
+use super::{BindError, Ended, Listener, Options, Surface, api::Api, serve, serve_api, tls};
 use crate::{
     record::Happening,
     rows,
@@ -49,7 +49,7 @@ struct Served {
     house: House,
     address: SocketAddr,
     stop: CancellationToken,
-    serving: JoinHandle<()>,
+    serving: JoinHandle<Ended>,
 }
 
 impl Served {
@@ -70,7 +70,7 @@ impl Served {
 
     async fn end(self) {
         self.stop.cancel();
-        self.serving.await.expect("no panic");
+        assert_eq!(self.serving.await.expect("no panic"), Ended::Stopped);
         assert!(!self.house.broker.ledger().is_available(), "the log is shut down");
         assert!(TcpStream::connect(self.address).await.is_err(), "the port is closed");
     }
@@ -92,6 +92,16 @@ async fn health(channel: Channel) -> Result<ServingStatus, tonic::Status> {
 
 async fn plain(address: SocketAddr) -> Channel {
     Channel::from_shared(format!("http://{address}")).expect("a URL").connect().await.expect("connects")
+}
+
+#[tokio::test]
+async fn a_log_that_takes_nothing_ends_the_serving() {
+    let served = Served::on(&PUBLIC).await;
+    assert_eq!(health(plain(served.address).await).await.expect("answers"), ServingStatus::Serving);
+    served.house.broker.ledger().shutdown().await;
+    assert_eq!(served.serving.await.expect("no panic"), Ended::LogUnavailable);
+    assert!(served.stop.is_cancelled(), "streams end too");
+    assert!(TcpStream::connect(served.address).await.is_err(), "the port is closed");
 }
 
 #[tokio::test]
@@ -283,5 +293,5 @@ async fn a_call_in_flight_finishes_while_the_port_is_closed() {
     assert!(!serving.is_finished(), "it waits for the call");
     released.notify_one();
     assert_eq!(call.await.expect("no panic").expect("answered"), ServingStatus::Unknown);
-    serving.await.expect("no panic");
+    assert_eq!(serving.await.expect("no panic"), Ended::Stopped);
 }
