@@ -24,6 +24,7 @@ mod leaf;
 mod report;
 mod rules;
 mod source;
+mod tree;
 #[path = "auditor/verify.rs"]
 mod verifying;
 

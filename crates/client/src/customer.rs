@@ -117,7 +117,7 @@ impl Customer {
             trust.log_key.clone(),
             Arc::new(connection.clone()),
             Arc::new(book.clone()),
-            Arc::clone(&system.clock),
+            &system,
         )?;
         monitor.spawn();
         Ok(Self(Arc::new(Inner {

@@ -112,7 +112,7 @@ impl Auditor {
     ) -> Result<Self, Error> {
         let connection = Connection::open(trust, Principal::Auditor(name), key, Arc::clone(&system.clock))?;
         let log = Arc::new(connection.clone());
-        let monitor = Monitor::open(trust.log_key.clone(), log, heads, Arc::clone(&system.clock))?;
+        let monitor = Monitor::open(trust.log_key.clone(), log, heads, system)?;
         Ok(Self { connection, monitor })
     }
 

@@ -13,8 +13,7 @@ use super::{
 /// Kinds are numbered from 1, and there are fewer than this.
 const KINDS: usize = 64;
 
-/// What is known of one grant: 16 bytes beside its tag, so that a million grants stay under 160 MiB while the table
-/// grows, and 110 MiB after.
+/// What is known of one grant: 16 bytes beside its tag, so that a million grants take 100 MiB.
 #[derive(Clone, Copy, Default)]
 struct Grant {
     /// The newest record's number.
@@ -26,6 +25,11 @@ struct Grant {
     /// [`PAUSED`], [`STOPPED`].
     flags: u8,
 }
+
+/// The grants for which there is room from the start, as far as the log has as many records: the most that a table of
+/// 2^21 places takes. The room is memory that is touched only as grants come, and it spares a million of them the moves
+/// from table to table, which cost a third of the check and half as much memory again.
+const EXPECTED_GRANTS: usize = (1 << 21) / 8 * 7;
 
 const PAUSED: u8 = 1;
 const STOPPED: u8 = 2;
@@ -44,9 +48,11 @@ pub(super) struct Rules {
 }
 
 impl Rules {
-    pub(super) fn new() -> Self {
+    /// The rules for a log of this many records.
+    pub(super) fn new(size: u64) -> Self {
+        let grants = usize::try_from(size).unwrap_or(usize::MAX).min(EXPECTED_GRANTS);
         Self {
-            grants: HashMap::new(),
+            grants: HashMap::with_capacity(grants),
             parties: HashMap::new(),
             suspended: HashSet::new(),
             kinds: [0; KINDS],
@@ -54,6 +60,13 @@ impl Rules {
             time_ms: 0,
             unread: 0,
         }
+    }
+
+    /// Looks up the grants of records that will be taken next. Of a million grants none is near the processor; asked for
+    /// together, they come together.
+    pub(super) fn foresee<'a>(&self, leaves: impl Iterator<Item = &'a Leaf<'a>>) {
+        let known = leaves.filter_map(|leaf| leaf.tag).filter(|tag| self.grants.contains_key(*tag)).count();
+        std::hint::black_box(known);
     }
 
     /// A record that can't be trusted to say anything.
@@ -73,7 +86,7 @@ impl Rules {
         match leaf.tag {
             Some(tag) => self.take_of_grant(index, tag, leaf, findings),
             None if is_of_grant(leaf.kind) => {
-                findings.add(index, Problem::Tag { kind: leaf.kind, tagged: false })
+                findings.add(index, Problem::Tag { kind: leaf.kind, tagged: false });
             }
             None if leaf.sequence != 0 => findings.add(index, Problem::Tag { kind: leaf.kind, tagged: true }),
             None => {}

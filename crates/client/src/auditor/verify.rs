@@ -8,8 +8,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use countersign_tlog::{
-    BundleCoord, Frontier, Hash, LogPath, SignedCheckpoint, Tile, TileCoord, TileStream, VerifierKey, bundle,
-    hash::{HASH_BYTES, leaf_hash},
+    BundleCoord, Hash, LogPath, SignedCheckpoint, Tile, TileCoord, VerifierKey, bundle, hash::HASH_BYTES,
     tile::TILE_WIDTH,
 };
 
@@ -18,6 +17,7 @@ use super::{
     report::{Findings, Problem, Report},
     rules::Rules,
     source::{LogSource, SourceError},
+    tree::{LeafHasher, Rows, subtree},
 };
 
 /// How many bundles ahead a source is told what will be read: enough to hide a round trip around the world behind the
@@ -51,7 +51,7 @@ pub fn verify(
 ) -> Result<Report, SourceError> {
     let mut findings = Findings::default();
     let Some(checkpoint) = head(source, log, &mut findings)? else {
-        return Ok(report(None, 0, &Rules::new(), Vec::new(), findings));
+        return Ok(report(None, 0, &Rules::new(0), Vec::new(), findings));
     };
     let older = older_heads(older, log, checkpoint.size(), &mut findings);
     let mut check = Check {
@@ -59,8 +59,9 @@ pub fn verify(
         size: checkpoint.size(),
         root: *checkpoint.root(),
         findings,
-        rules: Rules::new(),
-        stream: TileStream::new(),
+        rules: Rules::new(checkpoint.size()),
+        rows: Rows::default(),
+        hasher: LeafHasher::default(),
         parents: None,
         older,
         continues: Vec::new(),
@@ -70,12 +71,12 @@ pub fn verify(
     for block in 0..blocks {
         check.announce(block);
         check.block(block)?;
-        let records = check.stream.size();
+        let records = check.rows.size();
         progress(Progress { records, size: check.size, findings: check.findings.count() });
     }
     check.finish()?;
-    let Check { findings, rules, continues, stream, .. } = check;
-    Ok(report(Some(checkpoint), stream.size(), &rules, continues, findings))
+    let Check { findings, rules, continues, rows, .. } = check;
+    Ok(report(Some(checkpoint), rows.size(), &rules, continues, findings))
 }
 
 fn report(
@@ -145,7 +146,8 @@ struct Check<'a> {
     root: Hash,
     findings: Findings,
     rules: Rules,
-    stream: TileStream,
+    rows: Rows,
+    hasher: LeafHasher,
     /// The tile of level 1 over the current blocks, by its index.
     parents: Option<(u64, Option<Tile>)>,
     older: BTreeMap<u64, Vec<Hash>>,
@@ -180,32 +182,35 @@ impl Check<'_> {
         let bundled = self.bundle(block, width)?;
         let tile = self.tile(TileCoord::in_log(0, block, self.size))?;
         let trusted = self.trust(block, width, &bundled, tile.as_ref())?;
-        for at in 0..width {
+        // `None` for what was named already: altered, or missing.
+        let read = |(at, hash): (usize, &Hash)| {
+            let good = bundled.records.get(at).filter(|_| bundled.hashes.get(at) == Some(hash));
+            good.map(|record| leaf::read(record))
+        };
+        let leaves: Vec<_> = trusted.iter().enumerate().map(read).collect();
+        self.rules.foresee(leaves.iter().flatten().flatten());
+        for (at, leaf) in leaves.iter().enumerate() {
             let index = start + at as u64;
-            let good =
-                bundled.hashes.get(at).filter(|hash| trusted.get(at).is_none_or(|trusted| trusted == *hash));
-            match (good, bundled.records.get(at)) {
-                (Some(_), Some(record)) => match leaf::read(record) {
-                    Ok(leaf) => self.rules.take(index, &leaf, &mut self.findings),
-                    Err(error) => {
-                        self.findings.add(index, Problem::NotARecord(error));
-                        self.rules.skip();
-                    }
-                },
-                _ => self.rules.skip(),
-            }
-            // A record that was altered is named already; its true hash keeps the tree above it whole.
-            let hash = trusted.get(at).or(bundled.hashes.get(at)).copied().unwrap_or(Hash::EMPTY_ROOT);
-            for (coord, computed) in self.stream.append(hash) {
-                if coord.level() > 0 {
-                    let found = self.tile(Some(coord))?;
-                    self.compare_tile(coord, &computed, found.as_ref());
+            match leaf {
+                Some(Ok(leaf)) => self.rules.take(index, leaf, &mut self.findings),
+                Some(Err(error)) => {
+                    self.findings.add(index, Problem::NotARecord(*error));
+                    self.rules.skip();
                 }
-                self.compare_partials(coord, &computed)?;
+                None => self.rules.skip(),
             }
-            if !self.older.is_empty() {
-                self.compare_older();
-            }
+        }
+        self.compare_older_within(&trusted);
+        for (coord, computed) in self.rows.append(&trusted) {
+            let found = self.tile(Some(coord))?;
+            self.compare_tile(coord, &computed, found.as_ref());
+            self.compare_partials(coord, &computed)?;
+        }
+        self.compare_older();
+        if let (Some(coord), Some(computed)) =
+            (TileCoord::in_log(0, block, self.size), Tile::from_hashes(&trusted))
+        {
+            self.compare_partials(coord, &computed)?;
         }
         self.compare_partial_bundles(block, &bundled, width)
     }
@@ -238,7 +243,7 @@ impl Check<'_> {
                 Problem::Bundle { path: path.clone(), error },
             );
         }
-        let hashes = records.iter().map(|record| leaf_hash(record)).collect();
+        let hashes = records.iter().map(|record| self.hasher.hash(record)).collect();
         Ok(Bundled { path, records, hashes })
     }
 
@@ -252,7 +257,12 @@ impl Check<'_> {
         tile: Option<&Tile>,
     ) -> Result<Vec<Hash>, SourceError> {
         let start = block * BLOCK;
-        let Some(tile) = tile else { return Ok(bundled.hashes.clone()) };
+        let Some(tile) = tile else {
+            // Both may be missing; then nothing is known of the records, and the root can't be met.
+            let mut hashes = bundled.hashes.clone();
+            hashes.resize(width, Hash::EMPTY_ROOT);
+            return Ok(hashes);
+        };
         if bundled.hashes.len() == width && bundled.hashes.iter().copied().eq(tile.hashes()) {
             return Ok(bundled.hashes.clone());
         }
@@ -274,25 +284,11 @@ impl Check<'_> {
 
     /// Whether what stands above this block vouches for the records, and not for the tile.
     fn vouched(&mut self, block: u64, records: &[Hash], tile: &[Hash]) -> Result<bool, SourceError> {
-        let subtree = |hashes: &[Hash]| {
-            let mut frontier = Frontier::new();
-            for hash in hashes {
-                frontier.append(*hash);
-            }
-            frontier.root()
-        };
         if let Some(parent) = self.parent(block)? {
             return Ok(subtree(records) == parent && subtree(tile) != parent);
         }
         // The last, partial block has no hash of level 1: here the signed root itself decides.
-        let root_with = |hashes: &[Hash]| {
-            let mut stream = self.stream.clone();
-            for hash in hashes {
-                stream.append(*hash);
-            }
-            stream.root()
-        };
-        Ok(root_with(records) == self.root)
+        Ok(records.len() < usize::from(TILE_WIDTH) && self.rows.root_with(records) == self.root)
     }
 
     /// The hash of level 1 over a full block, as the log's own tile has it.
@@ -405,12 +401,25 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Compares with the older checkpoint of the current size, if there is one.
+    /// Compares with the older checkpoints whose sizes lie within the block that comes next.
+    fn compare_older_within(&mut self, block: &[Hash]) {
+        let start = self.rows.size();
+        while let Some((&size, _)) = self.older.range(start..start + block.len() as u64).next() {
+            let within = usize::try_from(size - start).expect("below 256");
+            let root = self.rows.root_with(&block[..within]);
+            self.compare_older_at(size, root);
+        }
+    }
+
+    /// Compares with the older checkpoints of the current size.
     fn compare_older(&mut self) {
-        let size = self.stream.size();
-        let Some(roots) = self.older.remove(&size) else { return };
-        let root = self.stream.root();
-        for older in roots {
+        if self.older.contains_key(&self.rows.size()) {
+            self.compare_older_at(self.rows.size(), self.rows.root());
+        }
+    }
+
+    fn compare_older_at(&mut self, size: u64, root: Hash) {
+        for older in self.older.remove(&size).unwrap_or_default() {
             if older == root {
                 self.continues.push(size);
             } else {
@@ -423,14 +432,14 @@ impl Check<'_> {
 
     /// The partial tiles of the current size, and the root.
     fn finish(&mut self) -> Result<(), SourceError> {
-        for (coord, computed) in self.stream.partial_tiles() {
+        for (coord, computed) in self.rows.partial_tiles() {
             if coord.level() > 0 {
                 let found = self.tile(Some(coord))?;
                 self.compare_tile(coord, &computed, found.as_ref());
+                self.compare_partials(coord, &computed)?;
             }
-            self.compare_partials(coord, &computed)?;
         }
-        if self.stream.root() != self.root {
+        if self.rows.root() != self.root {
             // What is wrong below was named where it could be found; else it is not known where.
             self.findings.add(0, Problem::Root);
         }

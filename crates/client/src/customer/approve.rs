@@ -175,7 +175,7 @@ impl Customer {
                 catalogue_version: terms.catalogue_version,
                 log_tag: &terms.log_tag,
                 subject: Some(self.name()),
-                fields: None,
+                fields: Some(&terms.fields),
                 evidence: Some(&[draft.source_terms.digest()]),
                 use_limit: None,
                 not_before: terms.time.minus(MAX_CLOCK_SKEW),
