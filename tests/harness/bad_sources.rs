@@ -1,6 +1,12 @@
 //! Sources that are down, slow, or answer with what was not asked: the recipient reads whose fault it is, nothing is released.
 
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use countersign_client::SourceServer;
 use countersign_grants::{envelope, key::SigningKey, statement::Provision};
@@ -14,11 +20,14 @@ use countersign_proto::{
     },
 };
 use prost::Message as _;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::Notify};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status, transport::Server};
 
-use crate::world::{Granted, Shelf};
+use crate::{
+    journey::check_world,
+    world::{Granted, PATIENCE, Shelf, bare_fetch, reason_of},
+};
 
 type Spoil = Arc<dyn Fn(ProvideDataResponse) -> ProvideDataResponse + Send + Sync>;
 
@@ -26,6 +35,14 @@ type Spoil = Arc<dyn Fn(ProvideDataResponse) -> ProvideDataResponse + Send + Syn
 struct Spoilt {
     honest: SourceServer<Shelf>,
     spoil: Spoil,
+    held: Option<Arc<Held>>,
+}
+
+/// Keeps an answer until a test lets it go.
+#[derive(Default)]
+struct Held {
+    provided: Notify,
+    go: Notify,
 }
 
 #[tonic::async_trait]
@@ -35,6 +52,10 @@ impl SourceService for Spoilt {
         request: Request<ProvideDataRequest>,
     ) -> Result<Response<ProvideDataResponse>, Status> {
         let answer = self.honest.provide_data(request).await?.into_inner();
+        if let Some(held) = &self.held {
+            held.provided.notify_one();
+            held.go.notified().await;
+        }
         Ok(Response::new((self.spoil)(answer)))
     }
 
@@ -58,8 +79,19 @@ impl Granted {
         &self,
         spoil: impl Fn(ProvideDataResponse) -> ProvideDataResponse + Send + Sync + 'static,
     ) {
+        self.serve(Arc::new(spoil), None).await;
+    }
+
+    /// Puts a source in Skylark's place whose answers wait.
+    async fn hold(&self) -> Arc<Held> {
+        let held = Arc::new(Held::default());
+        self.serve(Arc::new(|answer| answer), Some(Arc::clone(&held))).await;
+        held
+    }
+
+    async fn serve(&self, spoil: Spoil, held: Option<Arc<Held>>) {
         let honest = SourceServer::new(self.skylark.partner.clone(), self.skylark.shelf.clone());
-        let service = SourceServiceServer::new(Spoilt { honest, spoil: Arc::new(spoil) });
+        let service = SourceServiceServer::new(Spoilt { honest, spoil, held });
         let socket = TcpListener::bind("127.0.0.1:0").await.expect("binds");
         let endpoint = format!("http://{}", socket.local_addr().expect("bound"));
         tokio::spawn(
@@ -157,6 +189,87 @@ async fn the_source_must_have_signed_what_came() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_repeat_brings_the_first_bytes_or_nothing() {
+    let granted = Granted::start().await;
+    let (key, calls) = (copy(&granted.skylark.working), AtomicU32::new(0));
+    // The source and the recipient are one hand: each repeat would bring fresh values, and spend nothing.
+    granted
+        .spoil(move |answer| match calls.fetch_add(1, Ordering::SeqCst) {
+            1 => resealed(&answer, &key, |sealed| {
+                let mut fresh = sealed.fields[0].ciphertext.to_vec();
+                fresh[0] ^= 1;
+                sealed.fields[0].ciphertext = fresh.into();
+            }),
+            _ => answer,
+        })
+        .await;
+    let fetch = bare_fetch(&granted).await;
+    let first = granted.send(&fetch).await.expect("released");
+    let fresh = reason_of(granted.send(&fetch).await);
+    assert_eq!((fresh.reason.as_str(), fresh.check.as_str()), ("SOURCE_MISBEHAVED", "repeat"));
+    let again = granted.send(&fetch).await.expect("the same bytes");
+    assert_eq!(first.sealed_fields, again.sealed_fields);
+    assert_eq!(granted.world.count(Kind::Transfer).await, 2);
+    assert_eq!(granted.world.count(Kind::ProvidedNotReleased).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_stop_overtakes_is_dropped_and_recorded() {
+    let granted = Arc::new(Granted::start().await);
+    let held = granted.hold().await;
+    let fetching = tokio::spawn({
+        let granted = Arc::clone(&granted);
+        async move { granted.fetch().await }
+    });
+    held.provided.notified().await;
+    granted.mei.stop(&granted.grant, false).await.expect("recorded");
+    held.go.notify_one();
+    let refused = fetching.await.expect("no panic").expect_err("stopped meanwhile");
+    assert_eq!(refused.reason(), Some("GRANT_ENDED"));
+
+    let records = granted.world.records().await;
+    check_world(&records);
+    let place = |kind| records.iter().position(|record| record.kind() == kind);
+    let (stopped, dropped) = (place(Kind::GrantWithdrawn), place(Kind::ProvidedNotReleased));
+    assert!(stopped.is_some() && stopped < dropped, "{stopped:?}, {dropped:?}");
+    assert_eq!(place(Kind::Transfer), None);
+    // The source hears of it, and waits for nothing more.
+    let told = async {
+        while granted.skylark.partner.book().receipts_owed() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, told).await.expect("the receipt comes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_expires_while_the_source_answers_is_dropped() {
+    let granted = Granted::start().await;
+    let clock = granted.world.clock.clone();
+    granted
+        .spoil(move |answer| {
+            clock.advance(Duration::from_secs(25 * 3_600));
+            answer
+        })
+        .await;
+    let refused = reason_of(granted.send(&bare_fetch(&granted).await).await);
+    assert_eq!(refused.reason, "GRANT_ENDED");
+    assert_eq!(granted.world.count(Kind::Transfer).await, 0);
+    assert_eq!(granted.world.count(Kind::ProvidedNotReleased).await, 1);
+
+    // A fetch is fresh or stale by when it came.
+    let granted = Granted::start().await;
+    let clock = granted.world.clock.clone();
+    granted
+        .spoil(move |answer| {
+            clock.advance(Duration::from_secs(121));
+            answer
+        })
+        .await;
+    granted.send(&bare_fetch(&granted).await).await.expect("released");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_source_that_is_down_or_hangs_is_unavailable() {
     let granted = Granted::start().await;
     let socket = TcpListener::bind("127.0.0.1:0").await.expect("binds");
@@ -168,9 +281,9 @@ async fn a_source_that_is_down_or_hangs_is_unavailable() {
 
     // A handler that takes longer than a source may. The SDK's own limit ends it before the broker's does.
     let granted = Granted::start().await;
-    granted.skylark.shelf.slow_down(std::time::Duration::from_secs(3600));
-    let request = crate::world::bare_fetch(&granted).await;
-    let slow = crate::world::reason_of(granted.send(&request).await);
+    granted.skylark.shelf.slow_down(Duration::from_secs(3600));
+    let request = bare_fetch(&granted).await;
+    let slow = reason_of(granted.send(&request).await);
     assert!(matches!(slow.reason.as_str(), "SOURCE_UNAVAILABLE" | "SOURCE_REFUSED"), "{slow:?}");
     assert_eq!(granted.world.count(Kind::Transfer).await, 0);
 }

@@ -12,7 +12,7 @@ use crate::world::{Granted, PATIENCE, PICKUP, World, bare_fetch, reason_of};
 type Spoil = fn(&mut OfferDraft);
 
 /// What must hold in every log: numbers without gaps, approval first, nothing after a stop, times that never run backwards.
-fn check_world(records: &[Record]) {
+pub(crate) fn check_world(records: &[Record]) {
     let mut grants = std::collections::HashMap::<Vec<u8>, (u64, bool)>::new();
     let mut last = 0;
     for (index, record) in records.iter().enumerate() {
@@ -177,13 +177,13 @@ async fn a_request_is_answered_once_and_lapses() {
         granted.skylark.partner.request(&granted.at_skylark, &rows, lifetime).await.expect("asks")
     };
     let refused = ask(Duration::from_secs(600)).await;
+    let read = granted.mei.read_request(&refused).await.expect("verifies");
     granted.mei.refuse(&refused).await.expect("refuses");
     granted.skylark.hears(|event| matches!(event, PartnerEvent::Refused { .. }).then_some(())).await;
-    let read = granted.mei.read_request(&refused).await;
-    if let Ok(read) = read {
-        let choice = countersign_client::customer::Choice::required("en");
-        granted.mei.approve(&read, &choice).await.expect_err("it was refused");
-    }
+    let choice = countersign_client::customer::Choice::required("en");
+    let late = granted.mei.approve(&read, &choice).await.expect_err("it was refused");
+    assert_eq!(late.reason(), Some("WRONG_STATE"));
+    assert_eq!(granted.world.count(Kind::GrantApproved).await, 1, "the one that stood before");
 
     let lapsing = ask(Duration::from_secs(600)).await;
     granted.world.clock.advance(Duration::from_secs(601));

@@ -10,5 +10,7 @@ mod bad_calls;
 mod bad_links;
 mod bad_sources;
 mod bad_statements;
+mod claims;
 mod journey;
 mod outside;
+mod restart;

@@ -16,7 +16,7 @@ use std::{
 use countersign_broker::{
     Broker, BrokerParts, Settings,
     private::Kek,
-    surface::{self, Listener, Options, Surface},
+    surface::{self, Ended, Listener, Options, Surface},
 };
 use countersign_client::{
     BrokerTrust, Connection, System,
@@ -33,6 +33,7 @@ use countersign_grants::{
 use countersign_ledger::{Ledger, SignerKey};
 use countersign_proto::{log::v1::Kind, v1};
 use countersign_store::{Store, memory::MemoryStore};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::{
@@ -70,6 +71,7 @@ pub(crate) struct World {
     pub(crate) operator: Connection,
     pub(crate) call_key: SigningKey,
     stop: CancellationToken,
+    serving: JoinHandle<Ended>,
 }
 
 impl Drop for World {
@@ -111,7 +113,8 @@ impl World {
         let listener = Listener::bind(loopback, &[Surface::Api, Surface::Log], None).await.expect("binds");
         let address = listener.url();
         let stop = CancellationToken::new();
-        tokio::spawn(surface::serve(Arc::clone(&broker), vec![listener], Options::default(), stop.clone()));
+        let served = surface::serve(Arc::clone(&broker), vec![listener], Options::default(), stop.clone());
+        let serving = tokio::spawn(served);
 
         let trust = BrokerTrust {
             origin,
@@ -123,7 +126,14 @@ impl World {
         let operator =
             Connection::open(&trust, Principal::Operator(operator), &operator_key, Arc::new(clock.clone()))
                 .expect("an address");
-        Self { broker, trust, clock, operator, call_key, stop }
+        Self { broker, trust, clock, operator, call_key, stop, serving }
+    }
+
+    /// Ends the broker in order: its calls, its log.
+    pub(crate) async fn end(mut self) {
+        self.stop.cancel();
+        let ended = tokio::time::timeout(PATIENCE, &mut self.serving).await.expect("it ends");
+        assert_eq!(ended.expect("no panic"), Ended::Stopped);
     }
 
     /// The time and randomness of everybody here.
