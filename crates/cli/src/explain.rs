@@ -75,6 +75,13 @@ impl Explained {
             Error::Misuse(Misuse::Unknown { .. }) => {
                 Self::new(message, "the call", "look at the list, and copy the whole name", "UNKNOWN", FAILED)
             }
+            Error::Misuse(Misuse::WrongCode { tries_left: 0 }) => {
+                Self::new(message, "the code", "make a new invitation", "WRONG_CODE", FAILED)
+            }
+            Error::Misuse(Misuse::WrongCode { .. }) => {
+                let remedy = "ask the person who is signed in to read the code again";
+                Self::new(message, "the code", remedy, "WRONG_CODE", FAILED)
+            }
             Error::Misuse(_) => {
                 Self::new(message, "the call", "change what the message names", "MISUSE", FAILED)
             }
@@ -188,6 +195,7 @@ mod tests {
     fn every_fault_has_a_remedy() {
         check(Error::Unreachable { detail: "x".into() }, "UNREACHABLE", 1);
         check(Error::Misuse(Misuse::Unknown { name: "x".into() }), "UNKNOWN", 1);
+        check(Error::Misuse(Misuse::WrongCode { tries_left: 0 }), "WRONG_CODE", 1);
         check(Damaged("3 findings".into()), "DAMAGED", 3);
         check(anyhow::anyhow!("x"), "FAILED", 1);
         check(BookError::Poisoned, "BOOK", 1);

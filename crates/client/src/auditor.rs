@@ -17,6 +17,7 @@
 //! # }
 //! ```
 
+mod bundled;
 mod entries;
 mod heads;
 mod http;

@@ -205,6 +205,14 @@ fn files_from_before_are_checked_too() {
     check_flip(folder.path(), "tile/0/000.p/5", 8 * (32 * 3), 3, "tile");
     check_flip(folder.path(), "tile/entries/000.p/5", 8 * 10, 0, "altered");
     check_flip(folder.path(), "tile/0/001.p/44", 0, 256, "tile");
+    // The records that stand are held against the tree, not against each other.
+    let full = folder.path().join("tile/entries/001");
+    let good = fs::read(&full).expect("is there");
+    let mut bad = good.clone();
+    bad[10] ^= 1;
+    fs::write(&full, &bad).expect("writes");
+    assert_eq!(check(folder.path(), &[]).finding_count, 1);
+    fs::write(&full, &good).expect("writes");
     // What was written for a size that was never published is nobody's promise.
     write(folder.path(), "tile/0/002.p/200", b"junk");
     assert!(check(folder.path(), &[]).is_sound());

@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use countersign_tlog::{
-    BundleCoord, Hash, LogPath, SignedCheckpoint, Tile, TileCoord, VerifierKey, bundle, hash::HASH_BYTES,
+    BundleCoord, Hash, LogPath, SignedCheckpoint, Tile, TileCoord, VerifierKey, hash::HASH_BYTES,
     tile::TILE_WIDTH,
 };
 
 use super::{
+    bundled::{self, Bundled},
     leaf,
     report::{Findings, Problem, Report},
     rules::Rules,
@@ -154,13 +155,6 @@ struct Check<'a> {
     continues: Vec<u64>,
 }
 
-/// What stands in one bundle.
-struct Bundled {
-    path: String,
-    records: Vec<Bytes>,
-    hashes: Vec<Hash>,
-}
-
 impl Check<'_> {
     fn announce(&mut self, block: u64) {
         let files = |block: u64| {
@@ -179,7 +173,7 @@ impl Check<'_> {
     fn block(&mut self, block: u64) -> Result<(), SourceError> {
         let start = block * BLOCK;
         let width = usize::try_from((self.size - start).min(BLOCK)).expect("at most 256");
-        let bundled = self.bundle(block, width)?;
+        let bundled = Bundled::read(self.source, block, self.size, &mut self.hasher, &mut self.findings)?;
         let tile = self.tile(TileCoord::in_log(0, block, self.size))?;
         let trusted = self.trust(block, width, &bundled, tile.as_ref())?;
         // `None` for what was named already: altered, or missing.
@@ -212,39 +206,7 @@ impl Check<'_> {
         {
             self.compare_partials(coord, &computed)?;
         }
-        self.compare_partial_bundles(block, &bundled, width)
-    }
-
-    fn bundle(&mut self, block: u64, width: usize) -> Result<Bundled, SourceError> {
-        let coord = BundleCoord::in_log(block, self.size).expect("the block lies below the size");
-        let start = block * BLOCK;
-        let mut path = LogPath::Bundle(coord);
-        let mut bytes = self.source.read(path)?;
-        if bytes.is_none() && !coord.is_full() {
-            // A partial bundle may go once the full one stands.
-            path = LogPath::Bundle(BundleCoord::new(block, TILE_WIDTH).expect("a full bundle's width"));
-            bytes = self.source.read(path)?;
-        }
-        let path = path.to_string();
-        let Some(bytes) = bytes else {
-            self.findings.add(start, Problem::Missing { path: coord.to_string() });
-            return Ok(Bundled { path, records: Vec::new(), hashes: Vec::new() });
-        };
-        let (mut records, error) = take_apart(&bytes);
-        let exact = path == coord.to_string();
-        let whole = if exact { records.len() == width } else { records.len() >= width };
-        let error = error.or_else(|| {
-            (!whole).then_some(bundle::ParseBundleError::Records { coord, found: records.len() })
-        });
-        records.truncate(width);
-        if let Some(error) = error {
-            self.findings.add(
-                start + records.len().min(width - 1) as u64,
-                Problem::Bundle { path: path.clone(), error },
-            );
-        }
-        let hashes = records.iter().map(|record| self.hasher.hash(record)).collect();
-        Ok(Bundled { path, records, hashes })
+        bundled::compare_older(self.source, block, &trusted, &mut self.hasher, &mut self.findings)
     }
 
     /// The hashes that count as the log's own: those of the tile where only a record was altered, those of the records
@@ -371,36 +333,6 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn compare_partial_bundles(
-        &mut self,
-        block: u64,
-        bundled: &Bundled,
-        width: usize,
-    ) -> Result<(), SourceError> {
-        let full = BundleCoord::new(block, TILE_WIDTH).expect("a full bundle's width");
-        for older in self.source.partial_widths(LogPath::Bundle(full))? {
-            if usize::from(older) >= width || bundled.records.len() < width {
-                continue;
-            }
-            let Ok(coord) = BundleCoord::new(block, older) else { continue };
-            let Some(bytes) = self.source.read(LogPath::Bundle(coord))? else { continue };
-            let (records, error) = take_apart(&bytes);
-            let ours = bundled.records[..usize::from(older)].iter();
-            let same = ours.zip(&records).take_while(|(ours, theirs)| ours == theirs).count();
-            let index = block * BLOCK + same.min(usize::from(older) - 1) as u64;
-            let path = coord.to_string();
-            if let Some(error) = error {
-                self.findings.add(index, Problem::Bundle { path, error });
-            } else if records.len() != usize::from(older) {
-                let error = bundle::ParseBundleError::Records { coord, found: records.len() };
-                self.findings.add(index, Problem::Bundle { path, error });
-            } else if same < records.len() {
-                self.findings.add(index, Problem::Altered { path });
-            }
-        }
-        Ok(())
-    }
-
     /// Compares with the older checkpoints whose sizes lie within the block that comes next.
     fn compare_older_within(&mut self, block: &[Hash]) {
         let start = self.rows.size();
@@ -444,26 +376,6 @@ impl Check<'_> {
             self.findings.add(0, Problem::Root);
         }
         Ok(())
-    }
-}
-
-/// As many records as can be read, and what stopped that.
-fn take_apart(bytes: &Bytes) -> (Vec<Bytes>, Option<bundle::ParseBundleError>) {
-    match bundle::parse(bytes) {
-        Ok(records) => (records, None),
-        Err(error) => {
-            let mut records = Vec::new();
-            let mut rest = bytes.clone();
-            while rest.len() >= 2 && records.len() < usize::from(TILE_WIDTH) {
-                let length = usize::from(u16::from_be_bytes([rest[0], rest[1]]));
-                if rest.len() < 2 + length {
-                    break;
-                }
-                records.push(rest.slice(2..2 + length));
-                rest = rest.slice(2 + length..);
-            }
-            (records, Some(error))
-        }
     }
 }
 
