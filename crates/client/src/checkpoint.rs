@@ -4,27 +4,28 @@
 //! consistent with one's own is proven in the background. A log that shows two faces is found wherever two partners
 //! meet: then the SDK halts and keeps both heads.
 
-use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
-    sync::Arc,
-    time::Duration,
-};
+mod heads;
+
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use countersign_grants::time::{Clock, Timestamp};
+use countersign_grants::time::Timestamp;
 use countersign_proto::v1::{GetCheckpointRequest, GetConsistencyProofRequest};
 use countersign_tlog::{
     Hash, SignedCheckpoint, VerifierKey,
     proof::{MAX_CONSISTENCY_HASHES, verify_consistency},
 };
+use futures_util::{StreamExt as _, stream};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use self::heads::Heads;
 use crate::{
     book::BookError,
     channel::{Connection, call},
     error::{Error, LogForked, Party},
+    system::System,
 };
 
 /// How old one's newest published checkpoint gets before a newer one is asked for. The log publishes one a second.
@@ -39,16 +40,12 @@ pub const PROVE_WITHIN: Duration = Duration::from_secs(60);
 /// The pause between two rounds of proofs.
 const ROUND: Duration = Duration::from_secs(1);
 
-/// The most checkpoints that wait for their proof: statements name published ones, at most one a second, for a minute;
-/// the rest are heads of receipts.
-const MAX_PENDING: usize = 128;
+/// How many proofs are asked for at once.
+const PROOFS_AT_ONCE: usize = 16;
 
-/// The most heads of receipts that one round proves, newest first. A busy side gets hundreds a second; the broker
-/// can't know which of them will be proven.
-const RECEIPTS_A_ROUND: usize = 4;
-
-/// The most checkpoints that are remembered as verified or proven: two minutes of published ones and some receipts'.
-const MAX_REMEMBERED: usize = 256;
+/// How far the index of an event may lie beyond the newest published head: what the fastest log takes in between two
+/// publications, ten times over.
+const MAX_AHEAD: u64 = 1 << 20;
 
 /// The log as one can ask it.
 #[async_trait]
@@ -87,7 +84,8 @@ pub trait HeadKeeper: Send + Sync + 'static {
 /// Where a checkpoint was met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Met {
-    /// In a receipt: the head of one commit. Of many in one round, some are proven.
+    /// In a receipt: the head of one commit. Proven too; only where more come than can be proven, a sample is, which this
+    /// side draws by its own randomness.
     InReceipt,
     /// In another party's statement, or published: always proven.
     InStatement,
@@ -101,33 +99,11 @@ struct Inner {
     log_key: VerifierKey,
     log: Arc<dyn LogView>,
     keeper: Arc<dyn HeadKeeper>,
-    clock: Arc<dyn Clock>,
+    system: System,
     heads: Mutex<Heads>,
     /// Held through a round, so that two rounds never prove from two different heads.
     round: tokio::sync::Mutex<()>,
     wake: Notify,
-}
-
-#[derive(Default)]
-struct Heads {
-    /// The largest head that is proven.
-    head: Option<SignedCheckpoint>,
-    /// The newest published one that is proven, and when it was asked for.
-    published: Option<(SignedCheckpoint, Timestamp)>,
-    /// By size. Two roots of one size are a fork.
-    proven: BTreeMap<u64, SignedCheckpoint>,
-    pending: BTreeMap<u64, Pending>,
-    verified: HashMap<Bytes, SignedCheckpoint>,
-    verified_order: VecDeque<Bytes>,
-    forked: Option<LogForked>,
-}
-
-struct Pending {
-    checkpoint: SignedCheckpoint,
-    since: Timestamp,
-    met: Met,
-    /// The broker answered, and the answer was not the proof.
-    withheld: bool,
 }
 
 impl Monitor {
@@ -136,7 +112,7 @@ impl Monitor {
         log_key: VerifierKey,
         log: Arc<dyn LogView>,
         keeper: Arc<dyn HeadKeeper>,
-        clock: Arc<dyn Clock>,
+        system: &System,
     ) -> Result<Self, Error> {
         let mut heads = Heads { forked: keeper.fork(), ..Heads::default() };
         if let Some(bytes) = keeper.newest() {
@@ -151,22 +127,19 @@ impl Monitor {
             log_key,
             log,
             keeper,
-            clock,
+            system: system.clone(),
             heads: Mutex::new(heads),
             round: tokio::sync::Mutex::default(),
             wake: Notify::new(),
         })))
     }
 
-    /// Fails if the log has forked, or if the broker has withheld a proof for longer than [`PROVE_WITHIN`].
+    /// Fails if the log has forked, or for as long as the broker withholds a proof that is overdue by [`PROVE_WITHIN`]
+    /// while it answers other calls. With a broker that answers nothing there is nothing to halt.
     pub fn check(&self) -> Result<(), Error> {
         let heads = self.0.heads.lock();
-        if let Some(fork) = &heads.forked {
-            return Err(Error::LogForked(Box::new(fork.clone())));
-        }
-        let now = self.0.clock.now();
-        let overdue = heads.pending.values().find(|one| one.withheld && now.since(one.since) > PROVE_WITHIN);
-        match overdue {
+        no_fork(&heads)?;
+        match heads.pending.values().find(|one| one.withheld) {
             Some(one) => {
                 let detail =
                     format!("no proof that the tree of {} leaves is of this log", one.checkpoint.size());
@@ -180,9 +153,10 @@ impl Monitor {
     pub fn take(&self, bytes: &Bytes, met: Met, who: &Party) -> Result<SignedCheckpoint, Error> {
         let checkpoint = self.verify(bytes, who)?;
         let mut heads = self.0.heads.lock();
+        // Whatever a checkpoint came with, it came through the broker.
+        heads.heard = Some(self.0.system.now());
         let size = checkpoint.size();
-        let known = heads.proven.get(&size).or_else(|| heads.pending.get(&size).map(|one| &one.checkpoint));
-        if let Some(known) = known {
+        if let Some(known) = heads.known(size) {
             if known.root() != checkpoint.root() {
                 let fork = LogForked { ours: known.as_bytes().clone(), theirs: bytes.clone() };
                 return Err(self.halt(&mut heads, fork));
@@ -192,7 +166,7 @@ impl Monitor {
             }
             return Ok(checkpoint);
         }
-        heads.line_up(checkpoint.clone(), met, self.0.clock.now());
+        heads.line_up(checkpoint.clone(), met, &self.0.system)?;
         drop(heads);
         self.0.wake.notify_one();
         Ok(checkpoint)
@@ -200,7 +174,7 @@ impl Monitor {
 
     /// The newest published checkpoint that this side verified, for a statement that it is about to sign.
     pub async fn for_signing(&self) -> Result<Bytes, Error> {
-        let now = self.0.clock.now();
+        let now = self.0.system.now();
         let published = self.0.heads.lock().published.clone();
         if let Some((checkpoint, asked)) = &published {
             let age = now.distance(*asked);
@@ -225,18 +199,28 @@ impl Monitor {
         }
     }
 
-    /// Asks for the newest published checkpoint and proves it, and all that waits.
+    /// Asks for the newest published checkpoint and proves it, and what else waits.
     pub async fn refresh(&self) -> Result<SignedCheckpoint, Error> {
         let _round = self.0.round.lock().await;
-        self.check()?;
-        let now = self.0.clock.now();
-        let bytes = self.0.log.newest().await?;
-        let newest = self.take(&bytes, Met::InStatement, &Party::Broker)?;
-        self.prove_pending().await?;
+        no_fork(&self.0.heads.lock())?;
+        let now = self.0.system.now();
+        let asked = self.0.log.newest().await;
+        if matches!(&asked, Ok(_) | Err(Error::Refused(_))) {
+            self.0.heads.lock().heard = Some(self.0.system.now());
+        }
+        let newest = asked.and_then(|bytes| self.take(&bytes, Met::InStatement, &Party::Broker));
+        // What waits is proven even if the newest is kept back: else that alone would stop the clock on every proof.
+        let proven = self.prove_pending().await;
+        let newest = newest?;
         let mut heads = self.0.heads.lock();
-        if heads.pending.contains_key(&newest.size()) {
+        no_fork(&heads)?;
+        if let Some(pending) = heads.pending.get(&newest.size()) {
             let detail = format!("no proof for the published tree of {} leaves", newest.size());
-            return Err(Error::misbehaved(Party::Broker, "checkpoint", "consistency", detail));
+            if pending.refused || pending.withheld {
+                return Err(Error::misbehaved(Party::Broker, "checkpoint", "consistency", detail));
+            }
+            proven?;
+            return Err(Error::Unreachable { detail });
         }
         let kept = match &mut heads.published {
             // A broker that answers with an older one changes nothing but the time of asking.
@@ -257,8 +241,19 @@ impl Monitor {
     /// Proves what waits, once.
     pub async fn settle(&self) -> Result<(), Error> {
         let _round = self.0.round.lock().await;
-        self.check()?;
+        no_fork(&self.0.heads.lock())?;
         self.prove_pending().await
+    }
+
+    /// Whether the log can hold a record with this index by now: what is far beyond the newest published head is made up.
+    /// Asks for that head if the known one is too old to tell.
+    pub(crate) async fn can_hold(&self, index: u64) -> Result<(), Error> {
+        let holds = |head: &SignedCheckpoint| index < head.size().saturating_add(MAX_AHEAD);
+        if self.head().as_ref().is_some_and(holds) || holds(&self.refresh().await?) {
+            return Ok(());
+        }
+        let detail = format!("the log is far from holding a record {index}");
+        Err(Error::misbehaved(Party::Broker, "event", "index", detail))
     }
 
     /// Starts the background rounds: at most one a second, and none while there is nothing to do. They end with the last
@@ -293,7 +288,7 @@ impl Monitor {
 
     fn is_stale(&self) -> bool {
         let asked = self.0.heads.lock().published.as_ref().map(|(_, asked)| *asked);
-        asked.is_none_or(|asked| self.0.clock.now().distance(asked) >= REFRESH_AFTER)
+        asked.is_none_or(|asked| self.0.system.now().distance(asked) >= REFRESH_AFTER)
     }
 
     /// A signature costs as much as a transfer's own: the answers of one batch share a checkpoint, and partners meet the
@@ -304,49 +299,101 @@ impl Monitor {
         }
         let checkpoint = SignedCheckpoint::verify(bytes.clone(), &self.0.log_key)
             .map_err(|error| Error::misbehaved(who.clone(), "checkpoint", "signature", error.to_string()))?;
-        let mut heads = self.0.heads.lock();
-        if heads.verified.insert(bytes.clone(), checkpoint.clone()).is_none() {
-            heads.verified_order.push_back(bytes.clone());
-            if heads.verified_order.len() > MAX_REMEMBERED
-                && let Some(oldest) = heads.verified_order.pop_front()
-            {
-                heads.verified.remove(&oldest);
-            }
-        }
+        self.0.heads.lock().remember(bytes, &checkpoint);
         Ok(checkpoint)
     }
 
-    /// Smallest first, so that the head only ever moves forward over what is proven. Called within a round.
+    /// First the head moves on to the largest of the chosen; then the others, which lie behind it, are proven side by
+    /// side. One whose proof does not come holds up no other. Called within a round.
     async fn prove_pending(&self) -> Result<(), Error> {
-        let chosen = self.0.heads.lock().choose();
-        for checkpoint in chosen {
-            let head = self.head();
-            let (from, to) = match head {
-                None => (checkpoint.clone(), checkpoint.clone()),
-                Some(head) if head.size() <= checkpoint.size() => (head, checkpoint.clone()),
-                Some(head) => (checkpoint.clone(), head),
-            };
-            let proof = self.prove(&from, &to).await;
-            let mut heads = self.0.heads.lock();
-            match proof {
-                Ok(()) => heads.enter(checkpoint),
-                Err(Error::Misbehaved(_)) => {
-                    let ours = if from == checkpoint { &to } else { &from };
-                    let fork =
-                        LogForked { ours: ours.as_bytes().clone(), theirs: checkpoint.as_bytes().clone() };
-                    return Err(self.halt(&mut heads, fork));
-                }
-                // No proof is no fork yet; `check` stops waiting for it.
-                Err(Error::Refused(refused)) => {
-                    tracing::warn!(size = checkpoint.size(), %refused, "the broker gives no consistency proof");
-                    if let Some(pending) = heads.pending.get_mut(&checkpoint.size()) {
-                        pending.withheld = true;
-                    }
-                }
-                Err(error) => return Err(error),
-            }
+        let mut chosen = self.0.heads.lock().choose(self.0.system.entropy.as_ref());
+        let mut round = Round::default();
+        if chosen.first().is_some_and(|largest| self.is_ahead(largest)) {
+            let largest = chosen.remove(0);
+            let done = self.line_to(self.head(), &largest).await;
+            self.conclude(largest, done, &mut round, true)?;
         }
-        Ok(())
+        let anchor = self.head();
+        let done = chosen.into_iter().map(|checkpoint| {
+            let anchor = anchor.clone();
+            async move {
+                let done = self.line_to(anchor, &checkpoint).await;
+                (checkpoint, done)
+            }
+        });
+        let mut done: Vec<_> = stream::iter(done).buffer_unordered(PROOFS_AT_ONCE).collect().await;
+        // Where the largest was not proven, others may be ahead as well. Two of them that each continue the head need not
+        // continue each other: so the largest is entered, and the rest wait for the next round.
+        done.sort_by_key(|(checkpoint, _)| std::cmp::Reverse(checkpoint.size()));
+        let mut moved = false;
+        for (checkpoint, proof) in done {
+            let ahead = anchor.as_ref().is_some_and(|anchor| anchor.size() < checkpoint.size());
+            let enters = !ahead || !moved;
+            moved |= ahead && proof.is_ok();
+            self.conclude(checkpoint, proof, &mut round, enters)?;
+        }
+        match round.silence {
+            Some(error) if !round.answered => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn is_ahead(&self, checkpoint: &SignedCheckpoint) -> bool {
+        self.head().is_none_or(|head| head.size() < checkpoint.size())
+    }
+
+    /// Proves that a head and the one that is proven are of one log, whichever is the older.
+    async fn line_to(
+        &self,
+        proven: Option<SignedCheckpoint>,
+        checkpoint: &SignedCheckpoint,
+    ) -> Result<(), (Error, Bytes)> {
+        let ours = proven.unwrap_or_else(|| checkpoint.clone());
+        let proof = if ours.size() <= checkpoint.size() {
+            self.prove(&ours, checkpoint).await
+        } else {
+            self.prove(checkpoint, &ours).await
+        };
+        proof.map_err(|error| (error, ours.as_bytes().clone()))
+    }
+
+    fn conclude(
+        &self,
+        checkpoint: SignedCheckpoint,
+        proof: Result<(), (Error, Bytes)>,
+        round: &mut Round,
+        enters: bool,
+    ) -> Result<(), Error> {
+        let mut heads = self.0.heads.lock();
+        let now = self.0.system.now();
+        match proof {
+            Ok(()) => {
+                round.answered = true;
+                heads.heard = Some(now);
+                if enters {
+                    heads.enter(checkpoint);
+                }
+                Ok(())
+            }
+            Err((Error::Misbehaved(_), ours)) => {
+                let fork = LogForked { ours, theirs: checkpoint.as_bytes().clone() };
+                Err(self.halt(&mut heads, fork))
+            }
+            // No proof is no fork yet; `check` stops waiting for it.
+            Err((error @ Error::Refused(_), _)) => {
+                tracing::warn!(size = checkpoint.size(), %error, "the broker gives no consistency proof");
+                round.answered = true;
+                heads.heard = Some(now);
+                heads.not_proven(checkpoint.size(), true);
+                Ok(())
+            }
+            Err((error @ Error::Unreachable { .. }, _)) => {
+                heads.not_proven(checkpoint.size(), false);
+                round.silence = Some(error);
+                Ok(())
+            }
+            Err((error, _)) => Err(error),
+        }
     }
 
     async fn prove(&self, from: &SignedCheckpoint, to: &SignedCheckpoint) -> Result<(), Error> {
@@ -374,41 +421,19 @@ impl Monitor {
     }
 }
 
-impl Heads {
-    fn line_up(&mut self, checkpoint: SignedCheckpoint, met: Met, since: Timestamp) {
-        if self.pending.len() >= MAX_PENDING {
-            // Statements' are never dropped for a receipt's; among receipts' the older goes.
-            let oldest =
-                self.pending.iter().find(|(_, one)| one.met == Met::InReceipt).map(|(size, _)| *size);
-            match (oldest, met) {
-                (Some(size), _) => drop(self.pending.remove(&size)),
-                (None, Met::InReceipt) => return,
-                (None, Met::InStatement) => {}
-            }
-        }
-        self.pending.insert(checkpoint.size(), Pending { checkpoint, since, met, withheld: false });
-    }
+/// What came of a round.
+#[derive(Default)]
+struct Round {
+    /// The broker said something, be it no.
+    answered: bool,
+    /// A call without an answer.
+    silence: Option<Error>,
+}
 
-    /// What one round proves, smallest first; drops the heads of receipts that it leaves out.
-    fn choose(&mut self) -> Vec<SignedCheckpoint> {
-        let receipts =
-            self.pending.iter().filter(|(_, one)| one.met == Met::InReceipt).map(|(size, _)| *size);
-        let left_out: Vec<u64> = receipts.rev().skip(RECEIPTS_A_ROUND).collect();
-        for size in left_out {
-            self.pending.remove(&size);
-        }
-        self.pending.values().map(|one| one.checkpoint.clone()).collect()
-    }
-
-    fn enter(&mut self, checkpoint: SignedCheckpoint) {
-        self.pending.remove(&checkpoint.size());
-        if self.head.as_ref().is_none_or(|head| head.size() <= checkpoint.size()) {
-            self.head = Some(checkpoint.clone());
-        }
-        self.proven.insert(checkpoint.size(), checkpoint);
-        if self.proven.len() > MAX_REMEMBERED {
-            self.proven.pop_first();
-        }
+fn no_fork(heads: &Heads) -> Result<(), Error> {
+    match &heads.forked {
+        Some(fork) => Err(Error::LogForked(Box::new(fork.clone()))),
+        None => Ok(()),
     }
 }
 

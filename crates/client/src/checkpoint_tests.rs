@@ -2,13 +2,16 @@
 
 use std::sync::atomic::Ordering;
 
-use super::*;
+use super::{
+    heads::{MAX_PENDING, RECEIPTS_A_ROUND},
+    *,
+};
 use crate::{book::Book, fixtures::World};
 
 fn monitor(world: &World, book: &Book) -> Monitor {
     let keeper = Arc::new(book.clone());
     let log_key = world.log.key().verifier().clone();
-    Monitor::open(log_key, Arc::clone(&world.log) as _, keeper, world.system().clock).expect("opens")
+    Monitor::open(log_key, Arc::clone(&world.log) as _, keeper, &world.system()).expect("opens")
 }
 
 fn take(monitor: &Monitor, checkpoint: &SignedCheckpoint) -> Result<SignedCheckpoint, Error> {
@@ -90,12 +93,94 @@ async fn a_proof_that_is_withheld_halts_after_a_minute_and_silence_does_not() {
 }
 
 #[tokio::test]
-async fn of_many_receipts_in_one_round_a_few_are_proven_and_statements_all() {
+async fn a_proof_that_stays_out_halts_as_a_refusal_does_and_heals_when_it_comes() {
+    let (world, book) = (World::new(), Book::in_memory());
+    let monitor = monitor(&world, &book);
+    monitor.refresh().await.expect("is consistent");
+    world.log.append(b"more");
+    let head = world.log.checkpoint();
+    monitor.take(head.as_bytes(), Met::InReceipt, &Party::Broker).expect("the log signed it");
+    // Only proofs stay out, as if the connection broke: all else is answered, and comes with known heads.
+    world.log.swallows.store(true, Ordering::SeqCst);
+    for _ in 0..7 {
+        world.clock.pass(10_000);
+        take(
+            &monitor,
+            &book.newest().map(|bytes| monitor.verify(&bytes, &Party::Broker)).expect("kept").expect("ours"),
+        )
+        .expect("is proven already");
+        assert!(matches!(monitor.settle().await, Err(Error::Unreachable { .. })));
+    }
+    let error = monitor.check().expect_err("it answers, but not this");
+    assert!(matches!(&error, Error::Misbehaved(one) if one.check == "consistency"), "{error}");
+    world.log.swallows.store(false, Ordering::SeqCst);
+    monitor.settle().await.expect("the proof comes");
+    monitor.check().expect("is proven");
+    assert_eq!(monitor.head(), Some(head));
+}
+
+#[tokio::test]
+async fn keeping_back_the_newest_head_keeps_back_no_clock() {
+    let (world, book) = (World::new(), Book::in_memory());
+    let monitor = monitor(&world, &book);
+    monitor.refresh().await.expect("is consistent");
+    let known = world.log.checkpoint();
+    world.log.append(b"more");
+    take(&monitor, &world.log.checkpoint()).expect("the log signed it");
+    world.log.silent.store(true, Ordering::SeqCst);
+    world.clock.pass(61_000);
+    take(&monitor, &known).expect("a call comes from the broker");
+    assert!(matches!(monitor.refresh().await, Err(Error::Unreachable { .. })));
+    assert!(matches!(monitor.check(), Err(Error::Misbehaved(_))));
+}
+
+#[tokio::test]
+async fn a_forked_head_among_larger_ones_is_found() {
+    let (world, book) = (World::new(), Book::in_memory());
+    let monitor = monitor(&world, &book);
+    monitor.refresh().await.expect("is consistent");
+    world.log.append(b"more");
+    let forged = world.log.forged(2);
+    monitor.take(forged.as_bytes(), Met::InReceipt, &Party::Broker).expect("the log signed it");
+    for n in 0..20_u32 {
+        world.log.append(&n.to_le_bytes());
+        let head = world.log.checkpoint();
+        monitor.take(head.as_bytes(), Met::InReceipt, &Party::Broker).expect("the log signed it");
+    }
+    let error = monitor.settle().await.expect_err("a fork");
+    assert!(matches!(&error, Error::LogForked(fork) if fork.theirs == forged.as_bytes()), "{error}");
+}
+
+#[tokio::test]
+async fn a_head_without_proof_holds_up_no_other_and_is_never_dropped() {
+    let (world, book) = (World::new(), Book::in_memory());
+    let monitor = monitor(&world, &book);
+    monitor.refresh().await.expect("is consistent");
+    // Beyond what the log has: no honest proof leads there.
+    let beyond = world.log.forged(1 << 30);
+    monitor.take(beyond.as_bytes(), Met::InReceipt, &Party::Broker).expect("the log signed it");
+    world.log.append(b"more");
+    let honest = world.log.checkpoint();
+    monitor.take(honest.as_bytes(), Met::InReceipt, &Party::Broker).expect("the log signed it");
+    monitor.settle().await.expect("a refusal is no fork");
+    assert_eq!(monitor.head(), Some(honest));
+    for n in 0..2 * MAX_PENDING {
+        world.log.append(&n.to_le_bytes());
+        let head = world.log.checkpoint();
+        monitor.take(head.as_bytes(), Met::InReceipt, &Party::Broker).expect("the log signed it");
+    }
+    world.clock.pass(61_000);
+    monitor.settle().await.expect("a refusal is no fork");
+    assert!(matches!(monitor.check(), Err(Error::Misbehaved(_))), "it waited, whatever came");
+}
+
+#[tokio::test]
+async fn more_receipts_than_can_be_proven_wait_for_a_later_round_up_to_a_bound() {
     let (world, book) = (World::new(), Book::in_memory());
     let monitor = monitor(&world, &book);
     monitor.refresh().await.expect("is consistent");
     let mut statements = Vec::new();
-    for n in 0..400_u32 {
+    for n in 0..600_u32 {
         world.log.append(&n.to_le_bytes());
         let met = if n % 10 == 0 { Met::InStatement } else { Met::InReceipt };
         let checkpoint = world.log.checkpoint();
@@ -104,10 +189,24 @@ async fn of_many_receipts_in_one_round_a_few_are_proven_and_statements_all() {
             statements.push(checkpoint.size());
         }
     }
-    assert!(monitor.0.heads.lock().pending.len() <= MAX_PENDING);
+    let waiting = |monitor: &Monitor| monitor.0.heads.lock().pending.len();
+    assert_eq!(waiting(&monitor), statements.len() + MAX_PENDING);
     monitor.settle().await.expect("all are consistent");
-    let heads = monitor.0.heads.lock();
-    assert!(heads.pending.is_empty());
-    assert!(statements.iter().all(|size| heads.proven.contains_key(size)));
-    assert_eq!(heads.proven.len(), 1 + statements.len() + RECEIPTS_A_ROUND);
+    assert!(statements.iter().all(|size| monitor.0.heads.lock().proven.contains_key(size)));
+    assert_eq!(waiting(&monitor), MAX_PENDING - RECEIPTS_A_ROUND);
+    while waiting(&monitor) > 0 {
+        monitor.settle().await.expect("all are consistent");
+    }
+    monitor.check().expect("all is proven");
+}
+
+#[tokio::test]
+async fn statements_without_end_are_refused() {
+    let (world, book) = (World::new(), Book::in_memory());
+    let monitor = monitor(&world, &book);
+    for n in 0..MAX_PENDING {
+        take(&monitor, &world.log.forged(n as u64 + 2)).expect("the log signed it");
+    }
+    let error = take(&monitor, &world.log.forged(1 << 20)).expect_err("too many");
+    assert!(matches!(&error, Error::Misbehaved(one) if one.check == "pending"), "{error}");
 }

@@ -71,6 +71,8 @@ pub(crate) struct TestLog {
     leaves: Mutex<Vec<Hash>>,
     pub(crate) silent: AtomicBool,
     pub(crate) withholds: AtomicBool,
+    /// Proofs alone get no answer.
+    pub(crate) swallows: AtomicBool,
 }
 
 impl TestLog {
@@ -83,6 +85,7 @@ impl TestLog {
             leaves: Mutex::default(),
             silent: false.into(),
             withholds: false.into(),
+            swallows: false.into(),
         };
         log.append(b"the first record");
         log
@@ -120,7 +123,7 @@ impl LogView for TestLog {
     }
 
     async fn consistency(&self, from: u64, to: u64) -> Result<Vec<Bytes>, Error> {
-        if self.silent.load(Ordering::SeqCst) {
+        if self.silent.load(Ordering::SeqCst) || self.swallows.load(Ordering::SeqCst) {
             return Err(Error::Unreachable { detail: "cut off".into() });
         }
         if self.withholds.load(Ordering::SeqCst) {

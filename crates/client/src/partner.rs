@@ -100,7 +100,7 @@ impl Partner {
             }
         }
         let keeper = Arc::new(book.clone());
-        let monitor = Monitor::open(trust.log_key.clone(), log, keeper, Arc::clone(&system.clock))?;
+        let monitor = Monitor::open(trust.log_key.clone(), log, keeper, &system)?;
         monitor.spawn();
         let partner = Self(Arc::new(Shared {
             trust,

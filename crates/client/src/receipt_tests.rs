@@ -25,7 +25,7 @@ impl Case {
         let keeper = std::sync::Arc::new(Book::in_memory());
         let log = std::sync::Arc::clone(&self.world.log);
         let log_key = log.key().verifier().clone();
-        Monitor::open(log_key, log, keeper, self.world.system().clock).expect("opens")
+        Monitor::open(log_key, log, keeper, &self.world.system()).expect("opens")
     }
 
     fn verify(&self, receipt: Option<&Receipt>) -> Result<ProvenLeaf, Error> {
