@@ -33,6 +33,8 @@ pub(crate) enum Entry {
     Forked { ours: Vec<u8>, theirs: Vec<u8> },
     /// A working key of one's own.
     OwnKey { key: String },
+    /// The broker says that the grant was stopped or paused, and no signed change came.
+    Held { grant: [u8; 32] },
 }
 
 impl Entry {

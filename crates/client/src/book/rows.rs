@@ -88,6 +88,7 @@ pub struct GrantRow {
     side: Side,
     pub(super) standing: Standing,
     pub(super) stopped_here: Option<Timestamp>,
+    pub(super) held: bool,
     pub(super) sequence: u64,
     pub(super) last: Digest,
     changes: Vec<Bytes>,
@@ -145,6 +146,12 @@ impl GrantRow {
         self.stopped_here
     }
 
+    /// Whether the broker says that the customer stopped or paused it, and has handed over no signed change since. Until one
+    /// comes and verifies, this side refuses: that is always safe.
+    pub fn held(&self) -> bool {
+        self.held
+    }
+
     /// The number of the newest change; 0 without one.
     pub fn sequence(&self) -> u64 {
         self.sequence
@@ -164,6 +171,7 @@ impl GrantRow {
     pub fn stands(&self, now: Timestamp) -> bool {
         self.standing == Standing::Active
             && self.stopped_here.is_none()
+            && !self.held
             && now < self.terms().expire_time
             && self.spent.uses < self.terms().uses
     }
@@ -245,6 +253,7 @@ impl GrantRow {
             side,
             standing: Standing::Active,
             stopped_here: None,
+            held: false,
             sequence: 0,
             last: digest,
             changes: Vec::new(),
@@ -263,6 +272,7 @@ impl GrantRow {
         };
         self.sequence = change.sequence;
         self.last = digest;
+        self.held = false;
         self.changes.push(bytes.into());
         Ok(())
     }
@@ -291,6 +301,7 @@ impl GrantRow {
         if let Some(at) = self.stopped_here {
             entries.push(Entry::StoppedHere { grant, at_ms: at.as_millis() });
         }
+        entries.extend(self.held.then_some(Entry::Held { grant }));
         entries
     }
 }

@@ -1,7 +1,7 @@
 //! A book in memory: what its entries add up to.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -21,6 +21,10 @@ use super::{
 };
 use crate::error::LogForked;
 
+/// The most grants that are held before their terms have come. A broker that makes up more of them has no honest ones
+/// waiting.
+const MAX_HELD: usize = 4096;
+
 /// An entry that does not fit what the book says.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unadmitted {
@@ -36,6 +40,8 @@ pub(crate) enum Unadmitted {
     Previous,
     #[error("the grant is stopped for good")]
     Stopped,
+    #[error("{MAX_HELD} grants that are not in the book are held already")]
+    Held,
     #[error("does not read: {0}")]
     Unreadable(String),
 }
@@ -47,12 +53,15 @@ pub(crate) struct State {
     pub(crate) invitations: HashMap<Digest, Invitation>,
     pub(crate) grants: HashMap<Digest, GrantRow>,
     pub(crate) answers: HashMap<Digest, Arc<Answer>>,
-    answered: VecDeque<(Timestamp, Digest)>,
+    /// By the time of their fetch, which may lie ahead of that of the answer.
+    answered: BTreeSet<(Timestamp, Digest)>,
     pub(crate) owed: HashMap<Digest, Arc<Answer>>,
     pub(crate) cursor: u64,
     pub(crate) checkpoint: Option<Bytes>,
     pub(crate) fork: Option<LogForked>,
     pub(crate) own_keys: HashSet<String>,
+    /// Grants that are held, and whose terms have not come.
+    held: BTreeSet<Digest>,
 }
 
 impl State {
@@ -92,6 +101,10 @@ impl State {
                     None => Err(Unadmitted::NoGrant),
                 }
             }
+            Entry::Held { grant } => {
+                let known = self.grants.contains_key(&Digest::from(*grant));
+                if known || self.held.len() < MAX_HELD { Ok(()) } else { Err(Unadmitted::Held) }
+            }
             Entry::Invited { .. }
             | Entry::TryFailed { .. }
             | Entry::ReceiptTaken { .. }
@@ -125,7 +138,8 @@ impl State {
             }
             Entry::Granted { side, link, terms, salt, offer, offer_key } => {
                 let link = self.links.get(&link.into()).ok_or("the link is not in the book")?;
-                let row = GrantRow::read(side, link, terms, salt, offer, offer_key)?;
+                let mut row = GrantRow::read(side, link, terms, salt, offer, offer_key)?;
+                row.held = self.held.remove(&row.digest());
                 self.grants.entry(row.digest()).or_insert(row);
             }
             Entry::Changed { grant, change } => self.grant_mut(grant)?.apply_change(change)?,
@@ -153,16 +167,20 @@ impl State {
                 self.fork = Some(LogForked { ours: ours.into(), theirs: theirs.into() });
             }
             Entry::OwnKey { key } => drop(self.own_keys.insert(key)),
+            Entry::Held { grant } => match self.grants.get_mut(&grant.into()) {
+                Some(row) => row.held = true,
+                None => drop(self.held.insert(grant.into())),
+            },
         }
         Ok(())
     }
 
-    /// Forgets answers that are too old to be asked for again, and invitations that have lapsed for as long.
+    /// Forgets answers whose fetch is too old to be sent again, and invitations that have lapsed for as long.
     pub(crate) fn prune(&mut self, now: Timestamp) {
-        while let Some((at, key)) = self.answered.front().copied()
-            && now.since(at) > MAX_FETCH_AGE
+        while let Some((asked, key)) = self.answered.first().copied()
+            && now.since(asked) > MAX_FETCH_AGE
         {
-            self.answered.pop_front();
+            self.answered.pop_first();
             self.answers.remove(&key);
         }
         self.invitations.retain(|_, invitation| now.since(invitation.expires) <= MAX_FETCH_AGE);
@@ -214,6 +232,9 @@ impl State {
         }
         if let Some(fork) = &self.fork {
             push(Entry::Forked { ours: fork.ours.to_vec(), theirs: fork.theirs.to_vec() });
+        }
+        for grant in &self.held {
+            push(Entry::Held { grant: *grant.as_bytes() });
         }
         for key in &self.own_keys {
             push(Entry::OwnKey { key: key.clone() });
@@ -271,7 +292,7 @@ impl State {
             provision_bytes: provision.into(),
         });
         self.owed.insert(fetch_digest, Arc::clone(&answer));
-        self.answered.push_back((at, answer.key));
+        self.answered.insert((asked.time, answer.key));
         self.answers.insert(answer.key, answer);
         Ok(())
     }

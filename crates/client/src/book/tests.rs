@@ -20,9 +20,13 @@ fn granted_entry(granted: &Granted) -> Entry {
 }
 
 fn answer(world: &World, granted: &Granted) -> Answer {
+    answer_to(world, granted, &world.fetch(granted.digest(), |_| {}))
+}
+
+fn answer_to(world: &World, granted: &Granted, fetch: &countersign_proto::statement::v1::Fetch) -> Answer {
     use countersign_grants::{envelope, statement::Fetch, statement::Provision};
     use countersign_proto::statement::v1 as wire;
-    let fetch = envelope::sign::<Fetch>(&world.fetch(granted.digest(), |_| {}), &[&world.hopp.working()]);
+    let fetch = envelope::sign::<Fetch>(fetch, &[&world.hopp.working()]);
     let provision = envelope::sign::<Provision>(
         &wire::Provision {
             broker: crate::fixtures::ORIGIN.into(),
@@ -120,6 +124,51 @@ fn opening_drops_what_can_no_longer_be_asked_for_and_keeps_what_is_owed() {
     assert!(filled.storage.load().expect("reads").len() < before);
     let again = Book::open(filled.storage.clone(), filled.world.now()).expect("opens");
     check(&filled, &again, 0, 2);
+}
+
+#[test]
+fn an_answer_is_kept_for_as_long_as_its_fetch_is_fresh() {
+    let filled = filled();
+    let (world, book) = (&filled.world, &filled.book);
+    let ahead = world.fetch(filled.granted.digest(), |fetch| fetch.time_ms += 30_000);
+    let one = answer_to(world, &filled.granted, &ahead);
+    book.note_answer(&one, |_| Ok::<_, ()>(())).expect("is written").expect("is allowed");
+    let keeps = |millis| {
+        world.clock.pass(millis);
+        book.tidy(world.now()).expect("tidies");
+        book.read(|state| state.answers.contains_key(&one.key))
+    };
+    assert!(keeps(121_000), "it is fresh for 150 seconds");
+    assert!(keeps(29_000));
+    assert!(!keeps(1));
+}
+
+#[test]
+fn a_held_grant_stays_held_until_a_change_verifies() {
+    let filled = filled();
+    let (world, granted, book) = (&filled.world, &filled.granted, &filled.book);
+    let grant = *granted.digest().as_bytes();
+    let unknown = Digest::of(b"unknown");
+    for grant in [grant, *unknown.as_bytes()] {
+        book.enter(Entry::Held { grant }).expect("is written").expect("fits");
+    }
+    let reopened = || Book::open(filled.storage.clone(), world.now()).expect("opens");
+    let row = |book: &Book| book.grant_by(granted.digest()).expect("stands");
+    for _ in 0..2 {
+        let again = reopened();
+        assert!(row(&again).held() && !row(&again).stands(world.now()));
+        filled.storage.rewrite(&again.read(State::snapshot)).expect("rewrites");
+    }
+    let pause = world.change(&granted.source, granted.digest(), 3, Verb::Pause, row(book).last());
+    book.enter(Entry::Changed { grant, change: envelope_bytes(&pause) }).expect("is written").expect("fits");
+    assert!(!row(&reopened()).held());
+
+    // A stop that comes before the terms holds them when they come.
+    let early = Book::in_memory();
+    early.enter(Entry::Held { grant }).expect("is written").expect("fits");
+    early.enter(granted.source.entry.clone()).expect("is written").expect("fits");
+    early.enter(granted_entry(granted)).expect("is written").expect("fits");
+    assert!(row(&early).held());
 }
 
 #[test]

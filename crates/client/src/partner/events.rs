@@ -28,6 +28,10 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(200);
 /// The longest pause: a broker that is back is noticed within it.
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
 
+/// How often an event is heard whose change of a grant does not verify, before the loop moves on: with the pauses the
+/// better part of a second, in which a broker that was between two states has settled.
+const MAX_HEARINGS: u32 = 3;
+
 /// What a partner hears of. Transfers are left out: their sides know of them by themselves.
 const KINDS: [Kind; 14] = [
     Kind::PartnerKeyPublished,
@@ -128,7 +132,8 @@ pub enum PartnerEvent {
     Suspended,
     /// The suspension ended.
     Unsuspended,
-    /// What the event led to failed a check, or was refused. Nothing of it counts for this side.
+    /// What the event led to failed a check, or was refused, each time that it was heard. Nothing of it counts for this
+    /// side; only, of a stop or a pause, that the grant is [held](GrantRow::held).
     Failed {
         /// What happened by the event.
         kind: Kind,
@@ -157,12 +162,14 @@ pub struct EventWatch {
     /// The event that the application has in hand.
     handed: Option<u64>,
     failures: u32,
+    /// The event that failed last, and how often.
+    failed: (u64, u32),
 }
 
 impl Partner {
     /// Watches the events from the book's cursor on.
     pub fn watch_events(&self) -> EventWatch {
-        EventWatch { shared: Arc::clone(&self.0), stream: None, handed: None, failures: 0 }
+        EventWatch { shared: Arc::clone(&self.0), stream: None, handed: None, failures: 0, failed: (0, 0) }
     }
 
     /// Watches the events for good and hands each to `on_event`, at least once. Refusals are waited out; comes back only
@@ -192,7 +199,7 @@ impl EventWatch {
     /// when the SDK has halted.
     pub async fn next(&mut self) -> Result<Noted, Error> {
         if let Some(index) = self.handed.take() {
-            self.shared.book.note(Entry::Cursor(index + 1))?;
+            self.shared.book.note(Entry::Cursor(index.saturating_add(1)))?;
         }
         loop {
             self.shared.monitor.check()?;
@@ -242,26 +249,69 @@ impl EventWatch {
             return Ok(None);
         }
         let (index, kind) = (event.index, event.kind());
+        // The cursor is kept: an index from beyond the log would deafen this side for good.
+        self.shared.monitor.can_hold(index).await?;
         let time = event.event_time.map_or(0, |time| {
-            u64::try_from(time.seconds).unwrap_or(0) * 1000
-                + u64::try_from(time.nanos).unwrap_or(0) / 1_000_000
+            let millis = u64::try_from(time.nanos).unwrap_or(0) / 1_000_000;
+            u64::try_from(time.seconds).unwrap_or(0).saturating_mul(1000).saturating_add(millis)
         });
         let grant = GrantName::parse(&event.grant).ok();
         let heard = match self.shared.interpret(event).await {
             Ok(heard) => heard,
             Err(error) if error.is_transient() => return Err(error),
             Err(error @ (Error::LogForked(_) | Error::Book(_))) => return Err(error),
-            Err(error) => Some(PartnerEvent::Failed { kind, grant, error }),
+            Err(error) if changes_a_grant(kind) && self.hears_again(index) => {
+                tracing::warn!(index, %error, "an event does not lead to what it says; hearing it again");
+                return Err(Error::Unreachable { detail: error.to_string() });
+            }
+            Err(error) => {
+                if let Some(grant) = &grant {
+                    self.shared.hold(kind, grant).await?;
+                }
+                Some(PartnerEvent::Failed { kind, grant, error })
+            }
         };
         let Some(event) = heard else {
-            self.shared.book.note(Entry::Cursor(index + 1))?;
+            self.shared.book.note(Entry::Cursor(index.saturating_add(1)))?;
             return Ok(None);
         };
         Ok(Some(Noted { index, time: Timestamp::from_millis(time), event }))
     }
+
+    /// Counts the failures of one event, up to the last hearing.
+    fn hears_again(&mut self, index: u64) -> bool {
+        let failures = if self.failed.0 == index { self.failed.1.saturating_add(1) } else { 1 };
+        self.failed = (index, failures);
+        failures < MAX_HEARINGS
+    }
+}
+
+/// Whether passing an event over would leave the book behind what the customer signed.
+fn changes_a_grant(kind: Kind) -> bool {
+    use Kind::{GrantApproved, GrantPaused, GrantResumed, GrantWithdrawn};
+    matches!(kind, GrantApproved | GrantPaused | GrantResumed | GrantWithdrawn)
 }
 
 impl Shared {
+    /// The broker says that the customer stopped or paused a grant, and hands over nothing that the customer signed. No
+    /// end of a grant rests on the broker's word; but to refuse is always safe.
+    async fn hold(&self, kind: Kind, grant: &GrantName) -> Result<(), Error> {
+        let standing = self.book.grant(grant).map(|row| row.standing());
+        let refuses = match kind {
+            Kind::GrantWithdrawn => matches!(standing, Some(Standing::Stopped { .. })),
+            Kind::GrantPaused => matches!(standing, Some(Standing::Stopped { .. } | Standing::Paused)),
+            _ => true,
+        };
+        if refuses {
+            return Ok(());
+        }
+        let entry = Entry::Held { grant: *grant.digest().as_bytes() };
+        if let Err(error) = self.book.enter_durably(entry).await? {
+            tracing::error!(%grant, %error, "a stop or a pause that did not verify is passed over");
+        }
+        Ok(())
+    }
+
     /// Does what an event asks of this side, and says what it means to the application.
     async fn interpret(&self, event: Event) -> Result<Option<PartnerEvent>, Error> {
         let kind = event.kind();

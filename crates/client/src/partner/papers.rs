@@ -111,7 +111,7 @@ impl Shared {
 /// What does not fit the book is the broker's doing: it alone hands papers over.
 pub(crate) fn unadmitted(what: &'static str, error: &Unadmitted) -> Error {
     let check = match error {
-        Unadmitted::NoGrant => "grant",
+        Unadmitted::NoGrant | Unadmitted::Held => "grant",
         Unadmitted::NoLink | Unadmitted::Linked => "link",
         Unadmitted::Sequence { .. } => "sequence",
         Unadmitted::Previous => "previous",

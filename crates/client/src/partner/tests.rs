@@ -46,6 +46,8 @@ struct Said {
     events: Vec<Event>,
     confirmations: Vec<Envelope>,
     acknowledged: Vec<Digest>,
+    /// Changes that are shown from the second time on.
+    later: HashMap<String, Vec<Envelope>>,
     /// After each event, so that the watch has to come again.
     breaks_off: bool,
 }
@@ -99,7 +101,12 @@ impl LinkService for FakeBroker {
 #[async_trait]
 impl GrantService for FakeBroker {
     async fn get_grant(&self, request: Request<GetGrantRequest>) -> Result<Response<Grant>, Status> {
-        let grant = self.0.lock().grants.get(&request.into_inner().name).cloned();
+        let name = request.into_inner().name;
+        let mut said = self.0.lock();
+        let grant = said.grants.get(&name).cloned();
+        if let (Some(changes), Some(grant)) = (said.later.remove(&name), said.grants.get_mut(&name)) {
+            grant.changes = changes;
+        }
         grant.map(Response::new).ok_or_else(|| Status::not_found("no grant"))
     }
 
@@ -138,7 +145,7 @@ impl EventService for FakeBroker {
             loop {
                 let next = broker.0.lock().events.iter().find(|event| event.index >= cursor).cloned();
                 if let Some(event) = next {
-                    let cursor = event.index + 1;
+                    let cursor = event.index.saturating_add(1);
                     return Some((Ok(WatchEventsResponse { event: Some(event) }), (broker, cursor)));
                 }
                 broker.1.notified().await;
@@ -362,10 +369,48 @@ async fn what_does_not_verify_is_handed_on_as_failed_and_not_entered() {
     let foreign = world.change(&other, granted.digest(), 1, Verb::Stop, granted.digest());
     broker.put(&granted, &granted.recipient, vec![foreign]);
     fails(Kind::GrantWithdrawn, "key").await;
+    // No stop came signed. That the broker said so is enough to refuse until something signed comes.
+    let row = hopp.book().grants().remove(0);
+    assert!(row.held() && !row.stands(world.now()));
+    assert!(matches!(
+        hopp.fetch(row.name(), "pickup_planning", &["trip.flight_no"]).await,
+        Err(Error::Misuse(Misuse::NotNow { .. }))
+    ));
     broker.put(&granted, &granted.recipient, vec![change(1, Verb::Pause), change(1, Verb::Stop)]);
     fails(Kind::GrantPaused, "sequence").await;
     // The pause had come first and stands; a broker that forgets it is caught.
-    assert_eq!(hopp.book().grants().remove(0).standing(), Standing::Paused);
+    let row = hopp.book().grants().remove(0);
+    assert_eq!((row.standing(), row.held()), (Standing::Paused, false));
     broker.put(&granted, &granted.recipient, vec![]);
     fails(Kind::GrantResumed, "sequence").await;
+}
+
+#[tokio::test]
+async fn an_event_that_leads_to_what_it_says_only_later_is_heard_again() {
+    let mut world = World::new();
+    let broker = FakeBroker::start(&mut world).await;
+    let granted = world.grant();
+    let book = Book::in_memory();
+    book.enter(granted.recipient.entry.clone()).expect("is written").expect("fits");
+    let hopp = world.partner(&world.hopp, book);
+    let stop = world.change(&granted.recipient, granted.digest(), 1, Verb::Stop, granted.digest());
+    broker.put(&granted, &granted.recipient, vec![]);
+    broker.say(Kind::GrantWithdrawn, &granted);
+    *broker.0.lock().later.entry(GrantName::of(granted.digest()).to_string()).or_default() = vec![stop];
+    let noted = hopp.watch_events().next().await.expect("hears");
+    assert!(matches!(noted.event, PartnerEvent::Stopped { .. }), "{noted:?}");
+}
+
+#[tokio::test]
+async fn an_event_from_beyond_the_log_moves_no_cursor() {
+    let mut world = World::new();
+    let broker = FakeBroker::start(&mut world).await;
+    let hopp = world.partner(&world.hopp, Book::in_memory());
+    for index in [u64::MAX, 1 << 40] {
+        let event = Event { index, kind: Kind::PartnerSuspended.into(), ..Event::default() };
+        broker.0.lock().events = vec![event];
+        let error = hopp.watch_events().next().await.expect_err("is made up");
+        assert!(matches!(&error, Error::Misbehaved(one) if one.check == "index"), "{error}");
+    }
+    assert_eq!(hopp.book().cursor(), 0);
 }

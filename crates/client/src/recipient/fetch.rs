@@ -80,6 +80,11 @@ impl Partner {
         if row.stopped_here().is_some() {
             return not_now("this partner has stopped the grant itself");
         }
+        if row.held() {
+            return not_now(
+                "the broker says that the customer stopped or paused it, and shows no signed change",
+            );
+        }
         Ok(row)
     }
 

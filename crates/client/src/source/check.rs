@@ -96,6 +96,9 @@ pub(super) fn stands(row: &GrantRow, now: Timestamp) -> Result<(), Refusal> {
     if row.stopped_here().is_some() {
         return Err(Refusal::Ended { how: "STOPPED_BY_SOURCE" });
     }
+    if row.held() {
+        return Err(Refusal::Paused);
+    }
     if now >= row.terms().expire_time {
         return Err(Refusal::Ended { how: "EXPIRED" });
     }
