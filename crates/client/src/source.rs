@@ -55,8 +55,10 @@ pub(crate) struct Inner<H> {
     handler: H,
     tokens: Tokens,
     /// One turn per recipient's request id: a retry that overtakes waits for the first, and then repeats its bytes.
-    turns: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
+    turns: Mutex<Turns>,
 }
+
+type Turns = HashMap<Digest, Arc<tokio::sync::Mutex<()>>>;
 
 impl<H: SourceHandler> SourceServer<H> {
     /// Serves a partner's data from a handler.

@@ -8,10 +8,11 @@ use countersign_proto::{
     statement::v1 as wire,
     v1::{ProvideDataRequest, ProvideDataResponse},
 };
+use parking_lot::Mutex;
 use prost::Message as _;
 
 use super::{
-    Inner, SourceHandler,
+    Inner, SourceHandler, Turns,
     check::{Case, affords, stands},
     refusal::Refusal,
 };
@@ -31,11 +32,8 @@ impl<H: SourceHandler> Inner<H> {
         let case = self.check(&request, shared.system.now()).await?;
         let key = answer_key(case.fetch.statement());
         let turn = self.turn(key);
-        let guard = turn.lock().await;
-        let done = self.answer(&case, key).await;
-        drop(guard);
-        self.end_turn(key, &turn);
-        done
+        let _held = turn.lock.lock().await;
+        self.answer(&case, key).await
     }
 
     async fn answer(&self, case: &Case, key: Digest) -> Result<ProvideDataResponse, Refusal> {
@@ -106,18 +104,27 @@ impl<H: SourceHandler> Inner<H> {
         })
     }
 
-    fn turn(&self, key: Digest) -> Arc<tokio::sync::Mutex<()>> {
-        Arc::clone(self.turns.lock().entry(key).or_default())
+    fn turn(&self, key: Digest) -> Turn<'_> {
+        let lock = Arc::clone(self.turns.lock().entry(key).or_default());
+        Turn { turns: &self.turns, key, lock }
     }
+}
 
-    /// Forgets the turn, unless somebody waits for it. Should a newcomer slip in between, the book still takes one answer
-    /// per request id.
-    fn end_turn(&self, key: Digest, turn: &Arc<tokio::sync::Mutex<()>>) {
+/// A call's place in the queue of its request id. Goes with the call, also with one that is dropped half-way.
+struct Turn<'a> {
+    turns: &'a Mutex<Turns>,
+    key: Digest,
+    lock: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Drop for Turn<'_> {
+    /// Forgets the queue, unless somebody else stands in it.
+    fn drop(&mut self) {
         /// The map's own, and this call's.
-        const NOBODY_WAITS: usize = 2;
+        const NOBODY_ELSE: usize = 2;
         let mut turns = self.turns.lock();
-        if Arc::strong_count(turn) <= NOBODY_WAITS {
-            turns.remove(&key);
+        if Arc::strong_count(&self.lock) <= NOBODY_ELSE {
+            turns.remove(&self.key);
         }
     }
 }

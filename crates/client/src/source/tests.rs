@@ -32,12 +32,17 @@ struct Echo {
     /// Leaves out the last value.
     short: bool,
     missing: bool,
+    /// Never answers.
+    hangs: bool,
 }
 
 #[async_trait]
 impl SourceHandler for Arc<Echo> {
     async fn provide(&self, _: &SubjectHandle, fields: &[FieldPath]) -> Result<Vec<Value>, ProvideError> {
         self.asked.fetch_add(1, Ordering::SeqCst);
+        if self.hangs {
+            std::future::pending::<()>().await;
+        }
         if self.missing {
             return Err(ProvideError::NotFound);
         }
@@ -239,6 +244,33 @@ async fn two_calls_at_once_spend_one_use() {
     let (one, two) = tokio::join!(bench.ask(request.clone()), bench.ask(request));
     assert_eq!(one.expect("provides").sealed_fields, two.expect("provides").sealed_fields);
     assert_eq!(bench.echo.asked.load(Ordering::SeqCst), 1);
+    assert!(bench.server.0.turns.lock().is_empty());
+}
+
+#[tokio::test]
+async fn a_call_that_is_dropped_leaves_its_queue() {
+    let bench = Bench::with(|_| {}, Echo { hangs: true, ..Echo::default() });
+    let request = bench.request();
+    {
+        let mut first = Box::pin(bench.ask(request.clone()));
+        while bench.echo.asked.load(Ordering::SeqCst) == 0 {
+            tokio::select! {
+                biased;
+                _ = &mut first => panic!("the handler hangs"),
+                () = tokio::task::yield_now() => {}
+            }
+        }
+        let mut second = Box::pin(bench.ask(request));
+        for _ in 0..100 {
+            tokio::select! {
+                biased;
+                _ = &mut second => panic!("it waits for the first"),
+                () = tokio::task::yield_now() => {}
+            }
+        }
+        drop(second);
+        assert_eq!(bench.server.0.turns.lock().len(), 1);
+    }
     assert!(bench.server.0.turns.lock().is_empty());
 }
 
