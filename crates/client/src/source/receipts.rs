@@ -1,7 +1,7 @@
 //! The receipts that a source is owed: for everything it provided, proof of what became of it. So the broker can't draw
 //! data and not log it without the source noticing.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use countersign_grants::{
     digest::Digest,
@@ -12,7 +12,7 @@ use countersign_proto::{
     log::v1::Kind,
     v1::{ClaimReceiptRequest, DeliverReceiptsRequest, Receipt},
 };
-use futures_util::future::join_all;
+use futures_util::{StreamExt as _, stream};
 
 use super::{Inner, refusal::Refusal};
 use crate::{
@@ -33,8 +33,12 @@ pub const CLAIM_AFTER: Duration = Duration::from_secs(35);
 /// The pause between two rounds of claims.
 pub(crate) const CLAIM_ROUND: Duration = Duration::from_secs(10);
 
-/// The most claims in one round: a broker that comes back with thousands of receipts missing is not flooded.
-const CLAIMS_A_ROUND: usize = 16;
+/// The most claims in one round: two rounds, which fit between [`CLAIM_AFTER`] and [`STOP_AFTER`], claim for as many grants
+/// as a source serves in a busy second.
+const CLAIMS_A_ROUND: usize = 256;
+
+/// The most claims at once: a broker that comes back with thousands of receipts missing is not flooded.
+const CLAIMS_AT_ONCE: usize = 16;
 
 /// The most receipts in one call, as the API says.
 const MAX_RECEIPTS: usize = 256;
@@ -86,20 +90,36 @@ fn take_receipt(shared: &Shared, answer: &Answer, receipt: Option<&Receipt>) -> 
     Ok(shared.book.note(Entry::ReceiptTaken { fetch: *answer.fetch.as_bytes() })?)
 }
 
-/// Claims the oldest receipts that are missing.
+/// Claims receipts that are missing: of each grant the oldest, then of each the next. So a recipient that cancels thousands
+/// of calls under one grant keeps no other grant waiting.
 pub(crate) async fn claim_missing(shared: &Arc<Shared>) {
     let now = shared.system.now();
-    let mut missing: Vec<Arc<Answer>> = shared.book.read(|state| {
+    let missing: Vec<Arc<Answer>> = shared.book.read(|state| {
         state.owed.values().filter(|answer| now.since(answer.at) > CLAIM_AFTER).cloned().collect()
     });
+    let claims = stream::iter(in_turn(missing).into_iter().take(CLAIMS_A_ROUND));
+    claims
+        .for_each_concurrent(CLAIMS_AT_ONCE, |answer| async move {
+            if let Err(error) = claim(shared, &answer).await {
+                tracing::warn!(fetch = %answer.fetch, %error, "a receipt is missing, and the claim for it failed");
+            }
+        })
+        .await;
+}
+
+/// Oldest first within a grant, and no second of a grant before the first of every other.
+fn in_turn(mut missing: Vec<Arc<Answer>>) -> Vec<Arc<Answer>> {
     missing.sort_by_key(|answer| answer.at);
-    missing.truncate(CLAIMS_A_ROUND);
-    join_all(missing.iter().map(|answer| async {
-        if let Err(error) = claim(shared, answer).await {
-            tracing::warn!(fetch = %answer.fetch, %error, "a receipt is missing, and the claim for it failed");
-        }
-    }))
-    .await;
+    let mut turns: HashMap<Digest, usize> = HashMap::new();
+    let mut placed: Vec<(usize, Arc<Answer>)> = Vec::with_capacity(missing.len());
+    for answer in missing {
+        let turn = turns.entry(answer.grant).or_default();
+        placed.push((*turn, answer));
+        *turn += 1;
+    }
+    // Stable: within a turn the oldest stays first.
+    placed.sort_by_key(|(turn, _)| *turn);
+    placed.into_iter().map(|(_, answer)| answer).collect()
 }
 
 async fn claim(shared: &Shared, answer: &Answer) -> Result<(), Error> {
@@ -109,4 +129,34 @@ async fn claim(shared: &Shared, answer: &Answer) -> Result<(), Error> {
     };
     let claimed = shared.connection.transfers().claim_receipt(call(asked)).await?.into_inner();
     take_receipt(shared, answer, claimed.receipt.as_ref())
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use countersign_grants::time::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn no_grant_waits_for_the_second_claim_of_another() {
+        let owed = |grant: &str, at: u64| {
+            let (key, none) = (Digest::of(format!("{grant} {at}").as_bytes()), Bytes::new());
+            Arc::new(Answer {
+                key,
+                grant: Digest::of(grant.as_bytes()),
+                at: Timestamp::from_millis(at),
+                fetch: key,
+                fetch_bytes: none.clone(),
+                sealed: none.clone(),
+                provision: key,
+                provision_bytes: none,
+            })
+        };
+        let mut missing: Vec<_> = (0..1000).rev().map(|at| owed("a cancelled thousand", at)).collect();
+        missing.extend([owed("another", 2000), owed("another", 1999), owed("a third", 1500)]);
+        let order: Vec<u64> = in_turn(missing).iter().map(|answer| answer.at.as_millis()).collect();
+        assert_eq!(order[..6], [0, 1500, 1999, 1, 2000, 2]);
+        assert_eq!(order.len(), 1003);
+    }
 }
