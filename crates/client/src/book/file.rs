@@ -29,6 +29,8 @@ const HEADER_BYTES: usize = 12;
 pub struct FileBook {
     path: PathBuf,
     writer: Mutex<Writer>,
+    /// Held over a sync. One that failed may have dropped what others wait for, and the next would say that all is well.
+    syncing: Mutex<()>,
     /// Held for as long as the book is open. A file beside the book, since the book itself is replaced when rewritten.
     _lock: File,
 }
@@ -64,7 +66,7 @@ impl FileBook {
         }
         let size = file.metadata().map_err(failed)?.len();
         let writer = Mutex::new(Writer { file: Arc::new(file), size, poisoned: false });
-        Ok(Self { path: path.to_owned(), writer, _lock: lock })
+        Ok(Self { path: path.to_owned(), writer, syncing: Mutex::default(), _lock: lock })
     }
 
     fn failed(&self, source: io::Error) -> BookError {
@@ -73,6 +75,10 @@ impl FileBook {
 
     /// Outside the lock, so that unsynced appends go on meanwhile. What was appended before is covered.
     fn sync_file(&self, file: &File) -> Result<(), BookError> {
+        let _syncing = self.syncing.lock();
+        if self.writer.lock().poisoned {
+            return Err(BookError::Poisoned);
+        }
         file.sync_data().map_err(|error| {
             // After a failed sync the kernel may have dropped the pages: a second sync would lie.
             self.writer.lock().poisoned = true;
@@ -84,6 +90,12 @@ impl FileBook {
 impl BookStorage for FileBook {
     fn load(&self) -> Result<Vec<Vec<u8>>, BookError> {
         let mut writer = self.writer.lock();
+        // What a process wrote that died before its sync is read back from memory alone: it must stand before anything
+        // builds on it.
+        writer.file.sync_all().map_err(|error| {
+            writer.poisoned = true;
+            self.failed(error)
+        })?;
         let mut bytes = Vec::new();
         let mut file = File::open(&self.path).map_err(|error| self.failed(error))?;
         file.read_to_end(&mut bytes).map_err(|error| self.failed(error))?;

@@ -103,3 +103,28 @@ fn a_book_is_for_one_process_and_its_owner() {
         assert!(matches!(FileBook::open(&path), Err(BookError::Loose { mode: 0o644, .. })));
     }
 }
+
+#[test]
+#[cfg(unix)]
+fn after_a_failed_sync_nothing_is_taken_and_nothing_is_read() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("book");
+    // Takes every write, and no sync.
+    let cannot_sync = || {
+        let book = FileBook::open(&path).expect("opens");
+        let null = OpenOptions::new().append(true).open("/dev/null").expect("opens");
+        book.writer.lock().file = Arc::new(null);
+        book
+    };
+    let book = cannot_sync();
+    assert!(matches!(book.append(b"one", true), Err(BookError::Io { .. })));
+    assert!(matches!(book.append(b"two", true), Err(BookError::Poisoned)));
+    assert!(matches!(book.sync(), Err(BookError::Poisoned)));
+    assert!(matches!(book.rewrite(&[]), Err(BookError::Poisoned)));
+    drop(book);
+    let book = cannot_sync();
+    assert!(matches!(book.load(), Err(BookError::Io { .. })), "what is not durable is not replayed");
+    assert!(matches!(book.append(b"three", false), Err(BookError::Poisoned)));
+    drop(book);
+    assert!(FileBook::open(&path).expect("opens").load().expect("reads").is_empty());
+}
