@@ -8,11 +8,12 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{
     cast::{Cast, MEI, Who},
+    news::news,
     story::{Story, count},
 };
 use crate::{
     control::{Answer, Command, Event, Moved},
-    flights::{Belief, Flight, MINUTE, Timeline, UnixMs, moment},
+    flights::{MINUTE, Timeline, UnixMs, moment},
     journey::{BRANDS, Brand, row},
     stage::Stage,
 };
@@ -334,28 +335,6 @@ impl<'a> Day<'a> {
     }
 }
 
-/// What a change of belief means to somebody who waits.
-fn news(flight: &Flight, before: &Belief, after: &Belief) -> (String, String) {
-    use crate::flights::Status;
-    let number = &flight.number;
-    let leaves = after.departure.map_or_else(String::new, |at| flight.origin.wall_clock(at));
-    let lands = after.arrival.map_or_else(String::new, |at| flight.destination.wall_clock(at));
-    let gate =
-        if before.gate == after.gate { String::new() } else { format!(", from gate {}", after.gate.gate) };
-    let what = match after.status {
-        Status::Scheduled => format!("{number} is on time"),
-        Status::Delayed => format!("{number} now leaves {leaves}{gate}, lands {lands}"),
-        Status::Departed if before.status == Status::Departed => {
-            format!("{number} is halfway, lands {lands}")
-        }
-        Status::Departed => format!("{number} has left at {leaves}, lands {lands}"),
-        Status::Landed => format!("{number} has landed at {lands}"),
-        Status::Cancelled => format!("{number} is cancelled"),
-        Status::Diverted => format!("{number} is diverted"),
-    };
-    (what, format!("{} to {}", flight.origin.code, flight.destination.code))
-}
-
 fn next_hour(clock: UnixMs) -> UnixMs {
     const HOUR: UnixMs = 60 * MINUTE;
     clock - clock % HOUR + HOUR
@@ -381,7 +360,6 @@ fn count_up(pending: &mut HashMap<(Who, u8), i64>, key: (Who, u8), by: i64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flights::FlightDay;
 
     #[test]
     fn what_is_followed_up_before_it_was_told_comes_to_nothing() {
@@ -397,23 +375,5 @@ mod tests {
         assert_eq!(next_hour(0), 60 * MINUTE);
         assert_eq!(next_hour(59 * MINUTE), 60 * MINUTE);
         assert_eq!(next_hour(60 * MINUTE), 120 * MINUTE);
-    }
-
-    #[test]
-    fn news_are_told_in_plain_words() {
-        let day = FlightDay::load().unwrap();
-        let flight = day.find("B6 35").unwrap();
-        let told: Vec<String> =
-            flight.beliefs().windows(2).map(|pair| news(flight, &pair[0], &pair[1]).0).collect();
-        assert_eq!(
-            told,
-            [
-                "B6 35 now leaves 22:55, lands 01:44",
-                "B6 35 now leaves 00:08, from gate B9, lands 02:57",
-                "B6 35 has left at 00:08, lands 02:57",
-                "B6 35 is halfway, lands 02:40",
-                "B6 35 has landed at 02:40",
-            ]
-        );
     }
 }

@@ -5,6 +5,7 @@ mod cast;
 mod day;
 mod finale;
 mod link;
+mod news;
 mod proof;
 mod story;
 
