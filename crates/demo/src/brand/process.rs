@@ -258,7 +258,7 @@ impl House {
                 self.trouble(&format!("record {} ({}): {error}", noted.index, kind.as_str_name()));
             }
             PartnerEvent::UnknownKeys { keys } => {
-                self.trouble(&format!("keys that nobody here made: {keys:?}"))
+                self.trouble(&format!("keys that nobody here made: {keys:?}"));
             }
             _ => {}
         }
