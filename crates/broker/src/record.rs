@@ -12,7 +12,7 @@
 //! | `GRANT_APPROVED` | the terms | source, recipient, requester, customer, grant |
 //! | `GRANT_PAUSED`, `_RESUMED`, `_WITHDRAWN` | the change | source, recipient, customer, grant |
 //! | `ACKNOWLEDGED` | the acknowledgement | source, recipient, customer, grant |
-//! | `CHANGE_NOTICE` | nothing | recipient, customer, grant |
+//! | `CHANGE_NOTICE` | nothing | source, recipient, customer, grant |
 //! | `TRANSFER`, `PROVIDED_NOT_RELEASED` | terms, fetch, provision | source, recipient, customer, grant |
 //! | `TRANSFER_REFUSED` | terms, fetch | source, recipient, customer, grant |
 //! | `AUDITOR_*`, `CUSTOMER_CREATED` | nothing | the customer, where there is one |
@@ -55,8 +55,6 @@ pub struct Happening<'a> {
     pub recipient: Option<&'a PartnerName>,
     /// A partner that is neither, and is told: the requester of a grant between two others.
     pub also: Option<&'a PartnerName>,
-    /// Leaves the record out of the stream of its source.
-    pub not_to_source: bool,
     /// The customer, with the key of their private parts.
     pub customer: Option<&'a CustomerKey>,
     /// The purpose.
@@ -246,8 +244,7 @@ impl Broker {
 }
 
 fn streams(happening: &Happening<'_>) -> Vec<StreamKey> {
-    let source = happening.source.filter(|_| !happening.not_to_source);
-    let mut names: Vec<&str> = [source, happening.recipient, happening.also]
+    let mut names: Vec<&str> = [happening.source, happening.recipient, happening.also]
         .into_iter()
         .flatten()
         .map(PartnerName::as_str)

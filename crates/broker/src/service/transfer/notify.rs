@@ -101,7 +101,6 @@ impl TransferService {
             kind: Kind::ChangeNotice,
             source: Some(&terms.source),
             recipient: Some(&terms.recipient),
-            not_to_source: true,
             customer: Some(&customer),
             purpose: Some(&terms.purpose),
             catalogue_version: Some(terms.catalogue_version),
