@@ -144,11 +144,23 @@ impl Book {
             self.0.state.lock().prune(now);
             return Ok(());
         }
+        // What is durable waits for the rewrite, off the runtime's threads; what may lag goes on, and is carried over. The
+        // state is locked only while it is listed, and while the new file is put in the old one's place.
         let _durable = self.0.durable.lock();
-        // Held over the rewrite: an entry that is appended meanwhile would be lost with the old file.
-        let mut state = self.0.state.lock();
-        state.prune(now);
-        self.0.storage.rewrite(&state.snapshot())?;
+        let snapshot = {
+            let mut state = self.0.state.lock();
+            state.prune(now);
+            state.since_rewrite = Some(Vec::new());
+            state.snapshot()
+        };
+        let mut held = None;
+        let done = self.0.storage.rewrite_beside(&snapshot, &mut || {
+            let state = held.insert(self.0.state.lock());
+            state.since_rewrite.take().unwrap_or_default()
+        });
+        drop(held);
+        self.0.state.lock().since_rewrite = None;
+        done?;
         *compacted = self.0.storage.size();
         Ok(())
     }
@@ -177,8 +189,16 @@ impl Book {
     /// Enters what may lag a crash by a second.
     pub(crate) fn note(&self, entry: Entry) -> Result<(), BookError> {
         let mut state = self.0.state.lock();
-        self.0.storage.append(&entry.encode(), false)?;
-        apply(&mut state, entry)
+        self.append_lagging(&mut state, entry)
+    }
+
+    fn append_lagging(&self, state: &mut State, entry: Entry) -> Result<(), BookError> {
+        let bytes = entry.encode();
+        self.0.storage.append(&bytes, false)?;
+        if let Some(since) = &mut state.since_rewrite {
+            since.push(bytes);
+        }
+        apply(state, entry)
     }
 
     /// Spends a use and enters the answer to a fetch, if `check` still holds. An answer under the same request id that
@@ -197,9 +217,7 @@ impl Book {
         if let Err(error) = check(row) {
             return Ok(Err(error));
         }
-        let entry = answer.to_entry();
-        self.0.storage.append(&entry.encode(), false)?;
-        apply(&mut state, entry)?;
+        self.append_lagging(&mut state, answer.to_entry())?;
         Ok(Ok(Arc::clone(state.answers.get(&answer.key).expect("it was just entered"))))
     }
 

@@ -58,7 +58,7 @@ impl FileBook {
             _ => {}
         }
         if !path.try_exists().map_err(failed)? {
-            replace(path, &[]).map_err(failed)?;
+            write_beside(path, &[]).and_then(|_| put_in_place(path)).map_err(failed)?;
         }
         let file = OpenOptions::new().read(true).append(true).open(path).map_err(failed)?;
         if let Some(mode) = files::loose_mode(&file).map_err(failed)? {
@@ -145,11 +145,23 @@ impl BookStorage for FileBook {
     }
 
     fn rewrite(&self, entries: &[Vec<u8>]) -> Result<(), BookError> {
+        self.rewrite_beside(entries, &mut Vec::new)
+    }
+
+    fn rewrite_beside(
+        &self,
+        entries: &[Vec<u8>],
+        last: &mut dyn FnMut() -> Vec<Vec<u8>>,
+    ) -> Result<(), BookError> {
+        // What takes long happens beside the book, so that appends to it go on.
+        let new = write_beside(&self.path, entries).map_err(|error| self.failed(error))?;
+        let last = last();
         let mut writer = self.writer.lock();
         if writer.poisoned {
             return Err(BookError::Poisoned);
         }
-        let replaced = replace(&self.path, entries)
+        let replaced = append_all(&new, &last)
+            .and_then(|()| put_in_place(&self.path))
             .and_then(|()| OpenOptions::new().read(true).append(true).open(&self.path))
             .and_then(|file| Ok((file.metadata()?.len(), file)));
         match replaced {
@@ -177,16 +189,32 @@ fn beside(path: &Path, extension: &str) -> PathBuf {
     name.into()
 }
 
-/// Writes a whole book beside the old one, then puts it in its place.
-fn replace(path: &Path, entries: &[Vec<u8>]) -> io::Result<()> {
+/// Writes a whole book beside the old one, durably.
+fn write_beside(path: &Path, entries: &[Vec<u8>]) -> io::Result<File> {
     let new = beside(path, "new");
-    let mut file = io::BufWriter::new(files::create_private(&new)?);
-    file.write_all(MAGIC)?;
+    // One that an earlier rewrite could not finish.
+    match std::fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let file = files::create_private(&new)?;
+    (&file).write_all(MAGIC)?;
+    append_all(&file, entries)?;
+    file.sync_all()?;
+    Ok(file)
+}
+
+fn append_all(file: &File, entries: &[Vec<u8>]) -> io::Result<()> {
+    let mut file = io::BufWriter::new(file);
     for entry in entries {
         file.write_all(&frame(entry).map_err(io::Error::other)?)?;
     }
-    file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-    std::fs::rename(&new, path)?;
+    file.flush()
+}
+
+/// Puts what was written beside the book in its place.
+fn put_in_place(path: &Path) -> io::Result<()> {
+    std::fs::rename(beside(path, "new"), path)?;
     files::sync_parent(path)
 }
 

@@ -89,6 +89,27 @@ fn a_rewrite_replaces_all_and_a_half_done_one_nothing() {
 }
 
 #[test]
+fn what_is_appended_during_a_rewrite_is_carried_over() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("book");
+    let book = FileBook::open(&path).expect("opens");
+    book.load().expect("reads");
+    book.append(b"old", true).expect("takes it");
+    let mut meanwhile = || {
+        book.append(b"meanwhile", false).expect("no lock is held while the new file is written");
+        vec![b"meanwhile".to_vec()]
+    };
+    book.rewrite_beside(&entries(2), &mut meanwhile).expect("rewrites");
+    book.append(b"after", true).expect("takes it");
+    let size = book.size();
+    drop(book);
+    assert_eq!(size, std::fs::metadata(&path).expect("is there").len());
+    let mut expected = entries(2);
+    expected.extend([b"meanwhile".to_vec(), b"after".to_vec()]);
+    assert_eq!(FileBook::open(&path).expect("opens").load().expect("reads"), expected);
+}
+
+#[test]
 fn a_book_is_for_one_process_and_its_owner() {
     let dir = tempfile::tempdir().expect("a folder");
     let path = dir.path().join("book");

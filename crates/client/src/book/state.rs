@@ -62,6 +62,8 @@ pub(crate) struct State {
     pub(crate) own_keys: HashSet<String>,
     /// Grants that are held, and whose terms have not come.
     held: BTreeSet<Digest>,
+    /// What was entered since a rewrite of the file began.
+    pub(crate) since_rewrite: Option<Vec<Vec<u8>>>,
 }
 
 impl State {

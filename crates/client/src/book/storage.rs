@@ -23,6 +23,19 @@ pub trait BookStorage: Send + Sync + 'static {
     /// Puts these entries in the place of all others, all or nothing, and durably.
     fn rewrite(&self, entries: &[Vec<u8>]) -> Result<(), BookError>;
 
+    /// The same, while others append. `last` is called when the entries are written, and gives those that were appended
+    /// since; no other is appended from then until this returns. Made durable are `entries`, and `last`'s no more than an
+    /// append without a sync.
+    fn rewrite_beside(
+        &self,
+        entries: &[Vec<u8>],
+        last: &mut dyn FnMut() -> Vec<Vec<u8>>,
+    ) -> Result<(), BookError> {
+        let mut all = entries.to_vec();
+        all.extend(last());
+        self.rewrite(&all)
+    }
+
     /// How many bytes the entries take.
     fn size(&self) -> u64;
 }
