@@ -44,6 +44,8 @@ mod read;
 mod wallet;
 
 #[cfg(test)]
+mod lying_tests;
+#[cfg(test)]
 mod tests;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};

@@ -476,3 +476,22 @@ pub(crate) fn read_provision(envelope: Option<&Envelope>) -> (Provision, Digest)
 pub(crate) fn paths(fields: &[&str]) -> Vec<FieldPath> {
     fields.iter().map(|field| FieldPath::parse(field).expect("a path")).collect()
 }
+
+/// Methods of a service that no test calls.
+macro_rules! not_asked {
+    ($($method:ident($request:ty) -> $response:ty;)*) => {
+        $(
+            fn $method<'a, 'b>(
+                &'a self,
+                _: tonic::Request<$request>,
+            ) -> std::pin::Pin<Box<dyn Future<Output = Result<tonic::Response<$response>, tonic::Status>> + Send + 'b>>
+            where
+                'a: 'b,
+                Self: 'b,
+            {
+                Box::pin(async { Err(tonic::Status::unimplemented("no test asks for it")) })
+            }
+        )*
+    };
+}
+pub(crate) use not_asked;

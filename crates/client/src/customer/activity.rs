@@ -111,8 +111,9 @@ impl Watch {
         loop {
             match self.poll().await {
                 Ok(Some(event)) => {
+                    self.customer.0.monitor.can_hold(event.index).await?;
                     let activity = self.customer.check(event)?;
-                    self.cursor = activity.index() + 1;
+                    self.cursor = activity.index().saturating_add(1);
                     return Ok(activity);
                 }
                 Ok(None) => {}

@@ -6,7 +6,7 @@ use countersign_grants::{
     catalogue::FieldPath,
     digest::Digest,
     envelope::{self, Signed},
-    id::{GrantName, LinkName, Origin, RequestName},
+    id::{GrantName, LinkName, Origin, PartnerName, RequestName},
     key::{PublicKey, SigningKey},
     statement::{GrantTerms, party_commitment},
     time::Timestamp,
@@ -118,22 +118,21 @@ impl Customer {
     pub async fn approve(&self, request: &ReadRequest, choice: &Choice) -> Result<Vec<Approved>, Error> {
         choice.fits(request.rows())?;
         let _signing = self.0.signing.lock().await;
-        // The book's word on links, not the request's: a link may stand by now that did not when it was read.
         let signer = Signer {
             origin: self.origin(),
             request: request.name(),
             system: &self.0.system,
             key: &|invitation| self.0.wallet.link_key(invitation),
         };
-        let chosen: Vec<&Row> = request.rows().iter().filter(|row| choice.takes(row)).collect();
+        let chosen = request.rows().iter().filter(|row| choice.takes(row));
+        let chosen = chosen.map(|row| self.linked_now(request, row)).collect::<Result<Vec<_>, _>>()?;
         if chosen.is_empty() {
             return Err(Error::malformed(
                 "rows",
                 "every row is optional and none is chosen: refuse the request instead",
             ));
         }
-        let drafts =
-            chosen.into_iter().map(|row| signer.draft(row, choice)).collect::<Result<Vec<_>, _>>()?;
+        let drafts = chosen.iter().map(|row| signer.draft(row, choice)).collect::<Result<Vec<_>, _>>()?;
         for draft in &drafts {
             self.0.book.enter(draft.entry()).await?;
         }
@@ -141,17 +140,53 @@ impl Customer {
         let asked = ApproveGrantRequestRequest { name: request.name().to_string(), rows };
         match self.0.connection.grants().approve_grant_request(call(asked)).await.map_err(Error::from) {
             Ok(answer) => self.take_approval(&drafts, &answer.into_inner()).await,
-            Err(error) => {
-                // Only a considered no is a no; without an answer the grants may stand, and stay in the book.
-                if matches!(&error, Error::Refused(_)) && !error.is_transient() {
-                    for draft in &drafts {
-                        let grant = *draft.source_terms.digest().as_bytes();
-                        self.0.book.enter(Entry::Dropped { grant }).await?;
-                    }
+            Err(error) if matches!(&error, Error::Refused(_)) && !error.is_transient() => {
+                Err(self.doubt_refusal(&drafts, error).await?)
+            }
+            // Without an answer the grants may stand.
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A row with the book's word on links, not the request's: a link may stand by now that did not when it was read.
+    fn linked_now(&self, request: &ReadRequest, row: &Row) -> Result<Row, Error> {
+        let asking = request.link();
+        let link_with = |partner: &PartnerName| {
+            if asking.partner == *partner {
+                self.0.book.link(&asking.name).filter(|link| link.confirmed)
+            } else {
+                self.0.book.link_with(partner)
+            }
+        };
+        let offer = row.offer.statement();
+        let (source_link, recipient_link) = (link_with(&offer.source), link_with(&offer.recipient));
+        // An offer of a partner that was not linked yet was read under the identity that it names itself.
+        if recipient_link.as_ref().is_some_and(|link| link.identity != offer.recipient_identity) {
+            let who = Party::Partner(offer.recipient.clone());
+            return Err(Error::misbehaved(who, "offer", "recipient_identity", "is not the pinned one"));
+        }
+        Ok(Row { source_link, recipient_link, ..row.clone() })
+    }
+
+    /// What was signed and sent stays in the book whatever the broker says: the terms are in its hands. Marks as refused
+    /// those of which it says, asked once more, that there is no such grant.
+    async fn doubt_refusal(&self, drafts: &[Draft<'_>], refusal: Error) -> Result<Error, Error> {
+        for draft in drafts {
+            let name = GrantName::of(draft.source_terms.digest());
+            match self.look_up(&name).await {
+                Ok(Some(_)) => {
+                    let detail = format!("says no ({refusal}), and shows that `{name}` stands");
+                    return Err(Error::misbehaved(Party::Broker, "approval", "refusal", detail));
                 }
-                Err(error)
+                Ok(None) => self.0.book.enter(Entry::Dropped { grant: *name.digest().as_bytes() }).await?,
+                // No word: it stays like one without an answer.
+                Err(Error::Book(error)) => return Err(error.into()),
+                Err(error) => {
+                    tracing::warn!(grant = %name, %error, "what became of a refused approval is not known");
+                }
             }
         }
+        Ok(refusal)
     }
 
     async fn take_approval(

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    fmt,
     sync::Arc,
 };
 
@@ -37,8 +38,8 @@ struct Inner {
     state: Mutex<State>,
 }
 
-/// One accepted invitation.
-#[derive(Clone, Debug, PartialEq)]
+/// One accepted invitation. `Debug` keeps the code back.
+#[derive(Clone, PartialEq)]
 pub struct LinkRow {
     /// `links/{link}`.
     pub name: LinkName,
@@ -90,6 +91,9 @@ pub struct GrantRow {
     pub sequence: u64,
     /// SHA-256 of the newest change, or of the terms.
     pub last: Digest,
+    /// The broker's word is that no grant came of these terms. They were signed and sent: a broker that lies could use them,
+    /// so they can be stopped like any other.
+    pub refused: bool,
     /// Where it stands.
     pub standing: Standing,
     /// When the source acknowledged the newest change, by its own word.
@@ -101,8 +105,12 @@ pub struct GrantRow {
     pub(crate) source_terms: Envelope,
     recipient_terms: Envelope,
     changes: Vec<(Bytes, Option<u64>)>,
-    /// A change that was signed and whose outcome is not known: source's and recipient's envelope.
+    /// A change that was signed and stands nowhere that this side has seen: source's and recipient's envelope.
     pub(crate) pending: Option<(Envelope, Envelope)>,
+    /// The broker's word is that the pending change was not taken. Without any word its number is not free.
+    pub(crate) pending_refused: bool,
+    /// Changes that were pending before, and whose number the broker let another one have.
+    abandoned: Vec<(Envelope, Envelope)>,
 }
 
 #[derive(Default)]
@@ -189,6 +197,11 @@ impl CustomerBook {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn compact(&self) -> Result<(), BookError> {
+        self.0.storage.rewrite(&self.0.state.lock().snapshot())
+    }
+
     fn append(&self, entry: Entry, sync: bool) -> Result<(), BookError> {
         // Held over the write, so that file and memory have one order. Entries of a customer are rare.
         let mut state = self.0.state.lock();
@@ -263,17 +276,20 @@ impl State {
                 self.by_name.insert(row.name.digest(), self.counted);
                 self.grants.insert(self.counted, row);
             }
-            Entry::Dropped { grant } => {
-                if let Some(place) = self.by_name.remove(&Digest::from(grant)) {
-                    self.grants.remove(&place);
-                }
+            Entry::Dropped { grant } => self.grant_mut(grant)?.refused = true,
+            Entry::Shown { grant } => self.grant_mut(grant)?.refused = false,
+            Entry::Recorded { grant, index } => {
+                let row = self.grant_mut(grant)?;
+                (row.recorded, row.refused) = (Some(index), false);
             }
-            Entry::Recorded { grant, index } => self.grant_mut(grant)?.recorded = Some(index),
             Entry::Changing { grant, source_change, recipient_change } => {
                 let read = |bytes: &[u8]| Envelope::decode(bytes).map_err(|error| error.to_string());
-                self.grant_mut(grant)?.pending = Some((read(&source_change)?, read(&recipient_change)?));
+                let change = (read(&source_change)?, read(&recipient_change)?);
+                let row = self.grant_mut(grant)?;
+                row.abandoned.extend(row.pending.replace(change));
+                row.pending_refused = false;
             }
-            Entry::ChangeDropped { grant } => self.grant_mut(grant)?.pending = None,
+            Entry::ChangeDropped { grant } => self.grant_mut(grant)?.pending_refused = true,
             Entry::Changed { grant, change, index } => self.grant_mut(grant)?.change(change.into(), index)?,
             Entry::Acknowledged { grant, change, time_ms } => {
                 let row = self.grant_mut(grant)?;
@@ -302,6 +318,18 @@ impl State {
                 .map(|fork| Entry::Forked { ours: fork.ours.to_vec(), theirs: fork.theirs.to_vec() }),
         );
         entries.iter().map(Entry::encode).collect()
+    }
+}
+
+impl fmt::Debug for LinkRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LinkRow")
+            .field("name", &self.name)
+            .field("partner", &self.partner)
+            .field("subject", &self.subject)
+            .field("label", &self.label)
+            .field("confirmed", &self.confirmed)
+            .finish_non_exhaustive()
     }
 }
 
@@ -340,6 +368,7 @@ impl GrantRow {
             name: GrantName::of(digest),
             terms,
             recorded: None,
+            refused: false,
             sequence: 0,
             last: digest,
             standing: Standing::Active,
@@ -351,7 +380,21 @@ impl GrantRow {
             recipient_terms: Envelope::decode(recipient_terms).map_err(|error| error.to_string())?,
             changes: Vec::new(),
             pending: None,
+            pending_refused: false,
+            abandoned: Vec::new(),
         })
+    }
+
+    /// Whether this very change stands.
+    pub(crate) fn has(&self, change: Digest) -> bool {
+        self.changes.iter().any(|(bytes, _)| {
+            Envelope::decode(bytes.clone()).is_ok_and(|stands| envelope::digest(&stands) == change)
+        })
+    }
+
+    #[cfg(test)]
+    pub(super) fn abandoned(&self) -> &[(Envelope, Envelope)] {
+        &self.abandoned
     }
 
     fn change(&mut self, bytes: Bytes, index: Option<u64>) -> Result<(), String> {
@@ -366,7 +409,11 @@ impl GrantRow {
             Verb::Unspecified => return Err("the change has no verb".to_owned()),
         };
         (self.sequence, self.last) = (change.sequence, digest);
-        (self.acknowledged, self.change_recorded, self.pending) = (None, index, None);
+        (self.acknowledged, self.change_recorded) = (None, index);
+        // A change stands only where there is a grant.
+        self.refused = false;
+        self.pending_refused = false;
+        self.abandoned.extend(self.pending.take().filter(|(source, _)| envelope::digest(source) != digest));
         self.changes.push((bytes, index));
         Ok(())
     }
@@ -380,6 +427,13 @@ impl GrantRow {
             recipient_terms: self.recipient_terms.encode_to_vec(),
         }];
         entries.extend(self.recorded.map(|index| Entry::Recorded { grant, index }));
+        let changing = |(source, recipient): &(Envelope, Envelope)| Entry::Changing {
+            grant,
+            source_change: source.encode_to_vec(),
+            recipient_change: recipient.encode_to_vec(),
+        };
+        // Each gives way to the next, and the last to the first change or to the pending one: it gave way to one of them.
+        entries.extend(self.abandoned.iter().map(changing));
         let changed = |(change, index): &(Bytes, Option<u64>)| Entry::Changed {
             grant,
             change: change.to_vec(),
@@ -391,11 +445,9 @@ impl GrantRow {
             change: *self.last.as_bytes(),
             time_ms: time.as_millis(),
         }));
-        entries.extend(self.pending.iter().map(|(source, recipient)| Entry::Changing {
-            grant,
-            source_change: source.encode_to_vec(),
-            recipient_change: recipient.encode_to_vec(),
-        }));
+        entries.extend(self.pending.iter().map(changing));
+        entries.extend(self.pending_refused.then_some(Entry::ChangeDropped { grant }));
+        entries.extend(self.refused.then_some(Entry::Dropped { grant }));
         entries
     }
 }

@@ -27,6 +27,9 @@ use crate::{
 /// The first pause between two looks for the acknowledgement; each is twice as long as the one before.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
+/// How often one change is signed where another device keeps taking its number.
+const MAX_SIGNINGS: u32 = 3;
+
 /// The longest pause: a person is waiting.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -144,21 +147,66 @@ impl Customer {
 
     async fn change(&self, grant: &GrantName, verb: Verb, erase: bool) -> Result<Recorded, Error> {
         let _signing = self.0.signing.lock().await;
-        let row = self.row(grant)?;
-        if let Some((source, recipient)) = &row.pending {
-            // Its outcome is not known, and its number is taken: the same bytes again settle it.
-            let said = envelope::peek::<GrantChange>(Some(source))
-                .map_err(|error| Error::malformed("book", error))?;
-            let recorded = self.send(&row, &said, source, recipient).await?;
-            if said.verb == verb && said.erase == erase {
-                return Ok(recorded);
+        if let Some(recorded) = self.settle_pending(grant, verb, erase).await? {
+            return Ok(recorded);
+        }
+        let mut tries = MAX_SIGNINGS;
+        loop {
+            let row = self.row(grant)?;
+            check_standing(&row, verb)?;
+            let (said, source, recipient) = self.sign_change(&row, verb, erase)?;
+            let changing = Entry::Changing {
+                grant: *grant.digest().as_bytes(),
+                source_change: source.encode_to_vec(),
+                recipient_change: recipient.encode_to_vec(),
+            };
+            self.0.book.enter(changing).await?;
+            tries -= 1;
+            match self.send(&row, &said, &source, &recipient).await {
+                // The number went to a change that the same wallet signed elsewhere: the next one is free.
+                Err(Error::Refused(_)) if tries > 0 && self.row(grant)?.sequence > row.sequence => {}
+                done => return done,
             }
         }
+    }
+
+    /// Settles what became of a change that was signed before: without an answer its number is taken, and the same bytes
+    /// again settle it. One that the broker refused is sent again only if it is what is asked for; else its number is free
+    /// once the broker has said again that it has no such change.
+    async fn settle_pending(
+        &self,
+        grant: &GrantName,
+        verb: Verb,
+        erase: bool,
+    ) -> Result<Option<Recorded>, Error> {
         let row = self.row(grant)?;
-        check_standing(&row, verb)?;
+        let Some((source, recipient)) = &row.pending else { return Ok(None) };
+        let said =
+            envelope::peek::<GrantChange>(Some(source)).map_err(|error| Error::malformed("book", error))?;
+        let same = said.verb == verb && said.erase == erase;
+        if row.pending_refused && !same {
+            self.look_up(grant).await?;
+            return Ok(None);
+        }
+        match self.send(&row, &said, source, recipient).await {
+            Ok(recorded) => Ok(same.then_some(recorded)),
+            Err(error @ Error::Refused(_)) if !error.is_transient() => {
+                // Another change has its number, or it is another that is wanted now.
+                if !same || self.row(grant)?.sequence > row.sequence { Ok(None) } else { Err(error) }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn sign_change(
+        &self,
+        row: &GrantRow,
+        verb: Verb,
+        erase: bool,
+    ) -> Result<(GrantChange, wire::Envelope, wire::Envelope), Error> {
         let message = wire::GrantChange {
             broker: self.origin().to_string(),
-            terms: grant.digest().as_bytes().to_vec().into(),
+            terms: row.name.digest().as_bytes().to_vec().into(),
             sequence: row.sequence + 1,
             verb: verb.into(),
             erase,
@@ -169,13 +217,27 @@ impl Customer {
         let (source, recipient) = (sign(row.source_link), sign(row.recipient_link));
         let said = envelope::peek::<GrantChange>(Some(&source))
             .map_err(|error| Error::malformed("change", error))?;
-        let changing = Entry::Changing {
-            grant: *grant.digest().as_bytes(),
-            source_change: source.encode_to_vec(),
-            recipient_change: recipient.encode_to_vec(),
-        };
-        self.0.book.enter(changing).await?;
-        self.send(&row, &said, &source, &recipient).await
+        Ok((said, source, recipient))
+    }
+
+    /// What was signed and sent stays in the book whatever the broker says. If it shows the change that it refused, the
+    /// change counts.
+    async fn doubt_refused_change(
+        &self,
+        row: &GrantRow,
+        change: Digest,
+        refusal: Error,
+    ) -> Result<Error, Error> {
+        self.look_up(&row.name).await?;
+        let now = self.row(&row.name)?;
+        if now.has(change) {
+            let detail = format!("says no ({refusal}), and shows that the change stands");
+            return Err(Error::misbehaved(Party::Broker, "change", "refusal", detail));
+        }
+        if now.pending.is_some() && !now.pending_refused {
+            self.0.book.enter(Entry::ChangeDropped { grant: *row.name.digest().as_bytes() }).await?;
+        }
+        Ok(refusal)
     }
 
     /// Sends a change that stands in the book, and verifies the proof of its record.
@@ -194,12 +256,10 @@ impl Customer {
         };
         let answer = match self.0.connection.grants().change_grant(call(asked)).await.map_err(Error::from) {
             Ok(answer) => answer.into_inner(),
-            Err(error) => {
-                if matches!(&error, Error::Refused(_)) && !error.is_transient() {
-                    self.0.book.enter(Entry::ChangeDropped { grant }).await?;
-                }
-                return Err(error);
+            Err(error) if matches!(&error, Error::Refused(_)) && !error.is_transient() => {
+                return Err(self.doubt_refused_change(row, envelope::digest(source), error).await?);
             }
+            Err(error) => return Err(error),
         };
         let receipt = ProvenLeaf::prove(answer.receipt.as_ref(), &self.0.monitor)?;
         let (terms, change) = (&row.terms, envelope::digest(source));

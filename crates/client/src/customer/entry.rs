@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// One change. Variants and fields are only ever added at the end: postcard knows them by their place.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Entry {
     /// An invitation was accepted. Entered before the acceptance leaves, so that it can be sent again byte for byte.
     Linked {
@@ -25,13 +25,13 @@ pub(crate) enum Entry {
         source_terms: Vec<u8>,
         recipient_terms: Vec<u8>,
     },
-    /// The broker refused the terms, so no grant came of them.
+    /// The broker refused the terms, and says that no grant came of them. They were signed and sent, so they stay.
     Dropped { grant: [u8; 32] },
     /// The proof of the grant's record verified.
     Recorded { grant: [u8; 32], index: u64 },
     /// A change was signed, and is on its way.
     Changing { grant: [u8; 32], source_change: Vec<u8>, recipient_change: Vec<u8> },
-    /// The broker refused the change.
+    /// The broker refused the change that is on its way. It was signed and sent, so it stays.
     ChangeDropped { grant: [u8; 32] },
     /// The change stands in the log; the index where it was proven.
     Changed { grant: [u8; 32], change: Vec<u8>, index: Option<u64> },
@@ -41,6 +41,8 @@ pub(crate) enum Entry {
     Checkpoint(Vec<u8>),
     /// The log showed two faces.
     Forked { ours: Vec<u8>, theirs: Vec<u8> },
+    /// The broker shows a grant that it had said there is not.
+    Shown { grant: [u8; 32] },
 }
 
 impl Entry {

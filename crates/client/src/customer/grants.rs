@@ -6,8 +6,9 @@ use countersign_grants::{
     key::KeyId,
     statement::{GrantChange, GrantTerms},
 };
-use countersign_proto::v1::{Grant, ListGrantsRequest, grant::State};
+use countersign_proto::v1::{GetGrantRequest, Grant, ListGrantsRequest, grant::State};
 use prost::Message as _;
+use tonic::Code;
 
 use super::{Customer, GrantRow, LinkRow, PAGE_SIZE, Standing, all_pages, entry::Entry};
 use crate::{
@@ -21,7 +22,7 @@ pub struct GrantView {
     /// The book's word: terms, changes, what was proven and acknowledged.
     pub row: GrantRow,
     /// Where it stands: the end that the customer signed, or else the broker's word. `None` if the broker does not know
-    /// the grant: the approval may never have arrived.
+    /// the grant: the approval may never have arrived, or was refused.
     pub state: Option<State>,
     /// How many uses are spent, by the broker's word.
     pub use_count: u32,
@@ -54,6 +55,23 @@ impl Customer {
         Ok(self.0.book.grants().into_iter().map(view).collect())
     }
 
+    /// Asks the broker for a grant, and holds what it shows against the book; `None` if it says that there is none.
+    pub(super) async fn look_up(&self, name: &GrantName) -> Result<Option<GrantRow>, Error> {
+        let asked = GetGrantRequest { name: name.to_string() };
+        match self.0.connection.grants().get_grant(call(asked)).await {
+            Ok(shown) => {
+                let shown = shown.into_inner();
+                if shown.name != name.as_str() {
+                    let detail = format!("asked for `{name}`, got `{}`", shown.name);
+                    return Err(Error::misbehaved(Party::Broker, "grant", "name", detail));
+                }
+                self.reconcile(&shown).await.map(Some)
+            }
+            Err(status) if status.code() == Code::NotFound => Ok(None),
+            Err(status) => Err(status.into()),
+        }
+    }
+
     /// Holds what the broker says of a grant against the book.
     async fn reconcile(&self, grant: &Grant) -> Result<GrantRow, Error> {
         let wrong = |check, detail: String| Error::misbehaved(Party::Broker, "grant", check, detail);
@@ -63,6 +81,10 @@ impl Customer {
             None => self.adopt(&name, grant).await?,
         };
         let mut row = row;
+        if row.refused {
+            self.0.book.enter(Entry::Shown { grant: *name.digest().as_bytes() }).await?;
+            row.refused = false;
+        }
         for change in &grant.changes {
             let Some(source_link) = self.link_by(row.source_link) else { break };
             let key = self.0.wallet.link_key(source_link.name.digest());

@@ -1,5 +1,7 @@
 //! Accepting an invitation, and learning that the partner has confirmed.
 
+use std::fmt;
+
 use countersign_grants::{
     envelope::{self, Signed},
     id::{LinkName, PartnerName},
@@ -37,8 +39,8 @@ pub struct Invited {
     pub expires: Timestamp,
 }
 
-/// An accepted invitation. The link stands once the partner has been given the code.
-#[derive(Clone, Debug)]
+/// An accepted invitation. The link stands once the partner has been given the code. `Debug` keeps the code back.
+#[derive(Clone)]
 pub struct Accepted {
     /// `links/{link}`.
     pub link: LinkName,
@@ -48,6 +50,17 @@ pub struct Accepted {
     pub label: String,
     /// Six digits for the partner's own app, where the person is signed in; for nobody else.
     pub code: String,
+}
+
+impl fmt::Debug for Accepted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { link, partner, label, code: _ } = self;
+        f.debug_struct("Accepted")
+            .field("link", link)
+            .field("partner", partner)
+            .field("label", label)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Customer {

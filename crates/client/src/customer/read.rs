@@ -139,7 +139,9 @@ impl Customer {
                 let name = RequestName::parse(&request.name).map_err(|error| {
                     Error::misbehaved(Party::Broker, "request", "name", error.to_string())
                 })?;
-                let expires = request.expire_time.map_or(0, |time| time.seconds.unsigned_abs() * 1000);
+                let expires = request
+                    .expire_time
+                    .map_or(0, |time| u64::try_from(time.seconds).unwrap_or(0).saturating_mul(1000));
                 let expires = Timestamp::from_millis(expires);
                 Ok(Waiting { name, state: request.state(), requester: request.requester, expires })
             })

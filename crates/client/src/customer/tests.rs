@@ -62,13 +62,13 @@ fn labelled(
 }
 
 /// Links the customer with a brand, as if both sides had finished the ceremony.
-async fn link(world: &World, customer: &Customer, brand: &Brand, number: u8) -> LinkRow {
+pub(super) async fn link(world: &World, customer: &Customer, brand: &Brand, number: u8) -> LinkRow {
     let row = customer.sign_acceptance(&package(world, brand, number, |_| {})).await.expect("accepts");
     customer.0.book.enter(Entry::Confirmed { link: *row.name.digest().as_bytes() }).await.expect("enters");
     customer.0.book.link(&row.name).expect("is there")
 }
 
-fn offer(world: &World, change: impl FnOnce(&mut wire::Offer)) -> Envelope {
+pub(super) fn offer(world: &World, change: impl FnOnce(&mut wire::Offer)) -> Envelope {
     world.offer(|message| {
         message.purpose = "pickup_planning".into();
         message.required_fields = vec!["trip.flight_no".into(), "trip.eta".into()];
@@ -78,7 +78,11 @@ fn offer(world: &World, change: impl FnOnce(&mut wire::Offer)) -> Envelope {
     })
 }
 
-fn request(world: &World, link: &LinkRow, offers: &[(Envelope, bool)]) -> (RequestName, v1::GrantRequest) {
+pub(super) fn request(
+    world: &World,
+    link: &LinkRow,
+    offers: &[(Envelope, bool)],
+) -> (RequestName, v1::GrantRequest) {
     let rows = offers.iter().map(|(offer, optional)| wire::RequestedRow {
         offer: envelope::digest(offer).as_bytes().to_vec().into(),
         optional: *optional,
@@ -111,7 +115,11 @@ fn request(world: &World, link: &LinkRow, offers: &[(Envelope, bool)]) -> (Reque
 }
 
 /// The customer's view of a request whose parts verified, less the catalogue call.
-fn read(customer: &Customer, name: &RequestName, request: &v1::GrantRequest) -> Result<ReadRequest, Error> {
+pub(super) fn read(
+    customer: &Customer,
+    name: &RequestName,
+    request: &v1::GrantRequest,
+) -> Result<ReadRequest, Error> {
     let catalogue = Arc::new(Catalogue::shipped());
     let (statement, link) = customer.verify_statement(name, request)?;
     let mut rows = Vec::new();
@@ -131,7 +139,7 @@ fn read(customer: &Customer, name: &RequestName, request: &v1::GrantRequest) -> 
     Ok(ReadRequest::for_test(name.clone(), statement, link, rows))
 }
 
-fn failed_check(result: Result<impl Sized, Error>) -> &'static str {
+pub(super) fn failed_check(result: Result<impl Sized, Error>) -> &'static str {
     match result.map(|_| ()) {
         Err(Error::Misbehaved(misbehaved)) => misbehaved.check,
         other => panic!("{other:?}"),
@@ -312,6 +320,11 @@ async fn a_choice_of_what_is_not_offered_sends_nothing() {
     let unlinked = customer.approve(&request, &Choice::required("en")).await;
     assert!(matches!(unlinked, Err(Error::Misuse(Misuse::NotNow { .. }))), "{unlinked:?}");
     assert!(customer.book().grants().is_empty());
+    // The book's word counts, not that of the moment when the request was read.
+    link(&world, &customer, &world.skylark, 1).await;
+    let sent = customer.approve(&request, &Choice::required("en")).await;
+    assert!(matches!(sent, Err(Error::Unreachable { .. })), "{sent:?}");
+    assert_eq!(customer.book().grants().len(), 1);
 }
 
 #[tokio::test]
@@ -370,4 +383,20 @@ async fn the_book_keeps_the_logs_head() {
     }
     let again = CustomerBook::open(storage).expect("opens");
     assert_eq!(again.newest(), Some(Bytes::from_static(b"two")));
+}
+
+#[tokio::test]
+async fn no_code_is_printed() {
+    let world = World::new();
+    let customer = customer(&world);
+    let row = link(&world, &customer, &world.hopp, 2).await;
+    let (name, request) = request(&world, &row, &[(offer(&world, |_| {}), false)]);
+    let request = read(&customer, &name, &request).expect("verifies");
+    let LinkRow { name: link, partner, label, code, .. } = row.clone();
+    let accepted = Accepted { link, partner, label, code: code.clone() };
+    // Six digits may stand in a hash by chance; as a string they do not.
+    let code = format!("\"{code}\"");
+    for printed in [format!("{row:?}"), format!("{request:?}"), format!("{accepted:?}")] {
+        assert!(printed.contains("mei@example") && !printed.contains(&code), "{printed}");
+    }
 }

@@ -32,7 +32,7 @@ use tonic::{Request, Response, Status, transport::server::TcpIncoming};
 use super::*;
 use crate::{
     book::{MemoryBook, Standing},
-    fixtures::{Granted, Linked, ORIGIN, SALT, START, World},
+    fixtures::{Granted, Linked, ORIGIN, SALT, START, World, not_asked},
     invitation::{InvitationPackage, VerifiedInvitation},
 };
 
@@ -50,23 +50,6 @@ struct Said {
     later: HashMap<String, Vec<Envelope>>,
     /// After each event, so that the watch has to come again.
     breaks_off: bool,
-}
-
-macro_rules! not_asked {
-    ($($method:ident($request:ty) -> $response:ty;)*) => {
-        $(
-            fn $method<'a, 'b>(
-                &'a self,
-                _: Request<$request>,
-            ) -> Pin<Box<dyn Future<Output = Result<Response<$response>, Status>> + Send + 'b>>
-            where
-                'a: 'b,
-                Self: 'b,
-            {
-                Box::pin(async { Err(Status::unimplemented("no test asks for it")) })
-            }
-        )*
-    };
 }
 
 #[async_trait]
