@@ -55,8 +55,9 @@ fn run(command: &Command) -> Result<bool> {
     let runtime = tokio::runtime::Runtime::new()?;
     let done = runtime.block_on(async {
         match command {
-            Command::Run(arguments) => director::run(arguments).await,
-            Command::Bench(arguments) => bench::run(arguments).await,
+            // Boxed: each is a whole story in one future.
+            Command::Run(arguments) => Box::pin(director::run(arguments)).await,
+            Command::Bench(arguments) => Box::pin(bench::run(arguments)).await,
             Command::Brand(arguments) => brand::run(arguments).await.map(|()| true),
         }
     });
