@@ -345,6 +345,8 @@ impl Shared {
                 PartnerEvent::Stopped { grant: Box::new(row), erase }
             }
             Kind::Acknowledged => PartnerEvent::Acknowledged { grant: grant()? },
+            // A source's own notices are news to others.
+            Kind::ChangeNotice if event.source == self.name.as_str() => return Ok(None),
             Kind::ChangeNotice => PartnerEvent::ChangeNotice {
                 grant: grant()?,
                 subject: name("subject", &event.subject, SubjectHandle::parse)?,
