@@ -168,9 +168,11 @@ impl World {
 
     /// Two brands, one customer linked with both, and row 1 of the journey approved and acknowledged by both.
     pub(crate) async fn with_grant(self) -> Granted {
-        let (skylark, hopp) = (self.brand("skylark").await, self.brand("hopp").await);
+        // Boxed, since every test holds this future in its own.
+        let (skylark, hopp) = (Box::pin(self.brand("skylark")).await, Box::pin(self.brand("hopp")).await);
         let mei = self.customer_with(Wallet::from_secret(&MEI)).await;
-        let (at_skylark, at_hopp) = (self.link(&mei, &skylark).await, self.link(&mei, &hopp).await);
+        let at_skylark = Box::pin(self.link(&mei, &skylark)).await;
+        let at_hopp = Box::pin(self.link(&mei, &hopp)).await;
         let mut granted = Granted {
             world: self,
             skylark,
@@ -180,7 +182,7 @@ impl World {
             at_hopp,
             grant: GrantName::of([0; 32].into()),
         };
-        granted.grant = granted.approve_one().await;
+        granted.grant = Box::pin(granted.approve_one()).await;
         granted
     }
 
