@@ -26,7 +26,8 @@ pub enum ProofError {
     /// The store can't be read: our failure.
     #[error("the store can't be read: {0}")]
     Read(#[source] ReadError),
-    /// A published tile has gone: our failure, and opening the log again makes it anew.
+    /// A published tile has gone: our failure. Opening the log again makes those at its right edge anew; an older one
+    /// has to be put back from a copy of the log.
     #[error("the proof can't be computed: {0}")]
     Tiles(#[source] ProveError),
 }
