@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 mod cargo;
+mod campaign;
 mod ci;
 mod deny;
 mod launch;
@@ -36,6 +37,27 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Kill a real daemon under load again and again, and check after each restart that nothing was lost.
+    #[command(disable_help_flag = true)]
+    Crash {
+        /// Handed to the campaign as they are: `cargo xtask crash --help` shows them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Rebuild the disk as a power cut would leave it, at every sync of the engine, and open it.
+    #[command(disable_help_flag = true)]
+    Powercut {
+        /// Handed to the campaign as they are: `cargo xtask powercut --help` shows them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Simulate broker, partners, customers and auditors on a failing network, one run a seed.
+    #[command(disable_help_flag = true)]
+    Sim {
+        /// Handed to the simulation as they are: `cargo xtask sim --help` shows them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Run every test of the workspace, after a look at what must be installed.
     Test,
     /// Run what CI runs: format, lints, docs, licences, protos, tests.
@@ -58,6 +80,9 @@ fn run(command: &Command) -> Result<ExitCode> {
     match command {
         Command::Demo { arguments } => launch::demo(arguments),
         Command::Bench { arguments } => launch::bench(arguments),
+        Command::Crash { arguments } => campaign::run("crash", arguments),
+        Command::Powercut { arguments } => campaign::run("powercut", arguments),
+        Command::Sim { arguments } => campaign::run("sim", arguments),
         Command::Test => Ok(test::run()),
         Command::Ci => Ok(ci::run()),
         Command::Codegen => codegen(),

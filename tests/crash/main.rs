@@ -1,0 +1,3 @@
+//! A real daemon under load, killed again and again.
+
+fn main() {}

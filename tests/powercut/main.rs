@@ -1,0 +1,3 @@
+//! The disk as a power cut leaves it.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Broker, partners, customers and auditors in one process, on a simulated network.
+
+fn main() {}
