@@ -20,6 +20,8 @@
 pub mod broker;
 pub mod caller;
 pub mod catalogues;
+#[doc(hidden)]
+pub mod doors;
 pub mod error;
 pub mod private;
 pub mod receipts;

@@ -8,7 +8,7 @@ mod fields;
 pub mod grant;
 pub mod link;
 pub mod offer;
-mod page;
+pub(crate) mod page;
 pub mod partner;
 #[cfg(test)]
 mod tests;

@@ -32,6 +32,8 @@ mod verifying;
 #[cfg(test)]
 mod tests;
 
+#[doc(hidden)]
+pub use self::leaf::read_record;
 pub use self::{
     entries::{Auditor, Entry, Filter, Page, proof_file},
     heads::{HeadFolder, MemoryHeads},

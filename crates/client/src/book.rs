@@ -22,6 +22,8 @@ use countersign_grants::{
 };
 use parking_lot::Mutex;
 
+#[doc(hidden)]
+pub use self::file::read_frames;
 pub(crate) use self::{
     entry::Entry,
     rows::{Answer, Invitation, answer_key, envelope_bytes, envelope_of},

@@ -87,6 +87,8 @@ pub mod certificate;
 pub mod channel;
 pub mod checkpoint;
 pub mod customer;
+#[doc(hidden)]
+pub mod doors;
 pub mod error;
 mod files;
 #[cfg(test)]

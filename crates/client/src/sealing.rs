@@ -50,8 +50,12 @@ pub(crate) enum SealError {
 
 impl OpeningKey {
     pub(crate) fn draw(system: &System) -> Self {
-        let material = Zeroizing::new(system.draw::<32>());
-        let (secret, public) = Kem::derive_keypair(material.as_slice());
+        Self::derive(&Zeroizing::new(system.draw::<32>()))
+    }
+
+    /// RFC 9180's `DeriveKeyPair`.
+    pub(crate) fn derive(material: &[u8; 32]) -> Self {
+        let (secret, public) = Kem::derive_keypair(material);
         Self { secret, public: public.to_bytes().into() }
     }
 

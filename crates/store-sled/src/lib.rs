@@ -29,6 +29,8 @@
 //! any of them fail. sled has its own.
 
 mod bundles;
+#[doc(hidden)]
+pub mod doors;
 mod engine;
 mod errors;
 pub mod files;

@@ -13,11 +13,11 @@ use crate::{broker::Broker, error::Fault, rows::RowRange};
 const DEFAULT_SIZE: usize = 50;
 
 /// The most items on a page; more is coerced.
-pub(super) const MAX_SIZE: usize = 200;
+pub(crate) const MAX_SIZE: usize = 200;
 
 /// A page ends early when its items weigh this much: with one more item, of at most 128 KiB, it stays far below the
 /// 4 MiB that gRPC clients take by default.
-pub(super) const MAX_PAGE_BYTES: usize = 2 * 1024 * 1024;
+pub(crate) const MAX_PAGE_BYTES: usize = 2 * 1024 * 1024;
 
 const VERSION: u8 = 1;
 const BINDING_BYTES: usize = 8;
@@ -27,17 +27,17 @@ const MAX_PLACE_BYTES: usize = countersign_store::MAX_KEY_BYTES;
 
 /// What one list call asks for.
 #[derive(Debug)]
-pub(super) struct Page {
+pub(crate) struct Page {
     /// At most so many items.
-    pub(super) size: usize,
+    pub(crate) size: usize,
     /// After this place; none from the beginning.
-    pub(super) after: Option<Vec<u8>>,
+    pub(crate) after: Option<Vec<u8>>,
     binding: [u8; BINDING_BYTES],
 }
 
 impl Page {
     /// Reads size and token of a call with these other arguments.
-    pub(super) fn parse(size: i32, token: &str, most: usize, arguments: &[&[u8]]) -> Result<Self, Fault> {
+    pub(crate) fn parse(size: i32, token: &str, most: usize, arguments: &[&[u8]]) -> Result<Self, Fault> {
         let size = match usize::try_from(size) {
             Err(_) => return Err(Fault::field("page_size", "must not be negative")),
             Ok(0) => DEFAULT_SIZE,
@@ -52,12 +52,12 @@ impl Page {
     }
 
     /// The token with which the next page begins after this place.
-    pub(super) fn token(&self, place: &[u8]) -> String {
+    pub(crate) fn token(&self, place: &[u8]) -> String {
         BASE64URL_NOPAD.encode(&[&[VERSION], self.binding.as_slice(), place].concat())
     }
 
     /// Where the page begins, for lists whose places are numbers.
-    pub(super) fn numbers<const N: usize>(&self) -> Result<Option<[u64; N]>, Fault> {
+    pub(crate) fn numbers<const N: usize>(&self) -> Result<Option<[u64; N]>, Fault> {
         let Some(after) = &self.after else { return Ok(None) };
         let (numbers, rest) = after.as_chunks::<8>();
         match <[[u8; 8]; N]>::try_from(numbers) {
@@ -67,13 +67,13 @@ impl Page {
     }
 
     /// The token of a place that is numbers.
-    pub(super) fn token_of(&self, numbers: &[u64]) -> String {
+    pub(crate) fn token_of(&self, numbers: &[u64]) -> String {
         let place: Vec<u8> = numbers.iter().flat_map(|number| number.to_be_bytes()).collect();
         self.token(&place)
     }
 
     /// Begins one page of a range.
-    pub(super) async fn sheet<R, T>(
+    pub(crate) async fn sheet<R, T>(
         &self,
         broker: &Broker,
         range: &RowRange<R>,
@@ -90,7 +90,7 @@ impl Page {
 }
 
 /// One page in the making: take a row, make an item of it, add that.
-pub(super) struct Sheet<'a, R, T> {
+pub(crate) struct Sheet<'a, R, T> {
     page: &'a Page,
     rows: std::vec::IntoIter<(Vec<u8>, R)>,
     more: bool,
@@ -101,7 +101,7 @@ pub(super) struct Sheet<'a, R, T> {
 
 impl<R, T: Message> Sheet<'_, R, T> {
     /// The next row, as long as the page has room.
-    pub(super) fn next(&mut self) -> Option<R> {
+    pub(crate) fn next(&mut self) -> Option<R> {
         if self.bytes >= MAX_PAGE_BYTES {
             return None;
         }
@@ -111,13 +111,13 @@ impl<R, T: Message> Sheet<'_, R, T> {
     }
 
     /// Puts the item of the row that was taken on the page.
-    pub(super) fn add(&mut self, item: T) {
+    pub(crate) fn add(&mut self, item: T) {
         self.bytes += item.encoded_len();
         self.items.push(item);
     }
 
     /// The items, and the token of the next page.
-    pub(super) fn finish(self) -> (Vec<T>, String) {
+    pub(crate) fn finish(self) -> (Vec<T>, String) {
         let more = self.more || self.rows.len() > 0;
         let token = if more { self.page.token(&self.place) } else { String::new() };
         (self.items, token)

@@ -109,6 +109,12 @@ pub(super) fn read(bytes: &[u8]) -> Result<Leaf<'_>, NotARecord> {
     Ok(Leaf { kind, time_ms, source, recipient, purpose, parties, result, tag, sequence, use_number })
 }
 
+/// Whether bytes are one record, in its one encoding. For the fuzz targets.
+#[doc(hidden)]
+pub fn read_record(bytes: &[u8]) -> Result<(), NotARecord> {
+    read(bytes).map(drop)
+}
+
 /// A field's number and wire type, and how many bytes were left before them.
 #[derive(Clone, Copy)]
 struct Key {

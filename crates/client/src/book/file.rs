@@ -268,6 +268,17 @@ fn frames(bytes: &[u8]) -> Result<(Vec<Vec<u8>>, usize), Damage> {
     }
 }
 
+/// How much of a book's file is whole frames, and the bytes that writing their entries again gives. For the fuzz targets.
+#[doc(hidden)]
+pub fn read_frames(bytes: &[u8]) -> Option<(usize, Vec<u8>)> {
+    let (entries, good) = bytes.starts_with(MAGIC).then(|| frames(bytes).ok())??;
+    let mut again = MAGIC.to_vec();
+    for entry in &entries {
+        again.extend_from_slice(&frame(entry).ok()?);
+    }
+    Some((good, again))
+}
+
 #[cfg(test)]
 #[path = "file_tests.rs"]
 mod tests;

@@ -66,8 +66,8 @@ pub(super) async fn get(
     request: GetLogEntryRequest,
 ) -> Result<LogEntry, Fault> {
     caller.auditor()?;
-    let index = request.name.strip_prefix("logs/-/entries/").and_then(|index| index.parse::<u64>().ok());
-    let index = index.ok_or_else(|| Fault::field("name", "must be `logs/-/entries/{index}`"))?;
+    let index =
+        log_entry(&request.name).ok_or_else(|| Fault::field("name", "must be `logs/-/entries/{index}`"))?;
     if index >= broker.ledger().latest().size() {
         return Err(Fault::ResourceUnknown { name: name(index) });
     }
@@ -169,6 +169,12 @@ impl Taken {
 
 fn name(index: u64) -> String {
     format!("{LOG}/entries/{index}")
+}
+
+/// The index in an entry's name, which has one way of writing it: neither `+1` nor `01`.
+pub(crate) fn log_entry(name_of_entry: &str) -> Option<u64> {
+    let index = name_of_entry.rsplit_once('/')?.1.parse().ok()?;
+    (name(index) == name_of_entry).then_some(index)
 }
 
 /// Who read what. It is durable before the answer leaves: nobody reads unseen.

@@ -11,7 +11,7 @@ const MAX_FILTER_BYTES: usize = 1_024;
 
 /// What an auditor asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Filter {
+pub(crate) struct Filter {
     /// A side of the record.
     pub(super) partner: Option<PartnerName>,
     /// The purpose.
@@ -35,7 +35,7 @@ impl Default for Filter {
 
 impl Filter {
     /// Reads a filter; says what is wrong with it.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         if text.len() > MAX_FILTER_BYTES {
             return Err(format!("is longer than {MAX_FILTER_BYTES} bytes"));
         }
@@ -64,7 +64,7 @@ impl Filter {
     }
 
     /// Whether a record meets all conditions but those on its index.
-    pub(super) fn takes(&self, record: &Record) -> bool {
+    pub(crate) fn takes(&self, record: &Record) -> bool {
         let partner =
             |name: &PartnerName| name.as_str() == record.source || name.as_str() == record.recipient;
         self.partner.as_ref().is_none_or(partner)

@@ -15,7 +15,10 @@ use countersign_proto::v1::{
 };
 use tonic::{Request, Response, Status};
 
-pub(crate) use self::entries::enter_read;
+pub(crate) use self::{
+    entries::{enter_read, log_entry},
+    filter::Filter,
+};
 use crate::{Broker, Caller};
 
 /// The service.
