@@ -99,7 +99,9 @@ pub mod operator;
 pub mod partner;
 pub mod receipt;
 pub mod recipient;
-mod sealing;
+/// Sealing and opening as the protocol has it, for measurements and vectors. A partner has no need of it.
+#[doc(hidden)]
+pub mod sealing;
 pub mod source;
 pub mod system;
 pub mod trust;

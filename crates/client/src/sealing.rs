@@ -23,20 +23,31 @@ use crate::{system::System, value::Value};
 type Kem = X25519HkdfSha256;
 
 /// A key for the answer to one fetch. It wipes itself.
-pub(crate) struct OpeningKey {
+pub struct OpeningKey {
     secret: <Kem as hpke::Kem>::PrivateKey,
     public: [u8; SEALING_KEY_BYTES],
 }
 
 /// Why sealed fields don't open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum OpenError {
+pub enum OpenError {
+    /// The encapsulated key is none.
     #[error("the encapsulated key is no X25519 key")]
     Key,
+    /// A ciphertext is of another seal, or in another place.
     #[error("field {index} was not sealed for this fetch")]
-    Ciphertext { index: usize },
+    Ciphertext {
+        /// Which field.
+        index: usize,
+    },
+    /// What was sealed is not padded as it must be.
     #[error("field {index}: {source}")]
-    Padding { index: usize, source: NotPadded },
+    Padding {
+        /// Which field.
+        index: usize,
+        /// What is wrong.
+        source: NotPadded,
+    },
 }
 
 /// Why values can't be sealed.
@@ -49,7 +60,8 @@ pub(crate) enum SealError {
 }
 
 impl OpeningKey {
-    pub(crate) fn draw(system: &System) -> Self {
+    /// Draws one.
+    pub fn draw(system: &System) -> Self {
         Self::derive(&Zeroizing::new(system.draw::<32>()))
     }
 
@@ -59,12 +71,13 @@ impl OpeningKey {
         Self { secret, public: public.to_bytes().into() }
     }
 
-    pub(crate) fn public(&self) -> &[u8; SEALING_KEY_BYTES] {
+    /// The public half, which the fetch carries.
+    pub fn public(&self) -> &[u8; SEALING_KEY_BYTES] {
         &self.public
     }
 
     /// Opens the fields in their order. Call it after everything else has verified.
-    pub(crate) fn open(&self, sealed: &SealedFields, info: &[u8]) -> Result<Vec<Value>, OpenError> {
+    pub fn open(&self, sealed: &SealedFields, info: &[u8]) -> Result<Vec<Value>, OpenError> {
         let key = <Kem as hpke::Kem>::EncappedKey::from_bytes(&sealed.encapsulated_key);
         let key = key.map_err(|_| OpenError::Key)?;
         let mut context = hpke::setup_receiver::<ChaCha20Poly1305, HkdfSha256, Kem>(
