@@ -28,6 +28,7 @@ pub(crate) use self::{
     entry::Entry,
     rows::{Answer, Invitation, answer_key, envelope_bytes, envelope_of},
     state::{State, Unadmitted},
+    storage::off_thread,
 };
 pub use self::{
     file::FileBook,
@@ -180,12 +181,16 @@ impl Book {
 
     /// The same, off the runtime's threads.
     pub(crate) async fn enter_durably(&self, entry: Entry) -> Result<Result<(), Unadmitted>, BookError> {
+        self.off_thread(move |book| book.enter(entry)).await
+    }
+
+    /// Does what blocks off the runtime's threads; and here, if this book's storage never does.
+    pub(crate) async fn off_thread<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T, BookError> + Send + 'static,
+    ) -> Result<T, BookError> {
         let book = self.clone();
-        match tokio::task::spawn_blocking(move || book.enter(entry)).await {
-            Ok(done) => done,
-            // The runtime is shutting down, or the thread panicked: either way the outcome is not known.
-            Err(_) => Err(BookError::Poisoned),
-        }
+        off_thread(self.0.storage.as_ref(), move || work(&book)).await
     }
 
     /// Enters what may lag a crash by a second.

@@ -70,7 +70,19 @@ impl Connection {
         key: &SigningKey,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Error> {
-        let channel = endpoint(trust)?.connect_lazy();
+        Self::dialled(trust, principal, key, clock, Endpoint::connect_lazy)
+    }
+
+    /// The same, where the broker is not reached by TCP to its address but by what `dial` makes of it: through a tunnel, a
+    /// Unix socket, a simulated network. What the address must be like stays as it is.
+    pub fn dialled(
+        trust: &BrokerTrust,
+        principal: Principal,
+        key: &SigningKey,
+        clock: Arc<dyn Clock>,
+        dial: impl FnOnce(&Endpoint) -> Channel,
+    ) -> Result<Self, Error> {
+        let channel = dial(&endpoint(trust)?);
         let issuer = Issuer::new(principal, key);
         let bearer =
             Bearer(Arc::new(Minter { issuer, audience: trust.audience(), clock, last: Mutex::default() }));

@@ -115,6 +115,17 @@ impl Customer {
     ) -> Result<Self, Error> {
         let principal = Principal::Customer(wallet.customer().clone());
         let connection = Connection::open(&trust, principal, wallet.call_key(), Arc::clone(&system.clock))?;
+        Self::open_on(trust, wallet, book, system, connection)
+    }
+
+    /// The same, on a connection that was prepared for this customer.
+    pub fn open_on(
+        trust: BrokerTrust,
+        wallet: Wallet,
+        book: CustomerBook,
+        system: System,
+        connection: Connection,
+    ) -> Result<Self, Error> {
         let monitor = Monitor::open(
             trust.log_key.clone(),
             Arc::new(connection.clone()),

@@ -43,7 +43,12 @@ impl Operator {
         system: System,
     ) -> Result<Self, Error> {
         let connection = Connection::open(trust, Principal::Operator(name), key, Arc::clone(&system.clock))?;
-        Ok(Self { connection, system })
+        Ok(Self::open_on(system, connection))
+    }
+
+    /// The same, on a connection that was prepared for this operator.
+    pub fn open_on(system: System, connection: Connection) -> Self {
+        Self { connection, system }
     }
 
     /// Enters a partner under its offline identity key.

@@ -26,7 +26,7 @@ pub use self::{
 };
 pub(crate) use self::{keys::WorkingKeys, papers::Papers};
 use crate::{
-    book::{Book, BookError, Entry, GrantRow},
+    book::{Book, Entry, GrantRow},
     channel::Connection,
     checkpoint::{LogView, Monitor},
     error::{Error, Misuse},
@@ -76,6 +76,16 @@ impl Partner {
     pub fn open(config: PartnerConfig, book: Book, system: System) -> Result<Self, Error> {
         let principal = Principal::Partner(config.name.clone());
         let connection = Connection::open(&config.trust, principal, &config.key, Arc::clone(&system.clock))?;
+        Self::open_on(config, book, system, connection)
+    }
+
+    /// The same, on a connection that was prepared for this partner.
+    pub fn open_on(
+        config: PartnerConfig,
+        book: Book,
+        system: System,
+        connection: Connection,
+    ) -> Result<Self, Error> {
         let log = Arc::new(connection.clone());
         Self::assemble(config, book, system, connection, log)
     }
@@ -149,9 +159,8 @@ impl Partner {
 
     /// Stops a grant on this side, durably and without any broker.
     pub async fn stop_locally(&self, grant: &GrantName) -> Result<GrantRow, Error> {
-        let (book, now, name) = (self.0.book.clone(), self.0.system.now(), grant.clone());
-        let done = tokio::task::spawn_blocking(move || book.stop_locally(&name, now)).await;
-        let row = done.unwrap_or(Err(BookError::Poisoned))?;
+        let (now, name) = (self.0.system.now(), grant.clone());
+        let row = self.0.book.off_thread(move |book| book.stop_locally(&name, now)).await?;
         row.ok_or_else(|| Error::Misuse(Misuse::Unknown { name: grant.to_string() }))
     }
 }

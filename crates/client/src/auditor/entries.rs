@@ -111,6 +111,16 @@ impl Auditor {
         system: &System,
     ) -> Result<Self, Error> {
         let connection = Connection::open(trust, Principal::Auditor(name), key, Arc::clone(&system.clock))?;
+        Self::open_on(trust, heads, system, connection)
+    }
+
+    /// The same, on a connection that was prepared for this auditor.
+    pub fn open_on(
+        trust: &BrokerTrust,
+        heads: Arc<dyn HeadKeeper>,
+        system: &System,
+        connection: Connection,
+    ) -> Result<Self, Error> {
         let log = Arc::new(connection.clone());
         let monitor = Monitor::open(trust.log_key.clone(), log, heads, system)?;
         Ok(Self { connection, monitor })

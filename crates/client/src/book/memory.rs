@@ -39,4 +39,8 @@ impl BookStorage for MemoryBook {
     fn size(&self) -> u64 {
         self.0.lock().iter().map(|entry| entry.len() as u64).sum()
     }
+
+    fn blocks(&self) -> bool {
+        false
+    }
 }

@@ -38,6 +38,23 @@ pub trait BookStorage: Send + Sync + 'static {
 
     /// How many bytes the entries take.
     fn size(&self) -> u64;
+
+    /// Whether a call may wait for a device. One that says no is called on the runtime's own threads.
+    fn blocks(&self) -> bool {
+        true
+    }
+}
+
+/// Does a book's work off the runtime's threads; and here, if its storage never blocks.
+pub(crate) async fn off_thread<T: Send + 'static>(
+    storage: &dyn BookStorage,
+    work: impl FnOnce() -> Result<T, BookError> + Send + 'static,
+) -> Result<T, BookError> {
+    if !storage.blocks() {
+        return work();
+    }
+    // Where it fails, the runtime is shutting down or the thread panicked: either way the outcome is not known.
+    tokio::task::spawn_blocking(work).await.unwrap_or(Err(BookError::Poisoned))
 }
 
 /// Why a book can't be read or written.

@@ -21,7 +21,7 @@ use prost::Message as _;
 
 use super::entry::Entry;
 use crate::{
-    book::{BookError, BookStorage, MemoryBook},
+    book::{BookError, BookStorage, MemoryBook, off_thread},
     checkpoint::HeadKeeper,
     error::LogForked,
 };
@@ -190,11 +190,7 @@ impl CustomerBook {
     /// Enters what has to be durable before it counts, off the runtime's threads.
     pub(crate) async fn enter(&self, entry: Entry) -> Result<(), BookError> {
         let book = self.clone();
-        match tokio::task::spawn_blocking(move || book.append(entry, true)).await {
-            Ok(done) => done,
-            // The runtime is shutting down, or the thread panicked: either way the outcome is not known.
-            Err(_) => Err(BookError::Poisoned),
-        }
+        off_thread(self.0.storage.as_ref(), move || book.append(entry, true)).await
     }
 
     #[cfg(test)]

@@ -15,9 +15,8 @@ pub(crate) fn spawn(shared: &Arc<Shared>) {
         loop {
             tokio::time::sleep(ROUND).await;
             let Some(shared) = weak.upgrade() else { return };
-            let (book, now) = (shared.book.clone(), shared.system.now());
-            let tidied = tokio::task::spawn_blocking(move || book.tidy(now)).await;
-            if let Ok(Err(error)) = tidied {
+            let now = shared.system.now();
+            if let Err(error) = shared.book.off_thread(move |book| book.tidy(now)).await {
                 tracing::error!(partner = %shared.name, %error, "the book can't be kept");
             }
         }

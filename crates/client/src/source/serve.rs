@@ -2,8 +2,15 @@
 
 use std::{future::Future, io, net::SocketAddr, time::Duration};
 
-use tokio::net::TcpListener;
-use tonic::transport::{Identity, Server, ServerTlsConfig, server::TcpIncoming};
+use futures_util::Stream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+};
+use tonic::transport::{
+    Identity, Server, ServerTlsConfig,
+    server::{Connected, TcpIncoming},
+};
 
 use super::{SourceHandler, SourceServer};
 use crate::channel::{KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT};
@@ -45,10 +52,7 @@ impl<H: SourceHandler> SourceServer<H> {
         shutdown: impl Future<Output = ()> + Send,
     ) -> Result<(), ServeError> {
         let address = listener.local_addr().map_err(ServeError::Socket)?;
-        let mut server = Server::builder()
-            .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-            .timeout(CALL_LIMIT);
+        let mut server = server();
         match tls {
             Some(tls) => {
                 let identity = Identity::from_pem(tls.certificate_pem, tls.key_pem);
@@ -60,10 +64,42 @@ impl<H: SourceHandler> SourceServer<H> {
         }
         // `Server::tcp_nodelay` does nothing for sockets that are handed in: without this a call takes 40 ms.
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        self.serve_from(server, incoming, shutdown).await
+    }
+
+    /// The same, for connections that were accepted elsewhere: by a tunnel, on a Unix socket, in a simulated network.
+    /// Whoever accepts them keeps strangers from listening in.
+    pub async fn serve_accepted<C>(
+        self,
+        incoming: impl Stream<Item = io::Result<C>> + Send,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> Result<(), ServeError>
+    where
+        C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+    {
+        self.serve_from(server(), incoming, shutdown).await
+    }
+
+    async fn serve_from<C>(
+        self,
+        mut server: Server,
+        incoming: impl Stream<Item = io::Result<C>> + Send,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> Result<(), ServeError>
+    where
+        C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+    {
         server
             .add_service(self.into_service())
             .serve_with_incoming_shutdown(incoming, shutdown)
             .await
             .map_err(ServeError::Transport)
     }
+}
+
+fn server() -> Server {
+    Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .timeout(CALL_LIMIT)
 }
