@@ -109,7 +109,8 @@ pub(crate) async fn claim_missing(shared: &Arc<Shared>) {
 
 /// Oldest first within a grant, and no second of a grant before the first of every other.
 fn in_turn(mut missing: Vec<Arc<Answer>>) -> Vec<Arc<Answer>> {
-    missing.sort_by_key(|answer| answer.at);
+    // By the fetch as well, so that the order is one whatever a map's is.
+    missing.sort_by_key(|answer| (answer.at, answer.fetch));
     let mut turns: HashMap<Digest, usize> = HashMap::new();
     let mut placed: Vec<(usize, Arc<Answer>)> = Vec::with_capacity(missing.len());
     for answer in missing {
