@@ -17,6 +17,7 @@ use countersign_proto::{row::v1::PartnerRow, statement::v1::Envelope};
 use countersign_store::Store;
 use parking_lot::Mutex;
 use prost::Message;
+use tonic::transport::{Channel, Endpoint};
 
 use crate::{
     catalogues::Catalogues,
@@ -61,11 +62,13 @@ pub struct Settings {
     pub reflection: bool,
     /// How often lapsed requests are looked for.
     pub sweep_interval: Duration,
+    /// Opens the channel to a source: over TCP, unless sources are reached through a tunnel or a simulated network.
+    pub dial: fn(&Endpoint) -> Channel,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { reflection: true, sweep_interval: Duration::from_secs(1) }
+        Self { reflection: true, sweep_interval: Duration::from_secs(1), dial: Endpoint::connect_lazy }
     }
 }
 

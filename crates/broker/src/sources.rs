@@ -93,7 +93,7 @@ impl Sources {
         if !stands {
             let channel = match known.remove(name).filter(|source| source.endpoint == row.source_endpoint) {
                 Some(source) => source.channel,
-                None => connect(&row.source_endpoint).map_err(|error| unreachable(error.to_string()))?,
+                None => self.connect(&row.source_endpoint).map_err(|error| unreachable(error.to_string()))?,
             };
             let token = format!("Bearer {}", self.broker.issuer().issue(name.as_str(), now));
             let source = Known {
@@ -129,20 +129,20 @@ impl Sources {
             }),
         }
     }
-}
 
-/// A channel that connects when it is first used, and again when it broke.
-fn connect(endpoint: &str) -> Result<Channel, tonic::transport::Error> {
-    let mut channel = Endpoint::from_shared(endpoint.to_owned())?
-        .connect_timeout(CONNECT_DEADLINE)
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(KEEPALIVE_EVERY)
-        .keep_alive_timeout(KEEPALIVE_ANSWER)
-        .keep_alive_while_idle(true);
-    if endpoint.starts_with("https://") {
-        channel = channel.tls_config(ClientTlsConfig::new().with_native_roots())?;
+    /// A channel that connects when it is first used, and again when it broke.
+    fn connect(&self, endpoint: &str) -> Result<Channel, tonic::transport::Error> {
+        let mut channel = Endpoint::from_shared(endpoint.to_owned())?
+            .connect_timeout(CONNECT_DEADLINE)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(KEEPALIVE_EVERY)
+            .keep_alive_timeout(KEEPALIVE_ANSWER)
+            .keep_alive_while_idle(true);
+        if endpoint.starts_with("https://") {
+            channel = channel.tls_config(ClientTlsConfig::new().with_native_roots())?;
+        }
+        Ok((self.broker.settings().dial)(&channel))
     }
-    Ok(channel.connect_lazy())
 }
 
 /// A source that says why it refuses is heard; all else is silence.

@@ -16,7 +16,6 @@ use hyper_util::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
     time::{Instant, sleep_until, timeout_at},
 };
 use tokio_rustls::TlsAcceptor;
@@ -39,10 +38,15 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    pub(super) async fn serve(self, stream: TcpStream, tls: Option<TlsAcceptor>) {
+    pub(super) async fn serve(
+        self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        tls: Option<TlsAcceptor>,
+    ) {
         let quiet_until = Instant::now() + limits::FIRST_REQUEST;
         let Some(tls) = tls else { return self.speak(stream, quiet_until).await };
         let handshake = tokio::select! {
+            biased;
             () = self.stop.cancelled() => return,
             handshake = timeout_at(quiet_until, tls.accept(stream)) => handshake,
         };
@@ -69,17 +73,12 @@ impl Connections {
         let (mut stopping, mut heard) = (false, false);
         loop {
             tokio::select! {
-                ended = connection.as_mut() => {
-                    if let Err(error) = ended {
-                        tracing::debug!(%error, "a connection broke");
-                    }
-                    return;
-                }
+                biased;
+                () = self.cut.cancelled() => return,
                 () = self.stop.cancelled(), if !stopping => {
                     stopping = true;
                     connection.as_mut().graceful_shutdown();
                 }
-                () = self.cut.cancelled() => return,
                 // One that asks for nothing, before or after the protocol is known, must not keep a place for ever.
                 () = sleep_until(quiet_until), if !heard => {
                     heard = true;
@@ -87,6 +86,12 @@ impl Connections {
                         tracing::debug!("a connection asked for nothing");
                         return;
                     }
+                }
+                ended = connection.as_mut() => {
+                    if let Err(error) = ended {
+                        tracing::debug!(%error, "a connection broke");
+                    }
+                    return;
                 }
             }
         }

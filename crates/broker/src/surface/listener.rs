@@ -3,6 +3,7 @@
 use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
     time::sleep,
@@ -14,10 +15,29 @@ use super::{Surface, connection::Connections};
 /// How long to wait when the system has no file or memory for another connection: some connection ends meanwhile.
 const AFTER_FAILURE: Duration = Duration::from_millis(100);
 
+/// Where connections come from: a port of the system, or what stands in for one.
+pub trait Incoming: Send + Sync + 'static {
+    /// A connection.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// Waits for the next connection. Dropping the future loses none.
+    fn next(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+}
+
+impl Incoming for TcpListener {
+    type Stream = TcpStream;
+
+    async fn next(&self) -> io::Result<TcpStream> {
+        let (stream, _) = self.accept().await?;
+        // Small answers must not wait for the acknowledgement of the ones before: that costs 40 ms a call.
+        stream.set_nodelay(true).map(|()| stream)
+    }
+}
+
 /// A bound port with its surfaces. It is bound before it is served, so that whoever lets the system choose the port
 /// learns it.
-pub struct Listener {
-    socket: TcpListener,
+pub struct Listener<I = TcpListener> {
+    incoming: I,
     address: SocketAddr,
     surfaces: Vec<Surface>,
     tls: Option<TlsAcceptor>,
@@ -66,7 +86,19 @@ impl Listener {
         let failed = |source| BindError::Socket { address, source };
         let socket = TcpListener::bind(address).await.map_err(failed)?;
         let address = socket.local_addr().map_err(failed)?;
-        Ok(Self { socket, address, surfaces: surfaces.to_vec(), tls: tls.map(TlsAcceptor::from) })
+        Ok(Self { incoming: socket, address, surfaces: surfaces.to_vec(), tls: tls.map(TlsAcceptor::from) })
+    }
+}
+
+impl<I: Incoming> Listener<I> {
+    /// Serves these surfaces to connections that come by other ways than a port of the system, without TLS: through a
+    /// tunnel, in a simulated network. Whoever accepts them keeps strangers from listening in; `address` is what is said of
+    /// them.
+    pub fn over(incoming: I, address: SocketAddr, surfaces: &[Surface]) -> Result<Self, BindError> {
+        if surfaces.is_empty() {
+            return Err(BindError::NoSurface { address });
+        }
+        Ok(Self { incoming, address, surfaces: surfaces.to_vec(), tls: None })
     }
 
     /// Where it listens: the port that the system chose, if it was asked to.
@@ -97,13 +129,14 @@ impl Listener {
             let next = async {
                 let place = Arc::clone(&places).acquire_owned().await;
                 let place = place.expect("nobody closes this semaphore");
-                (self.socket.accept().await, place)
+                (self.incoming.next().await, place)
             };
             let (accepted, place) = tokio::select! {
+                biased;
                 () = connections.stop.cancelled() => return,
                 next = next => next,
             };
-            match accepted.and_then(|(stream, _)| without_delay(stream)) {
+            match accepted {
                 Ok(stream) => {
                     let (connections, tls) = (connections.clone(), self.tls.clone());
                     connections.open.clone().spawn(async move {
@@ -121,14 +154,9 @@ impl Listener {
 }
 
 /// `listening on http://127.0.0.1:7443 (api, log)` is a line that others parse.
-impl fmt::Display for Listener {
+impl<I: Incoming> fmt::Display for Listener<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let surfaces: Vec<_> = self.surfaces.iter().map(Surface::to_string).collect();
         write!(f, "{} ({})", self.url(), surfaces.join(", "))
     }
-}
-
-/// Small answers must not wait for the acknowledgement of the ones before: that costs 40 ms a call.
-fn without_delay(stream: TcpStream) -> io::Result<TcpStream> {
-    stream.set_nodelay(true).map(|()| stream)
 }

@@ -22,7 +22,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::{
     admin::{CALL_SECONDS_BUCKETS, recorder},
-    listener::{BindError, Listener},
+    listener::{BindError, Incoming, Listener},
 };
 use self::{api::Api, connection::Connections, pages::Doors};
 use crate::{
@@ -82,9 +82,9 @@ pub enum Ended {
 /// Serves the broker on these listeners until `stop` is cancelled, or until the log takes nothing any more, and then
 /// ends in order. Returns when the log is shut down; at most [`limits::STOP_WITHIN`] and the log's own queue after that.
 /// If it is the log that ends it, `stop` is cancelled here.
-pub async fn serve(
+pub async fn serve<I: Incoming>(
     broker: Arc<Broker>,
-    listeners: Vec<Listener>,
+    listeners: Vec<Listener<I>>,
     options: Options,
     stop: CancellationToken,
 ) -> Ended {
@@ -96,10 +96,10 @@ pub async fn serve(
 }
 
 /// Serves until `stop` is cancelled or the log fails, and returns when no connection is open any more.
-async fn serve_api(
+async fn serve_api<I: Incoming>(
     gate: &Arc<Gate>,
     api: &Api,
-    listeners: Vec<Listener>,
+    listeners: Vec<Listener<I>>,
     options: &Options,
     stop: CancellationToken,
 ) -> Ended {
