@@ -23,6 +23,7 @@ pub(crate) async fn run(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
     ticks.tick().await;
     loop {
         tokio::select! {
+            biased;
             _ = stop.changed() => return,
             _ = ticks.tick() => publish_growth(&shared).await,
         }

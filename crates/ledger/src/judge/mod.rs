@@ -109,9 +109,10 @@ impl Judge {
     async fn next(&mut self) -> Option<Job> {
         if !self.stopping {
             tokio::select! {
-                job = self.jobs.recv() => return job,
-                // However it came: by a word, or since the last handle is gone.
+                biased;
+                // However it came: by a word, or since the last handle is gone. First, so that no number of jobs hides it.
                 _ = self.stop.changed() => {}
+                job = self.jobs.recv() => return job,
             }
             self.stopping = true;
             self.jobs.close();

@@ -70,11 +70,12 @@ impl Watcher {
                 }
             }
             tokio::select! {
+                biased;
+                () = self.events.closed() => return,
                 changed = grown.changed() => if changed.is_err() {
                     // The log was shut down: the reader comes again elsewhere, with its cursor.
                     return;
                 },
-                () = self.events.closed() => return,
             }
         }
     }
