@@ -5,12 +5,16 @@
 mod house;
 
 mod world;
+#[path = "../worldcheck/mod.rs"]
+mod worldcheck;
 
 mod bad_calls;
 mod bad_links;
 mod bad_sources;
 mod bad_statements;
 mod claims;
+mod faults;
+mod hostile;
 mod journey;
 mod outside;
 mod restart;

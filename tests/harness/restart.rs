@@ -18,12 +18,12 @@ use crate::{
     world::{Granted, PATIENCE, World, bare_fetch, reason_of, sign_as},
 };
 
-async fn open(folder: &Path) -> Arc<SledStore> {
+pub(crate) async fn open(folder: &Path) -> Arc<SledStore> {
     Arc::new(SledStore::open(folder, Options::default()).await.expect("opens"))
 }
 
 /// Closes the store when nobody holds it but this test.
-async fn close(store: Arc<SledStore>) {
+pub(crate) async fn close(store: Arc<SledStore>) {
     let let_go = async {
         while Arc::strong_count(&store) > 1 {
             tokio::task::yield_now().await;

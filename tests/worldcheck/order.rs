@@ -1,0 +1,89 @@
+//! What the order of the records promises.
+
+use std::collections::{HashMap, HashSet};
+
+use countersign_proto::log::v1::{Kind, Record, Result as Went};
+
+use super::{Finding, ensure};
+
+/// What the records so far say of one grant.
+#[derive(Default)]
+struct Grant {
+    records: u64,
+    uses: u64,
+    paused: bool,
+    stopped: bool,
+}
+
+pub(super) fn check(records: &[Record]) -> Result<(), Finding> {
+    let mut grants = HashMap::<&[u8], Grant>::new();
+    let mut suspended = HashSet::<&str>::new();
+    let mut ids = HashSet::<&[u8]>::new();
+    let mut time_ms = 0;
+    for (index, record) in records.iter().enumerate() {
+        ensure(record.time_ms >= time_ms, || {
+            format!("record {index} is of {}, after one of {time_ms}: time runs backwards", record.time_ms)
+        })?;
+        time_ms = record.time_ms;
+        ensure(ids.insert(&record.record_id), || format!("record {index} has the id of another"))?;
+        match record.kind() {
+            Kind::PartnerSuspended => {
+                suspended.insert(&record.source);
+            }
+            Kind::PartnerResumed => {
+                suspended.remove(record.source.as_str());
+            }
+            _ => {}
+        }
+        if record.grant_tag.is_empty() {
+            ensure(record.grant_sequence == 0, || format!("record {index} is numbered, and has no grant"))?;
+            ensure(record.kind() != Kind::Transfer, || {
+                format!("record {index} is a transfer without a grant")
+            })?;
+            continue;
+        }
+        let grant = grants.entry(&record.grant_tag).or_default();
+        grant.records += 1;
+        ensure(record.grant_sequence == grant.records, || {
+            format!(
+                "record {index} is number {} of its grant, {} is due",
+                record.grant_sequence, grant.records
+            )
+        })?;
+        ensure((grant.records == 1) == (record.kind() == Kind::GrantApproved), || {
+            format!("record {index}: the approval, and it alone, is a grant's first record")
+        })?;
+        match record.kind() {
+            Kind::GrantPaused => grant.paused = true,
+            Kind::GrantResumed => grant.paused = false,
+            Kind::GrantWithdrawn => grant.stopped = true,
+            Kind::Transfer => {
+                transfer(index, record, grant)?;
+                for side in [&record.source, &record.recipient] {
+                    ensure(!suspended.contains(side.as_str()), || {
+                        format!("record {index} is a transfer while {side} is suspended")
+                    })?;
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn transfer(index: usize, record: &Record, grant: &mut Grant) -> Result<(), Finding> {
+    ensure(!grant.stopped, || format!("record {index} is a transfer after the stop of its grant"))?;
+    ensure(!grant.paused, || format!("record {index} is a transfer while its grant is paused"))?;
+    match record.result() {
+        Went::Released => {
+            grant.uses += 1;
+            ensure(record.use_number == grant.uses, || {
+                format!("record {index} is use {} of its grant, {} is due", record.use_number, grant.uses)
+            })
+        }
+        Went::Repeated => ensure((1..=grant.uses).contains(&record.use_number), || {
+            format!("record {index} repeats use {} of {}", record.use_number, grant.uses)
+        }),
+        other => Err(Finding(format!("record {index} is a transfer that went {other:?}"))),
+    }
+}

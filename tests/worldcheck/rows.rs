@@ -1,0 +1,300 @@
+//! The index, computed again from the records and their private parts.
+//!
+//! The shapes of the rows are read here with a reader of their own: streams in blocks of 128 items and a tail, counters
+//! as two numbers, all as varints.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use bytes::Bytes;
+use countersign_grants::digest::Digest;
+use countersign_proto::{
+    log::v1::{Kind, Record, Result as Went},
+    row::v1::{GrantRow, PrivatePart},
+    statement::v1::{GrantTerms, Rate},
+    v1::grant::State,
+};
+use countersign_store::{Entry, Head, Key};
+use prost::{Message as _, encoding::decode_varint};
+
+use super::{Finding, ensure};
+
+const BLOCK_ITEMS: usize = 128;
+
+/// Streams by their names, each with its items: index and kind.
+type Streams = BTreeMap<Vec<u8>, Vec<(u64, i32)>>;
+
+/// Counters by their keys: the count, and when its window began.
+type Counters = BTreeMap<Vec<u8>, (u64, u64)>;
+
+/// All rows of a store, by what they are.
+pub(super) struct Rows {
+    streams: Streams,
+    counters: Counters,
+    /// The broker's, by kind and the rest of the key.
+    broker: BTreeMap<String, BTreeMap<Vec<u8>, Bytes>>,
+}
+
+impl Rows {
+    pub(super) fn sort(all: Vec<(Key, Entry)>, head: Head) -> Result<Rows, Finding> {
+        let mut rows = Rows { streams: Streams::new(), counters: Counters::new(), broker: BTreeMap::new() };
+        let mut blocks = Streams::new();
+        let mut tails = BTreeMap::<Vec<u8>, Bytes>::new();
+        for (key, Entry { value, version }) in all {
+            let name = key.escape_ascii().to_string();
+            ensure((1..=head.sequence).contains(&version), || {
+                format!("the row {name} is of commit {version} of {}", head.sequence)
+            })?;
+            let unknown = || Finding(format!("the row {name} is none of ours"));
+            if let Some(counter) = key.strip_prefix(b"c/") {
+                let mut value = &value[..];
+                let pair = (varint(&mut value), varint(&mut value));
+                let (Some(count), Some(start)) = pair else { return Err(unknown()) };
+                rows.counters.insert(counter.to_vec(), (count, start));
+            } else if let Some(rest) = key.strip_prefix(b"s/") {
+                let (stream, place) = stream_row(rest).ok_or_else(unknown)?;
+                match place {
+                    Some(last) => {
+                        let items = items(&value).ok_or_else(unknown)?;
+                        ensure(items.len() == BLOCK_ITEMS && items[BLOCK_ITEMS - 1].0 == last, || {
+                            format!("the block {name} is not full, or stands in another's place")
+                        })?;
+                        // In the order of their keys, which is that of their items.
+                        blocks.entry(stream.to_vec()).or_default().extend(items);
+                    }
+                    None => {
+                        tails.insert(stream.to_vec(), value);
+                    }
+                }
+            } else if let Some(rest) = key.strip_prefix(b"b/") {
+                let slash = rest.iter().position(|byte| *byte == b'/').ok_or_else(unknown)?;
+                let kind = String::from_utf8_lossy(&rest[..slash]).into_owned();
+                rows.broker.entry(kind).or_default().insert(rest[slash + 1..].to_vec(), value);
+            } else {
+                ensure(key.starts_with(b"h/"), || format!("the row {name} is none of ours"))?;
+            }
+        }
+        for (stream, tail) in tails {
+            let mut whole = blocks.remove(&stream).unwrap_or_default();
+            let name = stream.escape_ascii().to_string();
+            let (length, last, rest) =
+                read_tail(&tail).ok_or_else(|| Finding(format!("the tail of {name} is none")))?;
+            whole.extend(rest);
+            ensure(whole.len() as u64 == length && whole.last().map(|item| item.0) == Some(last), || {
+                format!(
+                    "the tail of {name} says {length} items up to {last}, and its rows hold {}",
+                    whole.len()
+                )
+            })?;
+            rows.streams.insert(stream, whole);
+        }
+        match blocks.into_keys().next() {
+            None => Ok(rows),
+            Some(name) => Err(Finding(format!("the stream {} has no tail", name.escape_ascii()))),
+        }
+    }
+
+    /// A wrapped data key. Rows of bytes alone are messages too.
+    pub(super) fn data_key(&self, id: &[u8; 16]) -> Option<Bytes> {
+        Bytes::decode(self.broker.get("data-key")?.get(&id[..])?.clone()).ok()
+    }
+
+    /// Holds all rows against the records.
+    pub(super) fn check(&self, records: &[Record], parts: &[PrivatePart]) -> Result<(), Finding> {
+        self.check_streams(records, parts)?;
+        self.check_counters(records, parts)?;
+        self.check_grants(records, parts)?;
+        self.check_kinds(records, parts)
+    }
+
+    fn check_streams(&self, records: &[Record], parts: &[PrivatePart]) -> Result<(), Finding> {
+        let mut requesters = HashMap::<&str, &str>::new();
+        let mut expected = Streams::new();
+        for (index, (record, part)) in (0_u64..).zip(records.iter().zip(parts)) {
+            let mut names = BTreeSet::from([
+                record.source.as_str(),
+                record.recipient.as_str(),
+                part.customer.as_str(),
+                part.grant.as_str(),
+            ]);
+            if record.kind() == Kind::RequestCreated {
+                requesters.insert(&part.grant_request, &record.source);
+            }
+            if record.kind() == Kind::GrantApproved {
+                let requester = requesters.get(part.grant_request.as_str()).copied();
+                names.insert(requester.ok_or_else(|| {
+                    Finding(format!("record {index} approves a request that no record created"))
+                })?);
+            }
+            for name in names.into_iter().filter(|name| !name.is_empty()) {
+                expected.entry(name.as_bytes().to_vec()).or_default().push((index, record.kind));
+            }
+        }
+        same("stream", &self.streams, &expected)
+    }
+
+    fn check_counters(&self, records: &[Record], parts: &[PrivatePart]) -> Result<(), Finding> {
+        let mut expected = Counters::new();
+        for (index, (record, part)) in records.iter().zip(parts).enumerate() {
+            if (record.kind(), record.result()) != (Kind::Transfer, Went::Released) {
+                continue;
+            }
+            let (digest, terms) = self.terms(&part.grant)?;
+            let all = expected.entry([b"uses/", &digest[..]].concat()).or_insert((0, record.time_ms));
+            all.0 += 1;
+            ensure(all.0 <= terms.uses.into(), || {
+                format!("record {index} is use {} of a grant with {}", all.0, terms.uses)
+            })?;
+            if let Some(Rate { uses, window_seconds }) = terms.rate {
+                let window = expected.entry([b"rate/", &digest[..]].concat()).or_default();
+                if window.0 == 0 || window.1.saturating_add(window_seconds * 1_000) <= record.time_ms {
+                    *window = (0, record.time_ms);
+                }
+                window.0 += 1;
+                ensure(window.0 <= uses.into(), || {
+                    format!("record {index} is use {} of a window with {uses}", window.0)
+                })?;
+            }
+        }
+        same("counter", &self.counters, &expected)
+    }
+
+    /// A grant's terms, from its row; the row can't say others, since the grant's name is the hash of these.
+    fn terms(&self, name: &str) -> Result<(Vec<u8>, GrantTerms), Finding> {
+        let (digest, row) = self.grant(name)?;
+        let terms = GrantTerms::decode(row.terms.clone()).ok();
+        let terms = terms.filter(|_| Digest::of(&row.terms).as_bytes()[..] == digest[..]);
+        Ok((digest, terms.ok_or_else(|| Finding(format!("the row of {name} holds other terms")))?))
+    }
+
+    fn grant(&self, name: &str) -> Result<(Vec<u8>, GrantRow), Finding> {
+        let digest = name.strip_prefix("grants/").and_then(unhex).unwrap_or_default();
+        let row = self.broker.get("grant").and_then(|grants| grants.get(&digest));
+        let row = row.and_then(|row| GrantRow::decode(row.clone()).ok());
+        Ok((digest, row.ok_or_else(|| Finding(format!("a record is about {name}, whose row is missing")))?))
+    }
+
+    /// Each grant stands as its records leave it.
+    fn check_grants(&self, records: &[Record], parts: &[PrivatePart]) -> Result<(), Finding> {
+        let mut last = HashMap::<&str, (Kind, u64)>::new();
+        for (record, part) in records.iter().zip(parts) {
+            let changes =
+                matches!(record.kind(), Kind::GrantPaused | Kind::GrantResumed | Kind::GrantWithdrawn);
+            if record.kind() == Kind::GrantApproved {
+                last.insert(&part.grant, (Kind::GrantApproved, 0));
+            } else if changes && let Some(state) = last.get_mut(part.grant.as_str()) {
+                *state = (record.kind(), state.1 + 1);
+            }
+        }
+        for (name, (kind, changes)) in last {
+            let (_, row) = self.grant(name)?;
+            self.terms(name)?;
+            let state = row.state;
+            let fits = match kind {
+                Kind::GrantWithdrawn => state == State::Withdrawn as i32,
+                Kind::GrantPaused => state == State::Paused as i32,
+                _ => ![State::Withdrawn as i32, State::Paused as i32].contains(&state),
+            };
+            ensure(fits && row.change_sequence == changes, || {
+                format!(
+                    "{name} stands at state {state} after {} changes, and its records end in {kind:?} after {changes}",
+                    row.change_sequence
+                )
+            })?;
+        }
+        Ok(())
+    }
+
+    /// As many rows of each kind as records that make one.
+    fn check_kinds(&self, records: &[Record], parts: &[PrivatePart]) -> Result<(), Finding> {
+        let of = |kind: Kind| records.iter().filter(|record| record.kind() == kind).count();
+        let approved_requests: BTreeSet<&str> = records
+            .iter()
+            .zip(parts)
+            .filter(|(record, _)| record.kind() == Kind::GrantApproved)
+            .map(|(_, part)| part.grant_request.as_str())
+            .collect();
+        let (requests, grants) = (of(Kind::RequestCreated), of(Kind::GrantApproved));
+        let answered = approved_requests.len()
+            + of(Kind::RequestRefused)
+            + of(Kind::RequestCancelled)
+            + of(Kind::RequestLapsed);
+        let changes = of(Kind::GrantPaused) + of(Kind::GrantResumed) + of(Kind::GrantWithdrawn);
+        let expected = [
+            ("auditor", of(Kind::AuditorCreated)),
+            ("catalogue", of(Kind::CataloguePublished)),
+            ("catalogues", of(Kind::CataloguePublished)),
+            ("customer", of(Kind::CustomerCreated)),
+            ("data-key", of(Kind::CustomerCreated)),
+            ("due", requests - answered.min(requests)),
+            ("grant", grants),
+            ("grant-statement", changes + of(Kind::Acknowledged)),
+            ("grants-from", grants - of(Kind::GrantWithdrawn).min(grants)),
+            ("grants-of", 3 * grants),
+            ("keys-of", of(Kind::PartnerKeyPublished)),
+            ("link", of(Kind::LinkInvited)),
+            ("links-of", of(Kind::LinkInvited) + of(Kind::LinkAccepted)),
+            ("log-tag", grants),
+            ("offer", of(Kind::OfferPublished)),
+            ("offers-of", of(Kind::OfferPublished)),
+            ("partner", of(Kind::PartnerCreated)),
+            ("partner-key", of(Kind::PartnerKeyPublished)),
+            ("request", requests),
+            ("requests-of", 2 * requests),
+        ];
+        for (kind, count) in expected {
+            let found = self.broker.get(kind).map_or(0, BTreeMap::len);
+            ensure(found == count, || format!("{found} rows b/{kind}, and the records make {count}"))?;
+        }
+        Ok(())
+    }
+}
+
+/// Compares what is there with what follows from the records, and names the first difference.
+fn same<V: PartialEq + std::fmt::Debug>(
+    what: &str,
+    found: &BTreeMap<Vec<u8>, V>,
+    expected: &BTreeMap<Vec<u8>, V>,
+) -> Result<(), Finding> {
+    for key in expected.keys().chain(found.keys()) {
+        let (found, expected) = (found.get(key), expected.get(key));
+        ensure(found == expected, || {
+            let name = key.escape_ascii();
+            format!("the {what} {name} holds {found:?}, and the records make it {expected:?}")
+        })?;
+    }
+    Ok(())
+}
+
+/// The stream of a row's key after `s/`, and the index of a block's last item; `None` for the tail.
+fn stream_row(rest: &[u8]) -> Option<(&[u8], Option<u64>)> {
+    let (length, rest) = rest.split_first()?;
+    let (stream, place) = rest.split_at_checked(usize::from(*length))?;
+    match place.split_first()? {
+        (b't', []) => Some((stream, None)),
+        (b'b', last) => Some((stream, Some(u64::from_be_bytes(last.try_into().ok()?)))),
+        _ => None,
+    }
+}
+
+fn items(mut bytes: &[u8]) -> Option<Vec<(u64, i32)>> {
+    let (mut items, mut index) = (Vec::new(), 0_u64);
+    while !bytes.is_empty() {
+        index = index.checked_add(varint(&mut bytes)?)?;
+        items.push((index, i32::try_from(varint(&mut bytes)?).ok()?));
+    }
+    Some(items)
+}
+
+/// Length, index of the last item, and the items that fill no block.
+fn read_tail(mut bytes: &[u8]) -> Option<(u64, u64, Vec<(u64, i32)>)> {
+    Some((varint(&mut bytes)?, varint(&mut bytes)?, items(bytes)?))
+}
+
+fn varint(bytes: &mut &[u8]) -> Option<u64> {
+    decode_varint(bytes).ok()
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let pair = |at: usize| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();
+    (0..text.len()).step_by(2).map(pair).collect()
+}
