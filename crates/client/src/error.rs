@@ -56,7 +56,7 @@ pub struct Refused {
 
 /// A check that failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{who} handed over what does not verify: {what}: `{check}`: {detail}")]
+#[error("{who} handed over what does not verify: {what}: `{check}`: {detail}. Nothing of it was used: {}", .who.remedy())]
 pub struct Misbehaved {
     /// Whose word it was.
     pub who: Party,
@@ -164,6 +164,21 @@ impl fmt::Display for Party {
             Self::Broker => f.write_str("the broker"),
             Self::Partner(name) => name.fmt(f),
             Self::Customer => f.write_str("the customer"),
+        }
+    }
+}
+
+impl Party {
+    /// What to do about a word of theirs that does not hold.
+    fn remedy(&self) -> &'static str {
+        match self {
+            Self::Broker => "keep this line with your book, and show both to an auditor of the log",
+            Self::Partner(_) => {
+                "ask them by another way than through the broker, which may have bent it on its way"
+            }
+            Self::Customer => {
+                "take it for nobody's; the customer can say in your own app whether it is theirs"
+            }
         }
     }
 }

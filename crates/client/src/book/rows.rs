@@ -181,6 +181,11 @@ impl GrantRow {
         self.owed.front().copied()
     }
 
+    /// Whether the customer ever signed such a change.
+    pub(crate) fn ever(&self, verb: Verb) -> bool {
+        self.changes.iter().any(|bytes| peek::<GrantChange>(bytes).is_ok_and(|(said, _)| said.verb == verb))
+    }
+
     /// The hash of the change with this number.
     pub(crate) fn change(&self, sequence: u64) -> Option<Digest> {
         let at = usize::try_from(sequence.checked_sub(1)?).ok()?;

@@ -6,7 +6,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use countersign_grants::{
     id::{GrantName, LinkName, NotAName, RequestName, SubjectHandle},
     key::KeyId,
-    statement::PartnerKey,
+    statement::{PartnerKey, Verb},
     time::Timestamp,
 };
 use countersign_proto::{
@@ -328,13 +328,17 @@ impl Shared {
             Kind::GrantApproved if event.grant.is_empty() => {
                 PartnerEvent::ApprovedBetweenOthers { request: request()? }
             }
-            Kind::GrantApproved => PartnerEvent::Approved {
-                grant: Box::new(self.take_grant(&grant()?).await?),
-                request: request().ok(),
-            },
-            Kind::GrantPaused => PartnerEvent::Paused { grant: Box::new(self.take_grant(&grant()?).await?) },
+            Kind::GrantApproved => {
+                let row = self.take_grant(&grant()?).await?;
+                // The name is the broker's word; the terms say of which request the customer approved a row.
+                let request = request().ok().filter(|named| named.digest() == row.terms().request);
+                PartnerEvent::Approved { grant: Box::new(row), request }
+            }
+            Kind::GrantPaused => {
+                PartnerEvent::Paused { grant: Box::new(self.changed(&grant()?, Verb::Pause).await?) }
+            }
             Kind::GrantResumed => {
-                PartnerEvent::Resumed { grant: Box::new(self.take_grant(&grant()?).await?) }
+                PartnerEvent::Resumed { grant: Box::new(self.changed(&grant()?, Verb::Resume).await?) }
             }
             Kind::GrantWithdrawn => {
                 let row = self.take_grant(&grant()?).await?;
@@ -347,11 +351,7 @@ impl Shared {
             Kind::Acknowledged => PartnerEvent::Acknowledged { grant: grant()? },
             // A source's own notices are news to others.
             Kind::ChangeNotice if event.source == self.name.as_str() => return Ok(None),
-            Kind::ChangeNotice => PartnerEvent::ChangeNotice {
-                grant: grant()?,
-                subject: name("subject", &event.subject, SubjectHandle::parse)?,
-                resource: event.resource.clone(),
-            },
+            Kind::ChangeNotice => self.change_notice(&grant()?, &event)?,
             Kind::PartnerKeyPublished => match self.unknown_keys().await? {
                 keys if keys.is_empty() => return Ok(None),
                 keys => PartnerEvent::UnknownKeys { keys },
@@ -361,6 +361,33 @@ impl Shared {
             _ => return Ok(None),
         };
         Ok(Some(heard))
+    }
+
+    /// A grant after a change of which an event speaks. When it was is the broker's word; that the customer ever signed
+    /// such a change is not: a resume that nobody signed must not look like one.
+    async fn changed(&self, name: &GrantName, verb: Verb) -> Result<GrantRow, Error> {
+        let row = self.take_grant(name).await?;
+        if row.ever(verb) {
+            return Ok(row);
+        }
+        let detail = "the event says that the customer changed the grant, and no such signed change came with it";
+        Err(Error::misbehaved(Party::Broker, "change", "present", detail))
+    }
+
+    /// What an application fetches by a notice it files under the notice's subject: so that must be the grant's own, or
+    /// the broker could put one person's data into another's account.
+    fn change_notice(&self, grant: &GrantName, event: &Event) -> Result<PartnerEvent, Error> {
+        let subject = name("subject", &event.subject, SubjectHandle::parse)?;
+        let wrong = |check, detail: &str| Err(Error::misbehaved(Party::Broker, "notice", check, detail));
+        match self.book.grant(grant) {
+            None => wrong("grant", "the grant is not in the book"),
+            Some(row) if row.subject() != &subject => wrong("subject", "the grant is of another subject"),
+            Some(_) => Ok(PartnerEvent::ChangeNotice {
+                grant: grant.clone(),
+                subject,
+                resource: event.resource.clone(),
+            }),
+        }
     }
 
     /// The keys that are published for this partner and that it does not know. The broker's list is not trusted to be
