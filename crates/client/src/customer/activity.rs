@@ -1,6 +1,6 @@
 //! What happened: the records that concern the customer, refusals too.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use countersign_grants::{id::GrantName, time::Timestamp};
 use countersign_proto::{
@@ -57,7 +57,8 @@ impl Activity {
 }
 
 impl Customer {
-    /// All records from a log index on that concern the customer, oldest first. No kinds means all.
+    /// All records from a log index on that concern the customer, oldest first. No kinds means all; then a record of a
+    /// grant that was left out between two others is the broker's misbehaviour.
     pub async fn activity(&self, cursor: u64, kinds: &[Kind]) -> Result<Vec<Activity>, Error> {
         let events = all_pages(|page_token| async {
             let asked = ListEventsRequest {
@@ -71,7 +72,11 @@ impl Customer {
             Ok((page.events, page.next_page_token))
         })
         .await?;
-        events.into_iter().map(|event| self.check(event)).collect()
+        let activities: Vec<_> = events.into_iter().map(|event| self.check(event)).collect::<Result<_, _>>()?;
+        if kinds.is_empty() {
+            without_gaps(&activities, cursor == 0)?;
+        }
+        Ok(activities)
     }
 
     /// Watches from a log index on. No kinds means all.
@@ -101,6 +106,29 @@ impl Customer {
         }
         Ok(Activity { event, record })
     }
+}
+
+/// Whether each grant's records are numbered without a gap: from 1, if the list begins with the log.
+fn without_gaps(activities: &[Activity], from_start: bool) -> Result<(), Error> {
+    let mut next: HashMap<&[u8], u64> = HashMap::new();
+    for one in activities {
+        let record = &one.record;
+        if record.grant_tag.is_empty() {
+            continue;
+        }
+        let first = if from_start { 1 } else { record.grant_sequence };
+        let expected = next.entry(&record.grant_tag).or_insert(first);
+        if record.grant_sequence != *expected {
+            let detail = format!(
+                "event {} is number {} of its grant, and {expected} is next: records of it are kept back",
+                one.index(),
+                record.grant_sequence
+            );
+            return Err(Error::misbehaved(Party::Broker, "activity", "grant_sequence", detail));
+        }
+        *expected = expected.saturating_add(1);
+    }
+    Ok(())
 }
 
 impl Watch {

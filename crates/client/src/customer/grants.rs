@@ -1,5 +1,7 @@
 //! The customer's grants: what was signed, beside what the broker says of it.
 
+use std::collections::HashMap;
+
 use countersign_grants::{
     envelope,
     id::GrantName,
@@ -21,7 +23,7 @@ use crate::{
 pub struct GrantView {
     /// The book's word: terms, changes, what was proven and acknowledged.
     pub row: GrantRow,
-    /// Where it stands: the end that the customer signed, or else the broker's word. `None` if the broker does not know
+    /// Where it stands: the end or the pause that the customer signed, or else the broker's word. `None` if the broker does not know
     /// the grant: the approval may never have arrived, or was refused.
     pub state: Option<State>,
     /// How many uses are spent, by the broker's word.
@@ -32,6 +34,9 @@ impl Customer {
     /// All grants, oldest first. Takes into the book what the customer signed elsewhere with the same wallet; a grant that
     /// nobody signed for the customer is the broker's misbehaviour.
     pub async fn grants(&self) -> Result<Vec<GrantView>, Error> {
+        // As it stood before the broker was asked: what is changed meanwhile it need not show yet.
+        let known: HashMap<_, _> =
+            self.0.book.grants().into_iter().map(|row| (row.name, row.sequence)).collect();
         let listed = all_pages(|page_token| async {
             let asked =
                 ListGrantsRequest { parent: self.name().to_string(), page_size: PAGE_SIZE, page_token };
@@ -39,16 +44,21 @@ impl Customer {
             Ok((page.grants, page.next_page_token))
         })
         .await?;
-        let mut told = std::collections::HashMap::with_capacity(listed.len());
+        let mut told = HashMap::with_capacity(listed.len());
         for grant in listed {
-            let row = self.reconcile(&grant).await?;
+            let row = self.reconcile(&grant, |name| known.get(name).copied()).await?;
             told.insert(row.name.digest(), (grant.state(), grant.use_count));
         }
         let view = |row: GrantRow| {
             let told = told.get(&row.name.digest());
             let state = match row.standing {
                 Standing::Stopped { .. } => told.map(|_| State::Withdrawn),
-                Standing::Active | Standing::Paused => told.map(|(state, _)| *state),
+                // A pause that the log has proven outweighs a word that all is well.
+                Standing::Paused => told.map(|(state, _)| match state {
+                    State::Active => State::Paused,
+                    state => *state,
+                }),
+                Standing::Active => told.map(|(state, _)| *state),
             };
             GrantView { state, use_count: told.map_or(0, |(_, uses)| *uses), row }
         };
@@ -57,6 +67,7 @@ impl Customer {
 
     /// Asks the broker for a grant, and holds what it shows against the book; `None` if it says that there is none.
     pub(super) async fn look_up(&self, name: &GrantName) -> Result<Option<GrantRow>, Error> {
+        let known = self.0.book.grant(name).map(|row| row.sequence);
         let asked = GetGrantRequest { name: name.to_string() };
         match self.0.connection.grants().get_grant(call(asked)).await {
             Ok(shown) => {
@@ -65,17 +76,27 @@ impl Customer {
                     let detail = format!("asked for `{name}`, got `{}`", shown.name);
                     return Err(Error::misbehaved(Party::Broker, "grant", "name", detail));
                 }
-                self.reconcile(&shown).await.map(Some)
+                self.reconcile(&shown, |_| known).await.map(Some)
             }
             Err(status) if status.code() == Code::NotFound => Ok(None),
             Err(status) => Err(status.into()),
         }
     }
 
-    /// Holds what the broker says of a grant against the book.
-    async fn reconcile(&self, grant: &Grant) -> Result<GrantRow, Error> {
+    /// Holds what the broker says of a grant against the book. `known` is the number of the newest change that the book
+    /// had when the broker was asked: one that shows fewer goes back to an older state.
+    async fn reconcile(
+        &self,
+        grant: &Grant,
+        known: impl FnOnce(&GrantName) -> Option<u64>,
+    ) -> Result<GrantRow, Error> {
         let wrong = |check, detail: String| Error::misbehaved(Party::Broker, "grant", check, detail);
         let name = GrantName::parse(&grant.name).map_err(|error| wrong("name", error.to_string()))?;
+        let (shown, known) = (grant.changes.len() as u64, known(&name).unwrap_or_default());
+        if shown < known {
+            let detail = format!("{shown} changes of `{name}` are shown, and the book has {known}");
+            return Err(wrong("sequence", detail));
+        }
         let row = match self.0.book.grant(&name) {
             Some(row) => row,
             None => self.adopt(&name, grant).await?,
