@@ -231,7 +231,7 @@ pub(super) struct Signer<'a> {
     pub(super) request: &'a RequestName,
     pub(super) system: &'a System,
     /// The key of the link that came of an invitation.
-    pub(super) key: &'a dyn Fn(Digest) -> SigningKey,
+    pub(super) key: &'a (dyn Fn(Digest) -> SigningKey + Sync),
 }
 
 impl Signer<'_> {
