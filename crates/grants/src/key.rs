@@ -59,13 +59,17 @@ pub struct PublicKey {
 
 /// Bytes that are no usable Ed25519 public key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not an Ed25519 public key: 32 bytes of a point that is not of small order")]
+#[error("not an Ed25519 public key: the 32 canonical bytes of a point that is not of small order")]
 pub struct NotAPublicKey;
 
 impl PublicKey {
-    /// Reads a public key. Points of small order, for which anybody can sign, are refused here already.
+    /// Reads a public key. Points of small order, for which anybody can sign, are refused here already, and so is a second
+    /// encoding of a point: one key has one id.
     pub fn from_slice(bytes: &[u8]) -> Result<Self, NotAPublicKey> {
         let bytes: &[u8; KEY_BYTES] = bytes.try_into().map_err(|_| NotAPublicKey)?;
+        if !is_reduced(bytes) {
+            return Err(NotAPublicKey);
+        }
         let key = VerifyingKey::from_bytes(bytes).map_err(|_| NotAPublicKey)?;
         if key.is_weak() {
             return Err(NotAPublicKey);
@@ -96,6 +100,12 @@ impl PublicKey {
         ed25519_dalek::Signature::from_slice(signature)
             .is_ok_and(|signature| self.key.verify_strict(message, &signature).is_ok())
     }
+}
+
+/// Whether the y of a point is below 2^255 − 19, as RFC 8032, section 5.1.3, has it and the library does not.
+fn is_reduced(point: &[u8; KEY_BYTES]) -> bool {
+    let [low, middle @ .., high] = point;
+    *low < 0xed || middle.iter().any(|byte| *byte != 0xff) || high & 0x7f != 0x7f
 }
 
 impl fmt::Debug for PublicKey {
@@ -155,6 +165,16 @@ mod tests {
     fn weak_and_short_keys_are_refused() {
         assert_eq!(PublicKey::from_slice(&[0; 32]), Err(NotAPublicKey));
         assert_eq!(PublicKey::from_slice(&[1; 31]), Err(NotAPublicKey));
+    }
+
+    #[test]
+    fn a_second_encoding_of_a_key_is_refused() {
+        let mut three = [0; 32];
+        three[0] = 3;
+        assert!(PublicKey::from_slice(&three).is_ok(), "y = 3 is on the curve");
+        let mut three_plus_p = [0xff; 32];
+        (three_plus_p[0], three_plus_p[31]) = (0xf0, 0x7f);
+        assert_eq!(PublicKey::from_slice(&three_plus_p), Err(NotAPublicKey));
     }
 
     #[test]

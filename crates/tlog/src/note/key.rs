@@ -63,8 +63,11 @@ pub struct VerifierKey {
 
 impl VerifierKey {
     /// Takes a public Ed25519 key under a name. Keys of small order, which some signature fits under any text, are
-    /// refused.
+    /// refused, and so is a second encoding of a point.
     pub fn new(name: KeyName, public: &[u8; PUBLIC_KEY_LENGTH]) -> Result<Self, ParseKeyError> {
+        if !is_reduced(public) {
+            return Err(ParseKeyError::NotAPoint);
+        }
         let public = VerifyingKey::from_bytes(public).map_err(|_| ParseKeyError::NotAPoint)?;
         if public.is_weak() {
             return Err(ParseKeyError::Weak);
@@ -105,6 +108,12 @@ impl VerifierKey {
     fn check_id(&self, stated: KeyId) -> Result<(), ParseKeyError> {
         if self.id == stated { Ok(()) } else { Err(ParseKeyError::IdMismatch { stated, computed: self.id }) }
     }
+}
+
+/// Whether the y of a point is below 2^255 − 19, as RFC 8032, section 5.1.3, has it and the library does not.
+fn is_reduced(point: &[u8; PUBLIC_KEY_LENGTH]) -> bool {
+    let [low, middle @ .., high] = point;
+    *low < 0xed || middle.iter().any(|byte| *byte != 0xff) || high & 0x7f != 0x7f
 }
 
 /// The secret half of a note key. Overwritten when dropped, and without `Debug`, so that it reaches no log.

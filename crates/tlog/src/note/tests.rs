@@ -178,5 +178,11 @@ fn public_keys_that_prove_nothing_are_refused() {
     // y = 2 is on no point of the curve.
     let mut off = [0; 32];
     off[0] = 2;
-    assert_eq!(VerifierKey::new(name, &off), Err(ParseKeyError::NotAPoint));
+    assert_eq!(VerifierKey::new(name.clone(), &off), Err(ParseKeyError::NotAPoint));
+    // y = 3 is a key; 2^255 − 19 + 3 would be another encoding of the same.
+    let (mut three, mut three_plus_p) = ([0; 32], [0xff; 32]);
+    three[0] = 3;
+    (three_plus_p[0], three_plus_p[31]) = (0xf0, 0x7f);
+    assert!(VerifierKey::new(name.clone(), &three).is_ok());
+    assert_eq!(VerifierKey::new(name, &three_plus_p), Err(ParseKeyError::NotAPoint));
 }
