@@ -12,7 +12,7 @@ use countersign_grants::{
     time::{Clock, Entropy, Timestamp},
     token::{Issuer, MAX_CLOCK_AHEAD},
 };
-use countersign_ledger::{Ledger, VerifierKey};
+use countersign_ledger::{Ledger, VerifierKey, work::Part};
 use countersign_proto::{row::v1::PartnerRow, statement::v1::Envelope};
 use countersign_store::Store;
 use parking_lot::Mutex;
@@ -32,6 +32,9 @@ pub use crate::catalogues::OpenError;
 
 /// The most working keys whose certificates are remembered as verified: some hundred partners with some ten keys each.
 const MAX_REMEMBERED_KEYS: usize = 1_024;
+
+/// Verifying what partners signed.
+static STATEMENTS: Part = Part::new("statements");
 
 /// What a broker is made of.
 pub struct BrokerParts {
@@ -281,7 +284,8 @@ impl Broker {
         let claimed: Vec<KeyId> = envelope::claimed_signers(envelope).collect();
         for key_id in claimed {
             let Some(key) = self.working_key(partner, &key_id).await? else { continue };
-            let signed = key.verify::<S>(Some(envelope), &at).map_err(|error| Fault::key(what, &error))?;
+            let signed = STATEMENTS.run(|| key.verify::<S>(Some(envelope), &at));
+            let signed = signed.map_err(|error| Fault::key(what, &error))?;
             let (says, now) = (at(signed.statement()), self.now());
             if says > now.plus(MAX_CLOCK_AHEAD) {
                 return Err(Fault::says(

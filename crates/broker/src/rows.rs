@@ -15,6 +15,7 @@ use countersign_grants::{
     key::KeyId,
     time::Timestamp,
 };
+use countersign_ledger::work::Part;
 use countersign_proto::row::v1::{
     CatalogueRow, CustomerRow, GrantRequestRow, GrantRow, GrantStatementRow, LinkRow, OfferRow,
     PartnerKeyRow, PartnerRow, PrincipalRow, SubjectRow,
@@ -23,6 +24,9 @@ use countersign_store::{Entry, Key, MAX_VALUE_BYTES, Store};
 use prost::Message;
 
 use crate::{caller::Party, error::Fault, private::DataKeyId};
+
+/// Looking rows up.
+static READS: Part = Part::new("reads");
 
 /// The key of a row that holds an `R`.
 pub struct RowKey<R> {
@@ -69,7 +73,8 @@ impl<R: Message + Default> RowKey<R> {
 
     /// Reads the row.
     pub async fn load(self, store: &dyn Store) -> Result<Option<Loaded<R>>, Fault> {
-        let Some(Entry { value, version }) = store.get(&self.key).await? else { return Ok(None) };
+        let found = READS.drive(store.get(&self.key)).await?;
+        let Some(Entry { value, version }) = found else { return Ok(None) };
         let row = self.decode(value)?;
         Ok(Some(Loaded { key: self, row, version }))
     }

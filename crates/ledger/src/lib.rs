@@ -52,6 +52,7 @@ mod tail;
 #[cfg(test)]
 mod tests;
 mod unit;
+pub mod work;
 
 pub use countersign_tlog::{Hash, KeyName, SignedCheckpoint, SignerKey, VerifierKey, note::KeyNameError};
 pub use hub::Watch;

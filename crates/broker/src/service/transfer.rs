@@ -9,6 +9,7 @@ mod standing;
 
 use std::sync::Arc;
 
+use countersign_ledger::work::Part;
 use countersign_proto::v1::{
     ClaimReceiptRequest, ClaimReceiptResponse, FetchDataRequest, FetchDataResponse, NotifyChangeRequest,
     NotifyChangeResponse, transfer_service_server,
@@ -17,6 +18,9 @@ use tonic::{Request, Response, Status};
 
 use self::{refused::RefusalQuota, standing::StandingGrants};
 use crate::{broker::Broker, caller::Caller, receipts::Deliveries, sources::Sources};
+
+/// Judging a fetch, and making its record, its private part and its answer.
+static TRANSFER: Part = Part::new("transfer");
 
 /// Moves data under grants.
 pub struct TransferService {
@@ -48,7 +52,7 @@ impl transfer_service_server::TransferService for TransferService {
         request: Request<FetchDataRequest>,
     ) -> Result<Response<FetchDataResponse>, Status> {
         let caller = Caller::of(&request)?;
-        Ok(Response::new(self.fetch(&caller, request.into_inner()).await?))
+        Ok(Response::new(TRANSFER.drive(self.fetch(&caller, request.into_inner())).await?))
     }
 
     async fn notify_change(

@@ -15,12 +15,16 @@ use countersign_grants::{
     id::Principal,
     token::{MAX_TOKEN_BYTES, TokenError, Unverified},
 };
+use countersign_ledger::work::Part;
 
 use super::{Gate, methods, refuse::refusal};
 use crate::{Caller, Fault, Newcomer, broker::stranger};
 
 /// What stands before the token. The scheme's name is compared without case (RFC 9110, section 11.1).
 const SCHEME: &str = "Bearer ";
+
+/// Finding out who calls.
+static TOKEN: Part = Part::new("token");
 
 pub(super) async fn layer(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) -> Response {
     if let Err(fault) = admit(&gate, &mut request).await {
@@ -55,6 +59,10 @@ pub(crate) async fn bearer(gate: &Gate, headers: &HeaderMap) -> Result<Caller, F
 /// The principal whose token this is, by the keys and states of this moment. The state comes last: it is told to
 /// those alone who proved to be that principal, to this broker, now.
 async fn known(gate: &Gate, text: &str) -> Result<Caller, Fault> {
+    TOKEN.drive(known_now(gate, text)).await
+}
+
+async fn known_now(gate: &Gate, text: &str) -> Result<Caller, Fault> {
     let (token, may_call) = if let Some(token) = gate.tokens.get(text) {
         let known = gate.broker.call_key(token.issuer(), token.key_id()).await?;
         (token, known.may_call)

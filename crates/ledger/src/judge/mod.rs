@@ -17,6 +17,7 @@ use crate::shared::Shared;
 use crate::stream::StreamKey;
 use crate::tail::Tail;
 use crate::unit::{Ceiling, Counter, Unit};
+use crate::work::Part;
 use cache::Cache;
 use pending::{Accepted, Own, Pending};
 
@@ -37,6 +38,12 @@ const CACHED_TAILS: usize = 8_192;
 
 /// Counters kept in memory, in each of two generations: with under 200 bytes each at most some 6 MiB.
 const CACHED_COUNTERS: usize = 16_384;
+
+/// Judging units against the state, and putting what they write into one batch.
+static JUDGING: Part = Part::new("judging");
+
+/// Extending the tree, signing the head, and each record's path.
+static PROOF: Part = Part::new("proof");
 
 /// Who waits for a unit.
 pub(crate) type Reply = oneshot::Sender<Result<Outcome, SubmitError>>;
@@ -93,7 +100,7 @@ impl Judge {
         } {
             // Callers who were just answered get their turn first: what they submit next then shares this commit.
             tokio::task::yield_now().await;
-            let (batch, left) = self.collect(first).await;
+            let (batch, left) = JUDGING.drive(self.collect(first)).await;
             carried = left;
             if self.settle(batch).await.is_err() {
                 break;
@@ -240,7 +247,7 @@ impl Judge {
             let version = pending.version();
             let checkpoint = self.commit(&mut pending).await?;
             // Paths belong to one size of the tree: all of them are computed before anything is appended again.
-            let answers = self.receipts(&checkpoint, accepted, version);
+            let answers = PROOF.run(|| self.receipts(&checkpoint, accepted, version));
             self.remember(pending);
             for (reply, outcome) in answers {
                 // A caller that went away doesn't undo its unit.
@@ -272,7 +279,7 @@ impl Judge {
         self.head = head;
         self.time_ms = pending.time_ms;
         // Only now, for the leaves are durable: what is signed here binds the log for ever.
-        Ok(self.shared.grow(&hashes))
+        Ok(PROOF.run(|| self.shared.grow(&hashes)))
     }
 
     fn receipts(

@@ -11,7 +11,7 @@ use countersign_grants::{
     statement::{Fetch, WorkingKey},
     time::Timestamp,
 };
-use countersign_ledger::{Ceiling, Outcome};
+use countersign_ledger::{Ceiling, Outcome, work::Part};
 use countersign_proto::{
     log::v1::{Kind, Record, Result as Went},
     row::v1::{PartnerRow, PrivatePart},
@@ -28,6 +28,9 @@ use crate::{
     stored::{self, StoredGrant},
     work::{MAX_TRIES, Work, request_key},
 };
+
+/// Writing to a source, and reading its answer.
+static CALLING: Part = Part::new("source call");
 
 /// A fetch that is its caller's own, under a grant to which the caller is the recipient.
 pub(super) struct Asked {
@@ -176,7 +179,8 @@ impl TransferService {
             offer: Some(standing.offer.clone()),
             offer_key: Some(standing.offer_key.clone()),
         };
-        let answer = self.sources.provide(standing.source(), &read.source.row, message).await?;
+        let answer = self.sources.provide(standing.source(), &read.source.row, message);
+        let answer = CALLING.drive(answer).await?;
         self.provided(asked, standing.source(), answer).await
     }
 
