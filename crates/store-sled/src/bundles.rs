@@ -13,7 +13,8 @@ use bytes::Bytes;
 use countersign_store::layout::{LogPath, WIDTH, bundle, push_records, split_bundle};
 use countersign_store::{Leaf, ReadError};
 
-use crate::files::{Files, Placer};
+use crate::files::Files;
+use crate::placer::Placer;
 
 const PRIVATE_MAGIC: &[u8; 8] = b"CSGNPRIV";
 const PRIVATE_VERSION: u32 = 1;
@@ -42,6 +43,42 @@ impl Leaves {
             Part::Record => &self.records,
             Part::Private => &self.private,
         }
+    }
+}
+
+/// How long the files of bundles must be: by this a torn one is found without reading it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Lengths {
+    /// Of each full bundle, the bytes of its records and of its private parts, with their own lengths.
+    full: Vec<[u32; 2]>,
+    growing: [u32; 2],
+    /// Leaves in the growing bundle.
+    leaves: u64,
+}
+
+impl Lengths {
+    /// Those of a log of `size` leaves, the growing bundle's last, if there is one.
+    pub(crate) fn resume(size: u64, mut all: Vec<[u32; 2]>) -> Lengths {
+        let leaves = size % WIDTH;
+        let growing = if leaves == 0 { None } else { all.pop() };
+        Lengths { full: all, growing: growing.unwrap_or_default(), leaves }
+    }
+
+    /// Adds a leaf. A whole bundle of the longest is 17 MB.
+    pub(crate) fn push(&mut self, record: usize, private: usize) {
+        self.growing[0] += 2 + record as u32;
+        self.growing[1] += 2 + private as u32;
+        self.leaves += 1;
+        if self.leaves == WIDTH {
+            self.full.push(std::mem::take(&mut self.growing));
+            self.leaves = 0;
+        }
+    }
+
+    /// All of them, the growing bundle's last, if there is one.
+    pub(crate) fn all(&self) -> impl Iterator<Item = [u32; 2]> {
+        let growing = (self.leaves > 0).then_some(self.growing);
+        self.full.iter().copied().chain(growing)
     }
 }
 
@@ -107,15 +144,34 @@ pub(crate) struct BundleFiles {
 }
 
 impl BundleFiles {
-    /// How many bundles stand, without a gap, both halves of each.
-    pub(crate) fn standing(&self) -> io::Result<u64> {
-        let mut number = 0;
-        while self.files.exists(&self.path(number, Part::Record))?
-            && self.files.exists(&self.path(number, Part::Private))?
-        {
-            number += 1;
+    /// How many of the full bundles stand in order, both halves of each with the length that they must have. All after
+    /// the first that doesn't are to be written again.
+    pub(crate) fn standing(&self, lengths: &Lengths) -> io::Result<u64> {
+        for (number, [records, private]) in (0..).zip(&lengths.full) {
+            let private = u64::from(*private) + PRIVATE_HEADER_BYTES as u64;
+            if self.files.length(&self.path(number, Part::Record))? != Some(u64::from(*records))
+                || self.files.length(&self.path(number, Part::Private))? != Some(private)
+            {
+                return Ok(number);
+            }
         }
-        Ok(number)
+        Ok(lengths.full.len() as u64)
+    }
+
+    /// Whether there is a full bundle of this number, both halves of it.
+    pub(crate) fn exists(&self, number: u64) -> io::Result<bool> {
+        Ok(self.files.exists(&self.path(number, Part::Record))?
+            && self.files.exists(&self.path(number, Part::Private))?)
+    }
+
+    /// The folders that have the names of these bundles in them.
+    pub(crate) fn folders(&self, bundles: Range<u64>) -> BTreeSet<PathBuf> {
+        let mut folders = BTreeSet::new();
+        for number in bundles {
+            add_folders(&mut folders, &self.path(number, Part::Record), &self.log);
+            add_folders(&mut folders, &self.path(number, Part::Private), &self.private);
+        }
+        folders
     }
 
     /// Writes full bundles, and adds the folders whose names are to be synced to `unsynced`.
@@ -183,7 +239,7 @@ impl BundleFiles {
         Ok(bytes.map(Bytes::from))
     }
 
-    fn path(&self, number: u64, part: Part) -> PathBuf {
+    pub(crate) fn path(&self, number: u64, part: Part) -> PathBuf {
         let path = LogPath::Entries { number, partial: None }.to_string();
         match part {
             Part::Record => self.log.join(path),

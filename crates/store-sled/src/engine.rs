@@ -12,15 +12,22 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
 
-use crate::bundles::Part;
+use crate::bundles::{BundleFiles, Part};
 use crate::errors::OpenError;
 use crate::files::{Files, RealFiles};
+use crate::gathered::LastRows;
+use crate::index::{Index, mark};
 use crate::journal::SEGMENT_BYTES;
-use crate::open::open;
-use crate::writer::{Job, LastRows, Shared, Threads};
+use crate::named::Named;
+use crate::open::{Opened, open};
+use crate::writer::{Job, Shared, Threads};
 
 /// Commits that may wait for the thread that writes. The ledger sends one at a time; the others would be raced.
 const MAX_WAITING_COMMITS: usize = 8;
+
+/// Four segments. The store keeps up to twice this much of its journal, reads all of that when it is opened (a second
+/// for each GiB), and a million grants' rows are written anew some hundred thousand transfers apart.
+const SNAPSHOT_BYTES: u64 = 4 * SEGMENT_BYTES;
 
 /// What an operator may set.
 #[derive(Clone, Debug)]
@@ -29,13 +36,15 @@ pub struct Options {
     pub cache_bytes: u64,
     /// When a journal segment has this much, the next frame starts a new one.
     pub segment_bytes: u64,
+    /// When full segments that no snapshot covers have this much, a snapshot is made.
+    pub snapshot_bytes: u64,
 }
 
 impl Default for Options {
     /// 64 MiB of cache: the hot rows of a broker (grants in use, tails of streams, counters) for a million grants fit,
     /// and the whole broker is to stay under 200 MiB.
     fn default() -> Options {
-        Options { cache_bytes: 64 << 20, segment_bytes: SEGMENT_BYTES }
+        Options { cache_bytes: 64 << 20, segment_bytes: SEGMENT_BYTES, snapshot_bytes: SNAPSHOT_BYTES }
     }
 }
 
@@ -44,6 +53,7 @@ impl Default for Options {
 /// Dropping it waits for a commit in hand. [`close`](SledStore::close) does more, and makes the next opening faster;
 /// nothing else depends on it.
 pub struct SledStore {
+    folder: PathBuf,
     shared: Arc<Shared>,
     /// `None` once the store is closed.
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
@@ -54,7 +64,8 @@ impl SledStore {
     /// Opens the store in `folder`, or makes a new one there, its folder included. Must be called in a tokio runtime,
     /// as all that is asynchronous here.
     ///
-    /// Reads all of the journal, and applies what the index and the bundles lack.
+    /// Reads what is kept of the journal, and does again what the index and the bundles lack. An index that wasn't
+    /// [closed](SledStore::close) is held against snapshot and journal row by row.
     pub async fn open(folder: impl Into<PathBuf>, options: Options) -> Result<SledStore, OpenError> {
         Self::open_on(Arc::new(RealFiles), folder, options).await
     }
@@ -67,11 +78,13 @@ impl SledStore {
     ) -> Result<SledStore, OpenError> {
         let folder = folder.into();
         let opening = spawn_blocking(move || {
-            let (shared, journal) = open(&folder, &options, &files)?;
+            let files: Arc<dyn Files> = Arc::new(Named(files));
+            let Opened { shared, journal, keeper } = open(&folder, &options, &files)?;
             let shared = Arc::new(shared);
             let (sender, jobs) = mpsc::channel(MAX_WAITING_COMMITS);
-            let threads = Threads::start(&shared, journal, jobs).map_err(OpenError::io(&folder))?;
-            Ok(SledStore { shared, jobs: Mutex::new(Some(sender)), threads: Mutex::new(Some(threads)) })
+            let threads = Threads::start(&shared, journal, keeper, jobs).map_err(OpenError::io(&folder))?;
+            let (jobs, threads) = (Mutex::new(Some(sender)), Mutex::new(Some(threads)));
+            Ok(SledStore { folder, shared, jobs, threads })
         });
         opening.await.unwrap_or_else(|stopped| Err(OpenError::Index { reason: stopped.to_string() }))
     }
@@ -84,14 +97,35 @@ impl SledStore {
         drop(self.jobs.lock().take());
         let threads = self.threads.lock().take();
         let shared = Arc::clone(&self.shared);
+        let folder = self.folder.clone();
         let closing = spawn_blocking(move || {
-            if let Some(threads) = threads {
-                threads.end(&shared, LastRows::Applied);
+            let Some(threads) = threads else { return Ok(()) };
+            threads.end(&shared, LastRows::Applied);
+            shared.trees.flush().map_err(|error| error.to_string())?;
+            if let Some(cause) = shared.poisoned() {
+                return Err(cause.to_owned());
             }
-            shared.trees.flush().map_err(|error| error.to_string())
+            let BundleFiles { files, placer, .. } = &shared.bundles;
+            let marked = mark::place(&**files, placer, &folder, &folder.join("sled"));
+            marked.map_err(|error| error.to_string())
         });
         let closed = closing.await.unwrap_or_else(|stopped| Err(stopped.to_string()));
         closed.map_err(|reason| ReadError::Unavailable { reason })
+    }
+
+    /// An index that can't be read is mended when the store is opened again, and until then nothing is to rest on it.
+    fn of_index<T>(&self, read: impl FnOnce(&Index) -> Result<T, ReadError>) -> Result<T, ReadError> {
+        let found = read(&self.shared.view.read().index);
+        if let Err(error) = &found {
+            self.shared.poison(error);
+        }
+        found
+    }
+
+    /// Waits until all snapshots that are due are made, or have failed.
+    #[cfg(test)]
+    pub(crate) fn settle(&self) {
+        self.shared.snapshots.settle();
     }
 
     async fn read(&self, range: Range<u64>, part: Part) -> Result<Vec<Bytes>, ReadError> {
@@ -108,15 +142,15 @@ impl SledStore {
 #[async_trait]
 impl Store for SledStore {
     async fn get(&self, key: &[u8]) -> Result<Option<Entry>, ReadError> {
-        self.shared.view.read().index.get(key)
+        self.of_index(|index| index.get(key))
     }
 
     async fn scan(&self, range: Range<Key>, limit: usize) -> Result<Vec<(Key, Entry)>, ReadError> {
-        self.shared.view.read().index.scan(range, limit)
+        self.of_index(|index| index.scan(range, limit))
     }
 
     async fn request(&self, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
-        self.shared.view.read().index.request(key)
+        self.of_index(|index| index.request(key))
     }
 
     async fn leaves(&self, range: Range<u64>) -> Result<Vec<Bytes>, ReadError> {

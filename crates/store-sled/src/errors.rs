@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::snapshot::SnapshotError;
+
 /// Why a store wasn't opened. Nothing on disk was changed but what an interrupted process left half done.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -37,6 +39,21 @@ pub enum OpenError {
         offset: u64,
         /// What doesn't fit.
         what: Damage,
+    },
+    /// Leaves are gone: a bundle is missing or torn, and the journal doesn't reach back to it. It has to be put back from
+    /// a copy of the log.
+    #[error("leaf {index} and those after it are gone: {} is missing or torn, and the journal begins after them", path.display())]
+    Leaves {
+        /// The first leaf of that bundle.
+        index: u64,
+        /// The bundle's file.
+        path: PathBuf,
+    },
+    /// No snapshot can be read, and the journal doesn't reach back to its beginning.
+    #[error("no snapshot can be read, and the journal begins later: {reason}")]
+    Snapshot {
+        /// What is wrong with the last one that was tried.
+        reason: String,
     },
     /// sled refuses. The index can be deleted and follows from the journal again.
     #[error("the index can't be opened: {reason}")]
@@ -87,12 +104,19 @@ pub enum Damage {
     },
 }
 
-impl OpenError {
-    /// Carries what the index said.
-    pub(crate) fn index(error: &dyn std::error::Error) -> OpenError {
-        OpenError::Index { reason: error.to_string() }
+impl From<SnapshotError> for OpenError {
+    fn from(error: SnapshotError) -> OpenError {
+        match error {
+            SnapshotError::Version { path, found } => {
+                OpenError::Version { path, found, known: crate::snapshot::VERSION }
+            }
+            SnapshotError::Io { path, source } => OpenError::Io { path, source },
+            damaged @ SnapshotError::Damaged { .. } => OpenError::Snapshot { reason: damaged.to_string() },
+        }
     }
+}
 
+impl OpenError {
     /// Names the file in an error of the system.
     pub(crate) fn io(path: &std::path::Path) -> impl FnOnce(io::Error) -> OpenError + use<> {
         let path = path.to_owned();

@@ -1,11 +1,10 @@
-//! The files under journal, bundles and manifest.
+//! The files under journal, snapshots, bundles and manifest.
 //!
 //! Everything that must survive goes through [`Files`], real in production and faulty in tests.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::io::{self, Read, Write as _};
+use std::path::Path;
 
 /// What the engine asks of a file system.
 pub trait Files: Send + Sync + 'static {
@@ -18,8 +17,18 @@ pub trait Files: Send + Sync + 'static {
     /// A file's content; `None` if there is no such file.
     fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>>;
 
+    /// A file's content as a stream, for files that are too large to hold; `None` if there is no such file.
+    fn open(&self, path: &Path) -> io::Result<Option<Box<dyn Read + Send>>> {
+        Ok(self.read(path)?.map(|bytes| Box::new(io::Cursor::new(bytes)) as Box<dyn Read + Send>))
+    }
+
     /// Whether there is a file or folder of this name.
     fn exists(&self, path: &Path) -> io::Result<bool>;
+
+    /// The length of a file; `None` if there is no such file.
+    fn length(&self, path: &Path) -> io::Result<Option<u64>> {
+        Ok(self.read(path)?.map(|bytes| bytes.len() as u64))
+    }
 
     /// The names in a folder, in no order.
     fn list(&self, folder: &Path) -> io::Result<Vec<String>>;
@@ -73,8 +82,24 @@ impl Files for RealFiles {
         }
     }
 
+    fn open(&self, path: &Path) -> io::Result<Option<Box<dyn Read + Send>>> {
+        match File::open(path) {
+            Ok(file) => Ok(Some(Box::new(file))),
+            Err(error) if is_absence(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     fn exists(&self, path: &Path) -> io::Result<bool> {
         path.try_exists()
+    }
+
+    fn length(&self, path: &Path) -> io::Result<Option<u64>> {
+        match fs::metadata(path) {
+            Ok(metadata) => Ok(Some(metadata.len())),
+            Err(error) if is_absence(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
@@ -112,37 +137,6 @@ impl AppendFile for File {
 
 fn is_absence(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
-}
-
-/// Puts whole files in their places: nobody ever sees half of one under its name.
-pub(crate) struct Placer {
-    /// On the same file system as every place, or a rename would be a copy.
-    scratch: PathBuf,
-    next: AtomicU64,
-}
-
-impl Placer {
-    pub(crate) fn new(scratch: PathBuf) -> Placer {
-        Placer { scratch, next: AtomicU64::new(0) }
-    }
-
-    /// Writes a file, syncs it, and renames it to its place, making the folders on the way. The name is durable once
-    /// those folders are synced.
-    pub(crate) fn place(&self, files: &dyn Files, place: &Path, bytes: &[u8]) -> io::Result<()> {
-        let draft = self.scratch.join(self.next.fetch_add(1, Ordering::Relaxed).to_string());
-        let mut file = files.create(&draft)?;
-        file.write(bytes)?;
-        file.sync()?;
-        drop(file);
-        match files.rename(&draft, place) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let folder = place.parent().expect("a place is below the store's folder");
-                files.create_folder(folder)?;
-                files.rename(&draft, place)
-            }
-            renamed => renamed,
-        }
-    }
 }
 
 /// Opens the lock file and locks it until it is dropped; `None` if somebody else has it.

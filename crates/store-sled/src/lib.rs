@@ -34,11 +34,17 @@ pub mod doors;
 mod engine;
 mod errors;
 pub mod files;
+mod gathered;
 mod index;
 mod journal;
 mod manifest;
+mod named;
 mod open;
+mod placer;
 mod publishing;
+mod snapshot;
+mod standing;
+mod stretch;
 #[cfg(test)]
 mod tests;
 mod writer;

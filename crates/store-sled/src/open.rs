@@ -1,31 +1,57 @@
 //! Opening a store: from what lies in the folder to what was acknowledged.
+//!
+//! The journal leads, from the older of two snapshots on. It is read whole and every frame of it checked, and all else
+//! is held against it: nothing may be ahead of it, and what is behind is brought up. In this order, so that what is
+//! refused is left as it is: only when all of it fits anything is written.
+//!
+//! It may end at any point and begin again: what it writes are bundles that are missing, rows that sled lacks, the last
+//! segment anew, each of which ends in the same when it is done twice.
 
-use std::collections::BTreeSet;
+mod recovery;
+mod state;
+
 use std::path::Path;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use countersign_store::Head;
 use countersign_store::layout::{LogPath, WIDTH};
-use countersign_store::{Batch, Head, Leaf};
 
-use crate::bundles::{BUNDLES_AT_ONCE, BundleFiles, Recent};
+use crate::bundles::BundleFiles;
 use crate::engine::Options;
 use crate::errors::{Damage, OpenError};
-use crate::files::{Files, Placer, lock};
-use crate::index::{Changes, Index, Trees};
-use crate::journal::replay::replay;
-use crate::journal::{self, Journal, Place, frame};
-use crate::manifest;
+use crate::files::{Files, lock};
+use crate::journal::{self, Journal, Place, replay};
+use crate::manifest::{self, Manifest};
+use crate::placer::Placer;
 use crate::publishing::checkpoint_size;
-use crate::writer::{APPLY_BYTES, Shared, View};
+use crate::snapshot::{self, Keeper, SnapshotWork};
+use crate::writer::{Shared, View};
+use recovery::Recovery;
+use state::State;
+
+/// An open store, before its threads run.
+pub(crate) struct Opened {
+    pub(crate) shared: Shared,
+    pub(crate) journal: Journal,
+    pub(crate) keeper: Keeper,
+}
+
+/// Where things are.
+struct Places<'a> {
+    folder: &'a Path,
+    journal: std::path::PathBuf,
+    snapshots: std::path::PathBuf,
+    sled: std::path::PathBuf,
+}
 
 /// Opens the store in `folder`, or makes a new one there; blocks.
-pub(crate) fn open(
-    folder: &Path,
-    options: &Options,
-    files: &Arc<dyn Files>,
-) -> Result<(Shared, Journal), OpenError> {
-    let journal_folder = folder.join("journal");
+pub(crate) fn open(folder: &Path, options: &Options, files: &Arc<dyn Files>) -> Result<Opened, OpenError> {
+    let places = Places {
+        folder,
+        journal: folder.join("journal"),
+        snapshots: folder.join("snapshots"),
+        sled: folder.join("sled"),
+    };
     let scratch = folder.join("scratch");
     let bundles = BundleFiles {
         files: Arc::clone(files),
@@ -39,141 +65,81 @@ pub(crate) fn open(
     let lock = lock.ok_or_else(|| OpenError::Locked { folder: folder.to_owned() })?;
     // Whatever is on its way to a name is nobody's any more.
     files.remove(&scratch).map_err(OpenError::io(&scratch))?;
-    for folder in [&journal_folder, &scratch, &bundles.log, &bundles.private] {
+    for folder in [&places.journal, &places.snapshots, &scratch, &bundles.log, &bundles.private] {
         files.create_folder(folder).map_err(OpenError::io(folder))?;
     }
-    // The names of those, and of the store's own folder, are to last as long as what is in them.
-    for folder in
-        [Some(folder), folder.parent()].into_iter().flatten().filter(|it| !it.as_os_str().is_empty())
-    {
+    // The names of those, and of the store's own folder, are to last as long as what is in them. So is the name that a
+    // process may have given to a snapshot just before it ended.
+    let folders = [Some(folder), folder.parent(), Some(&places.snapshots)];
+    for folder in folders.into_iter().flatten().filter(|it| !it.as_os_str().is_empty()) {
         files.sync_folder(folder).map_err(OpenError::io(folder))?;
     }
-    let epoch = epoch(folder, &journal_folder, &**files, &bundles.placer)?;
+    let manifest = identify(&places, &**files, &bundles.placer)?;
 
-    let mut recovery = Recovery::start(folder, options, bundles)?;
-    let (reached, end) = replay(&**files, &journal_folder, |before, after, body, place| {
-        recovery.step(before, after, body, place)
-    })?;
-    let published = recovery.check(reached, end)?;
-    recovery.apply()?;
+    let state = State::read(&places, &**files, manifest.id)?;
+    let published = published(&bundles, &state)?;
+    let mut recovery = Recovery::start(&places, options, manifest.id, &state, bundles)?;
+    recovery.run(&**files, &places, &state)?;
     let Recovery { trees, index, recent, bundles, .. } = recovery;
     // Only now: a journal that is too short for what follows from it is left as it is.
-    let journal = Journal::resume(files, &bundles.placer, &journal_folder, options.segment_bytes, end)?;
-    let view = View { head: Head { epoch, ..reached }, recent, index };
-    Ok((Shared::new(view, trees, bundles, published, lock), journal))
+    let (end, reached) = (state.end(), state.reached());
+    let journal = Journal::resume(files, &bundles.placer, &places.journal, options.segment_bytes, end)?;
+    state.clean(&**files, &places);
+    let view = View { head: Head { epoch: manifest.epoch, ..reached }, recent, index };
+    let work = SnapshotWork::new(options.snapshot_bytes, state.closed());
+    let keeper = Keeper {
+        files: Arc::clone(files),
+        placer: Arc::clone(&bundles.placer),
+        journal: places.journal,
+        folder: places.snapshots,
+        id: manifest.id,
+        kept: state.kept.clone(),
+        first_segment: state.first_segment(),
+    };
+    let shared = Shared::new(view, trees, bundles, published, work, lock);
+    shared.complete_publication().map_err(OpenError::io(folder))?;
+    Ok(Opened { shared, journal, keeper })
 }
 
 /// Reads the manifest, or makes a new store: first its journal, then, when all is durable, the manifest.
-fn epoch(folder: &Path, journal_folder: &Path, files: &dyn Files, placer: &Placer) -> Result<u64, OpenError> {
-    let path = folder.join("MANIFEST");
-    if let Some(epoch) = manifest::read(files, &path)? {
-        return Ok(epoch);
+fn identify(at: &Places<'_>, files: &dyn Files, placer: &Placer) -> Result<Manifest, OpenError> {
+    let path = at.folder.join("MANIFEST");
+    if let Some(manifest) = manifest::read(files, &path)? {
+        return Ok(manifest);
     }
-    if journal::replay::exists(files, journal_folder)? {
-        // A first segment without a frame is what an interrupted beginning leaves. A journal with frames has had its
-        // manifest, and not to find it means that this isn't the folder that it was.
-        let (reached, _) = replay(files, journal_folder, |_, _, _, _| Ok(()))?;
-        if reached.sequence > 0 {
+    // A first segment without a frame is what an interrupted beginning leaves. A journal with frames has had its
+    // manifest, and not to find it means that this isn't the folder that it was.
+    let begun = replay::exists(files, &at.journal)? || !snapshot::list(files, &at.snapshots)?.is_empty();
+    if begun {
+        let empty = |number| (number == 1).then(Head::default);
+        let segments = replay::contiguous(files, &at.journal, 1)?;
+        let read = replay::read_all(files, &at.journal, segments, empty, |_| Ok(()))?;
+        if read.last().is_some_and(|segment| segment.after.sequence > 0) {
             return Err(OpenError::Manifest { path });
         }
     }
-    journal::create(files, placer, journal_folder).map_err(OpenError::io(journal_folder))?;
+    journal::create(files, placer, &at.journal).map_err(OpenError::io(&at.journal))?;
     manifest::create(files, placer, &path)
 }
 
-/// What is rebuilt while the journal is read.
-struct Recovery {
-    trees: Arc<Trees>,
-    index: Index,
-    applied: u64,
-    bundles: BundleFiles,
-    standing: u64,
-    recent: Recent,
+/// The size of the public checkpoint, which must not be beyond the journal.
+fn published(bundles: &BundleFiles, state: &State) -> Result<u64, OpenError> {
+    let (end, size) = (state.end(), state.reached().size);
+    let path = bundles.log.join(LogPath::Checkpoint.to_string());
+    let checkpoint = bundles.files.read(&path).map_err(OpenError::io(&path))?;
+    let published = checkpoint.and_then(|checkpoint| checkpoint_size(&checkpoint)).unwrap_or(0);
+    if published > size {
+        return Err(short(end, size, published));
+    }
+    // The bundle that is growing in the journal would have to be full.
+    let number = size / WIDTH;
+    if bundles.exists(number).map_err(OpenError::io(&bundles.log))? {
+        return Err(short(end, size, (number + 1) * WIDTH));
+    }
+    Ok(published)
 }
 
-impl Recovery {
-    fn start(folder: &Path, options: &Options, bundles: BundleFiles) -> Result<Recovery, OpenError> {
-        let trees = Arc::new(Trees::open(&folder.join("sled"), options.cache_bytes)?);
-        let applied = trees.applied().map_err(|error| OpenError::index(&error))?;
-        let standing = bundles.standing().map_err(OpenError::io(&bundles.log))?;
-        let index = Index::new(Arc::clone(&trees));
-        Ok(Recovery { trees, index, applied, bundles, standing, recent: Recent::after(standing) })
-    }
-
-    /// Does again what the index or the bundles lack of one frame.
-    fn step(&mut self, before: Head, after: Head, body: Bytes, place: Place) -> Result<(), OpenError> {
-        let in_index = after.sequence <= self.applied;
-        let in_bundles = after.size <= self.standing * WIDTH;
-        if in_index && in_bundles {
-            return Ok(());
-        }
-        let batch = frame::batch(body).ok_or_else(|| place.is(Damage::Content))?;
-        if batch.after(before).size != after.size {
-            return Err(place.is(Damage::Content));
-        }
-        let Batch { puts, deletes, leaves, requests } = batch;
-        if !in_index {
-            self.index.add(after.sequence, Changes { puts, deletes, requests });
-            if self.index.gathered_bytes() >= APPLY_BYTES {
-                self.apply()?;
-            }
-        }
-        if !in_bundles {
-            self.collect(before.size, leaves)?;
-        }
-        Ok(())
-    }
-
-    /// Applies what has gathered. At the end too: its values share the memory of whole segments.
-    fn apply(&mut self) -> Result<(), OpenError> {
-        if let Some(layer) = self.index.begin_applying() {
-            self.trees.apply(&layer).map_err(|error| OpenError::index(&error))?;
-            self.index.applied();
-        }
-        Ok(())
-    }
-
-    fn collect(&mut self, first: u64, leaves: Vec<Leaf>) -> Result<(), OpenError> {
-        let known = self.standing * WIDTH;
-        for (_, leaf) in (first..).zip(leaves).filter(|(index, _)| *index >= known) {
-            // A copy: what shares the segment's memory would keep all of it.
-            self.recent.push(Leaf {
-                record: Bytes::copy_from_slice(&leaf.record),
-                private: Bytes::copy_from_slice(&leaf.private),
-            });
-        }
-        let mut unsynced = BTreeSet::new();
-        loop {
-            let bundles = self.recent.first_full(BUNDLES_AT_ONCE);
-            if bundles.is_empty() {
-                break;
-            }
-            let written = self.bundles.write_all(&bundles, &mut unsynced);
-            written.map_err(OpenError::io(&self.bundles.log))?;
-            self.recent.forget_first(bundles.len());
-        }
-        for folder in unsynced {
-            self.bundles.files.sync_folder(&folder).map_err(OpenError::io(&folder))?;
-        }
-        Ok(())
-    }
-
-    /// Holds the journal's end against all that follows from it: whatever is ahead of the journal has seen a commit
-    /// that the journal has lost, and to go on would fork the log. Returns the size of the public checkpoint.
-    fn check(&self, reached: Head, end: Place) -> Result<u64, OpenError> {
-        let short = |journal, beyond| Err(end.is(Damage::Short { journal, beyond }));
-        if self.applied > reached.sequence {
-            return short(reached.sequence, self.applied);
-        }
-        if self.standing * WIDTH > reached.size {
-            return short(reached.size, self.standing * WIDTH);
-        }
-        let checkpoint =
-            self.bundles.log_file(LogPath::Checkpoint).map_err(|error| OpenError::index(&error))?;
-        let published = checkpoint.and_then(|checkpoint| checkpoint_size(&checkpoint)).unwrap_or(0);
-        if published > reached.size {
-            return short(reached.size, published);
-        }
-        Ok(published)
-    }
+/// Something is ahead of the journal: it has seen a commit that the journal has lost, and to go on would fork the log.
+fn short(end: Place, journal: u64, beyond: u64) -> OpenError {
+    end.is(Damage::Short { journal, beyond })
 }

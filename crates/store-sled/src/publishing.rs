@@ -1,6 +1,7 @@
 //! Publication: first everything that a checkpoint rests on, then the checkpoint.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::PathBuf;
 
 use bytes::Bytes;
@@ -19,7 +20,7 @@ impl Shared {
         if !self.standing.wait_for(full) {
             return Err(PublishError::Failed { reason: "bundles can't be written any more".to_owned() });
         }
-        let mut folders = self.standing.take_unsynced();
+        let (_, mut folders) = self.standing.take_unsynced();
         if let Err(error) = self.place_all(publication, &tiles, &mut folders) {
             self.standing.put_back_unsynced(folders);
             return Err(error);
@@ -27,6 +28,28 @@ impl Shared {
         remove_superseded(&self.bundles, &tiles, *published / WIDTH..full);
         *published = publication.size;
         Ok(())
+    }
+
+    /// Makes again the partial bundle of the public checkpoint, if it isn't there as long as it must be; blocks.
+    pub(crate) fn complete_publication(&self) -> io::Result<()> {
+        let published = *self.published.lock();
+        let BundleFiles { files, placer, log, .. } = &self.bundles;
+        let Some(partial) = LogPath::last_partial(published) else { return Ok(()) };
+        let place = log.join(partial.to_string());
+        // Once the full one stands, the partial one may be gone.
+        if files.exists(&log.join(partial.full().to_string()))? {
+            return Ok(());
+        }
+        let records = self.read(published - published % WIDTH..published, Part::Record);
+        let bytes = bundle(&records.map_err(io::Error::other)?);
+        if files.length(&place)? == Some(bytes.len() as u64) {
+            return Ok(());
+        }
+        tracing::warn!(%partial, "a published bundle is missing or torn, it is made again");
+        placer.place(&**files, &place, &bytes)?;
+        let mut folders = BTreeSet::new();
+        add_folders(&mut folders, &place, log);
+        folders.iter().try_for_each(|folder| files.sync_folder(folder))
     }
 
     /// The leaves of `range` within the log; blocks on files.

@@ -1,33 +1,28 @@
-//! The three threads that write: one commits, one puts full bundles into their files, one applies rows to sled.
+//! The threads that write: one commits, one puts full bundles into their files, one applies rows to sled, one makes
+//! snapshots.
+//!
+//! What they do when something fails: what a commit, a bundle or the index can't do *poisons* the store, since the next
+//! thing would rest on it; so does a journal that is found to be damaged while a snapshot is made, since the store could
+//! not be opened again. A snapshot that can't be written, and what can't be cleaned up, is tried again when the next
+//! segment is full: until then the journal is longer, nothing else. A publication that fails is tried again by whoever
+//! asked for it.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::io;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
+use countersign_store::layout::WIDTH;
 use countersign_store::{Batch, CommitError, Head};
-use parking_lot::{Condvar, Mutex, RwLock};
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::bundles::{BUNDLES_AT_ONCE, BundleFiles, Recent};
+use crate::gathered::{Gathered, LastRows};
 use crate::index::{Changes, Index, Trees};
 use crate::journal::{Journal, frame};
-
-/// Full bundles that may wait for their files before commits wait for them: 64 are 16,384 leaves, some 20 MiB at the
-/// usual size, and about a tenth of a second of the fastest writing.
-const MAX_WAITING_BUNDLES: u64 = 64;
-
-/// When this much has gathered in memory, it is applied to sled; less is after [`APPLY_AFTER`].
-pub(crate) const APPLY_BYTES: usize = 8 << 20;
-
-/// How long rows gather: long enough that a row which changes with every commit costs next to nothing, short enough
-/// that opening the store after a crash has little to do again.
-const APPLY_AFTER: Duration = Duration::from_secs(1);
-
-/// When this much has gathered since sled was last given something, commits wait for it.
-const MAX_GATHERED_BYTES: usize = 4 * APPLY_BYTES;
+use crate::snapshot::{Keeper, MakeError, SnapshotWork};
+use crate::standing::Standing;
 
 /// The frame buffer is kept from commit to commit up to this size; a usual batch is far below it.
 const KEPT_FRAME_BYTES: usize = 1 << 20;
@@ -39,7 +34,7 @@ pub(crate) struct View {
     pub(crate) index: Index,
 }
 
-/// What readers and the two threads share.
+/// What readers and the threads share.
 pub(crate) struct Shared {
     pub(crate) view: RwLock<View>,
     pub(crate) bundles: BundleFiles,
@@ -48,50 +43,11 @@ pub(crate) struct Shared {
     pub(crate) gathered: Gathered,
     /// The size of the public checkpoint; held while one is published.
     pub(crate) published: Mutex<u64>,
-    poisoned: AtomicBool,
+    pub(crate) snapshots: SnapshotWork,
+    /// Why no commit is taken any more.
+    poisoned: OnceLock<String>,
     /// Locked as long as any of this is in use.
     _lock: std::fs::File,
-}
-
-/// How far full bundles stand in their files.
-pub(crate) struct Standing {
-    state: Mutex<StandingState>,
-    changed: Condvar,
-}
-
-struct StandingState {
-    /// Bundles that are full.
-    full: u64,
-    /// Those of them that stand.
-    standing: u64,
-    /// Folders with new names in them.
-    unsynced: BTreeSet<PathBuf>,
-    /// The bundle thread is asked to end.
-    ending: bool,
-    /// The bundle thread has ended: nothing will stand that doesn't yet.
-    ended: bool,
-}
-
-/// How much waits to be applied to sled.
-pub(crate) struct Gathered {
-    state: Mutex<GatheredState>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct GatheredState {
-    bytes: usize,
-    /// The thread is asked to end, and whether it is to apply what waits before.
-    ending: Option<LastRows>,
-    /// The thread has ended: nothing will be applied any more.
-    ended: bool,
-}
-
-/// What happens to rows that wait to be applied when the store goes. The journal has them in either case.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum LastRows {
-    Applied,
-    Left,
 }
 
 /// One commit on its way to the thread that writes.
@@ -107,32 +63,48 @@ impl Shared {
         trees: Arc<Trees>,
         bundles: BundleFiles,
         published: u64,
+        snapshots: SnapshotWork,
         lock: std::fs::File,
     ) -> Shared {
         let full = view.recent.full();
-        let state =
-            StandingState { full, standing: full, unsynced: BTreeSet::new(), ending: false, ended: false };
+        // The process before may have ended after it gave these their names and before it synced those.
+        let unsynced = bundles.folders(published / WIDTH..full);
         Shared {
             view: RwLock::new(view),
             bundles,
-            standing: Standing { state: Mutex::new(state), changed: Condvar::new() },
+            standing: Standing::new(full, unsynced),
             trees,
-            gathered: Gathered { state: Mutex::default(), changed: Condvar::new() },
+            gathered: Gathered::default(),
             published: Mutex::new(published),
-            poisoned: AtomicBool::new(false),
+            snapshots,
+            poisoned: OnceLock::new(),
             _lock: lock,
         }
     }
 
     /// From here on no commit is taken. Readers go on with the state of the last acknowledged one.
     pub(crate) fn poison(&self, cause: &dyn std::fmt::Display) {
-        if !self.poisoned.swap(true, Ordering::SeqCst) {
+        let cause = cause.to_string();
+        if self.poisoned.set(cause.clone()).is_ok() {
             tracing::error!(%cause, "the store takes no commits until it is opened again");
         }
     }
 
-    fn is_poisoned(&self) -> bool {
-        self.poisoned.load(Ordering::SeqCst)
+    /// Why no commit is taken any more.
+    pub(crate) fn poisoned(&self) -> Option<&str> {
+        self.poisoned.get().map(String::as_str)
+    }
+
+    /// Makes durable the names of all bundles that stand, and returns how many they are.
+    fn sync_bundles(&self) -> io::Result<u64> {
+        // A publication that has taken such names and not synced them yet is waited for.
+        let _published = self.published.lock();
+        let (standing, folders) = self.standing.take_unsynced();
+        let synced = folders.iter().try_for_each(|folder| self.bundles.files.sync_folder(folder));
+        if synced.is_err() {
+            self.standing.put_back_unsynced(folders);
+        }
+        synced.map(|()| standing)
     }
 
     fn commit(
@@ -144,7 +116,7 @@ impl Shared {
     ) -> Result<Head, CommitError> {
         let room = self.standing.wait_for_room() && self.gathered.wait_for_room();
         // Before the head is looked at: after an unknown commit, the head that readers see may not be the store's.
-        if self.is_poisoned() || !room {
+        if self.poisoned().is_some() || !room {
             return Err(CommitError::Poisoned);
         }
         let current = self.view.read().head;
@@ -154,9 +126,13 @@ impl Shared {
         let after = batch.after(head);
         frame::encode(after, &batch, frame);
         // The point of no return: from the sync in here on the commit survives, and recovery finds it.
-        if let Err(error) = journal.append(after.sequence, frame) {
-            self.poison(&error);
-            return Err(CommitError::Unknown { reason: error.to_string() });
+        match journal.append(after.sequence, frame) {
+            Ok(None) => {}
+            Ok(Some((segment, bytes))) => self.snapshots.closed(segment, bytes),
+            Err(error) => {
+                self.poison(&error);
+                return Err(CommitError::Unknown { reason: error.to_string() });
+            }
         }
         let Batch { puts, deletes, leaves, requests } = batch;
         let mut view = self.view.write();
@@ -196,7 +172,7 @@ fn run_applying(shared: &Shared) {
         let Some(layer) = layer else { continue };
         if let Err(error) = shared.trees.apply(&layer) {
             // Reads go on to find these rows in memory.
-            return shared.poison(&error);
+            return shared.poison(&format!("the index: {error}"));
         }
         shared.view.write().index.applied();
     }
@@ -217,6 +193,30 @@ fn run_bundles(shared: &Shared) {
     }
 }
 
+/// Runs the thread that makes snapshots and cleans up behind them, until it is asked to end or the journal is damaged.
+fn run_snapshots(shared: &Shared, mut keeper: Keeper) {
+    while let Some(last_closed) = shared.snapshots.wait() {
+        let made = keeper.make(last_closed, &shared.snapshots.ending);
+        let cleaned = match made {
+            Ok(next_segment) => {
+                shared.snapshots.made(next_segment);
+                // Leaves of the segments that are to go may be on their way.
+                shared.standing.drain();
+                shared.sync_bundles().and_then(|bundles| keeper.clean(bundles))
+            }
+            Err(MakeError::Ended) => return,
+            Err(error @ (MakeError::Damaged(_) | MakeError::Base(_))) => return shared.poison(&error),
+            Err(MakeError::Io(error)) => {
+                shared.snapshots.failed(last_closed);
+                Err(error)
+            }
+        };
+        if let Err(error) = cleaned {
+            tracing::warn!(%error, "no snapshot, or none cleaned up behind; it is tried again with the next segment");
+        }
+    }
+}
+
 /// However a thread ends, by a panic too, those who wait for it learn of it.
 struct OnEnd<F: Fn()>(F);
 
@@ -226,120 +226,10 @@ impl<F: Fn()> Drop for OnEnd<F> {
     }
 }
 
-impl Standing {
-    fn has_full(&self, full: u64) {
-        let mut state = self.state.lock();
-        if state.full != full {
-            state.full = full;
-            self.changed.notify_all();
-        }
-    }
-
-    fn stand(&self, more: u64, mut unsynced: BTreeSet<PathBuf>) {
-        let mut state = self.state.lock();
-        state.standing += more;
-        state.unsynced.append(&mut unsynced);
-        self.changed.notify_all();
-    }
-
-    /// `true` when a bundle waits for its file, `false` when the thread is to end.
-    fn wait_for_work(&self) -> bool {
-        let mut state = self.state.lock();
-        self.changed.wait_while(&mut state, |state| state.standing == state.full && !state.ending);
-        !state.ending
-    }
-
-    /// `true` when a commit may add bundles, `false` when none will ever stand again.
-    fn wait_for_room(&self) -> bool {
-        let mut state = self.state.lock();
-        self.changed.wait_while(&mut state, |state| {
-            state.full - state.standing >= MAX_WAITING_BUNDLES && !state.ended
-        });
-        !state.ended
-    }
-
-    /// `true` when the first `count` bundles stand, `false` when they never will.
-    pub(crate) fn wait_for(&self, count: u64) -> bool {
-        let mut state = self.state.lock();
-        self.changed.wait_while(&mut state, |state| state.standing < count && !state.ended);
-        state.standing >= count
-    }
-
-    /// Waits until all bundles stand that are full now; gives up when they never will.
-    pub(crate) fn drain(&self) {
-        let full = self.state.lock().full;
-        self.wait_for(full);
-    }
-
-    /// Takes the folders with new names in them, to sync them.
-    pub(crate) fn take_unsynced(&self) -> BTreeSet<PathBuf> {
-        std::mem::take(&mut self.state.lock().unsynced)
-    }
-
-    /// Gives back folders that weren't synced after all.
-    pub(crate) fn put_back_unsynced(&self, mut folders: BTreeSet<PathBuf>) {
-        self.state.lock().unsynced.append(&mut folders);
-    }
-
-    /// Asks the bundle thread to end after the bundle in hand.
-    pub(crate) fn end(&self) {
-        self.state.lock().ending = true;
-        self.changed.notify_all();
-    }
-
-    fn end_for_good(&self) {
-        self.state.lock().ended = true;
-        self.changed.notify_all();
-    }
-}
-
-impl Gathered {
-    fn has(&self, bytes: usize) {
-        let mut state = self.state.lock();
-        let told = state.bytes > 0 && state.bytes < APPLY_BYTES && (1..APPLY_BYTES).contains(&bytes);
-        state.bytes = bytes;
-        // Most commits only add a little to what gathers already, and wake nobody.
-        if !told {
-            self.changed.notify_all();
-        }
-    }
-
-    /// `true` when there are rows to apply, `false` when the thread is to end.
-    fn wait_for_work(&self) -> bool {
-        let mut state = self.state.lock();
-        self.changed.wait_while(&mut state, |state| state.bytes == 0 && state.ending.is_none());
-        let gathers = |state: &mut GatheredState| state.bytes < APPLY_BYTES && state.ending.is_none();
-        self.changed.wait_while_for(&mut state, gathers, APPLY_AFTER);
-        match state.ending {
-            None => true,
-            Some(LastRows::Applied) => state.bytes > 0,
-            Some(LastRows::Left) => false,
-        }
-    }
-
-    /// `true` when a commit may add rows, `false` when none will ever be applied again.
-    fn wait_for_room(&self) -> bool {
-        let mut state = self.state.lock();
-        self.changed.wait_while(&mut state, |state| state.bytes >= MAX_GATHERED_BYTES && !state.ended);
-        !state.ended
-    }
-
-    /// Asks the thread to end.
-    pub(crate) fn end(&self, rows: LastRows) {
-        self.state.lock().ending = Some(rows);
-        self.changed.notify_all();
-    }
-
-    fn end_for_good(&self) {
-        self.state.lock().ended = true;
-        self.changed.notify_all();
-    }
-}
-
 /// The threads of an open store.
 pub(crate) struct Threads {
-    pub(crate) commits: JoinHandle<()>,
-    pub(crate) others: [JoinHandle<()>; 2],
+    commits: JoinHandle<()>,
+    others: [JoinHandle<()>; 3],
 }
 
 impl Threads {
@@ -347,8 +237,9 @@ impl Threads {
     pub(crate) fn start(
         shared: &Arc<Shared>,
         journal: Journal,
+        keeper: Keeper,
         jobs: mpsc::Receiver<Job>,
-    ) -> std::io::Result<Threads> {
+    ) -> io::Result<Threads> {
         let spawn = |name: &str, run: Box<dyn FnOnce(&Shared) + Send>| {
             let shared = Arc::clone(shared);
             std::thread::Builder::new().name(name.to_owned()).spawn(move || run(&shared))
@@ -358,12 +249,14 @@ impl Threads {
             others: [
                 spawn("store-bundles", Box::new(run_bundles))?,
                 spawn("store-index", Box::new(run_applying))?,
+                spawn("store-snapshots", Box::new(move |shared| run_snapshots(shared, keeper)))?,
             ],
         })
     }
 
     /// Waits for the commit in hand and ends the threads. Nobody must be able to send jobs any more.
     pub(crate) fn end(self, shared: &Shared, rows: LastRows) {
+        shared.snapshots.end();
         // A thread that panicked has told those who waited for it.
         if rows == LastRows::Applied {
             // After the thread that commits no bundle gets full and no row is added.

@@ -5,6 +5,8 @@
 //! count once in it, and a thread of its own applies it. Reads look through at most two layers: the one that gathers
 //! and the one that is being applied.
 
+pub(crate) mod mark;
+mod restore;
 mod trees;
 
 use std::collections::BTreeMap;
@@ -15,7 +17,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use countersign_store::{Entry, Key, ReadError, RequestRow};
 
-pub(crate) use trees::Trees;
+pub(crate) use restore::Restore;
+pub(crate) use trees::{Trees, caught, is_stale};
 
 /// What a row costs in memory beside its bytes.
 const ROW_BYTES: usize = 100;
@@ -167,6 +170,7 @@ impl Index {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::manifest::StoreId;
 
     /// Rows of a layer: key, and value or deletion.
     type Rows<'a> = &'a [(&'a str, Option<&'a str>)];
@@ -185,7 +189,7 @@ mod tests {
 
     fn check(stored: Rows<'_>, applying: Rows<'_>, gathering: Rows<'_>, expected: &[(&str, &str, u64)]) {
         let folder = tempfile::TempDir::new().unwrap();
-        let trees = Arc::new(Trees::open(folder.path(), 1 << 20).unwrap());
+        let trees = Arc::new(Trees::open(folder.path(), 1 << 20, StoreId([7; 16])).unwrap());
         let mut index = Index::new(Arc::clone(&trees));
         index.add(1, changes(stored));
         trees.apply(&index.begin_applying().unwrap()).unwrap();
@@ -210,7 +214,7 @@ mod tests {
             assert_eq!(look(&index, limit), owned(&expected[..limit.min(expected.len())]), "limit {limit}");
         }
         trees.apply(&layer).unwrap();
-        assert_eq!(trees.applied(), Ok(2));
+        assert_eq!(trees.applied(), Ok(Some(2)));
         assert_eq!(look(&index, 99), owned(expected), "while a layer is in both places");
         index.applied();
         assert_eq!(look(&index, 99), owned(expected), "when it is in the trees alone");

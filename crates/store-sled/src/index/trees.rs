@@ -1,10 +1,11 @@
 //! The part of the index that lies on disk, in sled.
 //!
 //! One tree holds the rows: key → version u64 ‖ value, and at the empty key, which no row can have, the sequence that
-//! was applied last. Request rows lie in a tree per hour, dropped whole: deletes in place make sled grow without bound.
+//! was applied last ‖ the store's id. Request rows lie in a tree per hour, dropped whole: deletes in place make sled grow without bound.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use countersign_store::{Entry, Key, REQUEST_HOURS, ReadError};
 use parking_lot::RwLock;
 
 use super::Layer;
-use crate::errors::OpenError;
+use crate::manifest::StoreId;
 
 const ROWS: &[u8] = b"rows/1";
 const HOUR_PREFIX: &[u8] = b"requests/1/";
@@ -27,37 +28,52 @@ const LOCK_PAUSE: Duration = Duration::from_millis(10);
 /// How often sled writes what it was given. Only the time to open depends on it.
 const FLUSH_EVERY_MS: u64 = 1_000;
 
+/// What sled's own snapshots are called while they are being written: it takes them up as they are, when it finds them.
+const HALF_WRITTEN: &str = ".generating";
+
 pub(crate) struct Trees {
     db: sled::Db,
     rows: sled::Tree,
     hours: RwLock<BTreeMap<u64, sled::Tree>>,
+    id: StoreId,
 }
 
 impl Trees {
-    /// Opens the trees, or makes empty ones.
-    pub(crate) fn open(folder: &Path, cache_bytes: u64) -> Result<Trees, OpenError> {
-        let failed = |error: sled::Error| OpenError::index(&error);
-        let db = open_db(folder, cache_bytes).map_err(failed)?;
-        let rows = db.open_tree(ROWS).map_err(failed)?;
-        let mut hours = BTreeMap::new();
-        for name in db.tree_names() {
-            let hour = name.strip_prefix(HOUR_PREFIX).and_then(|hour| hour.try_into().ok());
-            if let Some(hour) = hour.map(u64::from_be_bytes) {
-                hours.insert(hour, db.open_tree(&name).map_err(failed)?);
+    /// Opens the trees, or makes empty ones, for the store with this id.
+    pub(crate) fn open(folder: &Path, cache_bytes: u64, id: StoreId) -> Result<Trees, sled::Error> {
+        remove_half_written(folder)?;
+        caught(|| {
+            let db = open_db(folder, cache_bytes)?;
+            let rows = db.open_tree(ROWS)?;
+            let mut hours = BTreeMap::new();
+            for name in db.tree_names() {
+                let hour = name.strip_prefix(HOUR_PREFIX).and_then(|hour| hour.try_into().ok());
+                if let Some(hour) = hour.map(u64::from_be_bytes) {
+                    hours.insert(hour, db.open_tree(&name)?);
+                }
             }
-        }
-        Ok(Trees { db, rows, hours: RwLock::new(hours) })
+            Ok(Trees { db, rows, hours: RwLock::new(hours), id })
+        })
     }
 
-    /// The sequence of the last batch that was applied for sure; 0 in an empty index.
-    pub(crate) fn applied(&self) -> Result<u64, ReadError> {
-        match self.rows.get(APPLIED).map_err(|error| unavailable(&error))? {
-            None => Ok(0),
-            Some(bytes) => {
-                let number = bytes.as_ref().try_into().ok().map(u64::from_be_bytes);
-                number.ok_or_else(|| damaged("the applied sequence"))
-            }
-        }
+    /// The sequence of the last batch that was applied for sure; 0 in an empty index. `None` if this is another store's
+    /// index, or none.
+    pub(crate) fn applied(&self) -> Result<Option<u64>, sled::Error> {
+        let Some(bytes) = caught(|| self.rows.get(APPLIED))? else {
+            return caught(|| Ok::<_, sled::Error>(self.rows.is_empty().then_some(0)));
+        };
+        let sequence = bytes.split_first_chunk::<8>().filter(|(_, id)| **id == self.id.0);
+        Ok(sequence.map(|(sequence, _)| u64::from_be_bytes(*sequence)))
+    }
+
+    pub(super) fn set_applied(&self, sequence: u64) -> Result<(), sled::Error> {
+        let mut value = sequence.to_be_bytes().to_vec();
+        value.extend_from_slice(&self.id.0);
+        self.rows.insert(APPLIED, value).map(drop)
+    }
+
+    pub(super) fn rows(&self) -> &sled::Tree {
+        &self.rows
     }
 
     /// The newest hour that has request rows.
@@ -69,6 +85,10 @@ impl Trees {
     /// layer is in the journal, is applied again, and ends in the same state: every row of it is put or removed, never
     /// changed. So nothing here needs sled's batches, which would lock readers out.
     pub(crate) fn apply(&self, layer: &Layer) -> Result<(), sled::Error> {
+        caught(|| self.apply_rows(layer))
+    }
+
+    fn apply_rows(&self, layer: &Layer) -> Result<(), sled::Error> {
         let newest = layer.requests.keys().next_back().copied().max(self.newest_hour());
         for (&hour, rows) in layer.requests.iter().filter(|(hour, _)| !is_stale(**hour, newest)) {
             let tree = self.hour(hour)?;
@@ -88,7 +108,7 @@ impl Trees {
                 }
             };
         }
-        self.rows.insert(APPLIED, &layer.sequence.to_be_bytes())?;
+        self.set_applied(layer.sequence)?;
         self.drop_stale_hours(newest)
     }
 
@@ -96,13 +116,14 @@ impl Trees {
         if key == APPLIED {
             return Ok(None);
         }
-        let value = self.rows.get(key).map_err(|error| unavailable(&error))?;
+        let value = caught(|| self.rows.get(key)).map_err(|error| unavailable(&error))?;
         value.map(|value| entry(key, &value)).transpose()
     }
 
     /// The rows of a range that isn't empty, in order.
     pub(super) fn range(&self, range: Range<Key>) -> impl Iterator<Item = Result<(Key, Entry), ReadError>> {
-        self.rows.range(range).map(|row| {
+        let mut rows = self.rows.range(range);
+        std::iter::from_fn(move || caught(|| rows.next().transpose()).transpose()).map(|row| {
             let (key, value) = row.map_err(|error| unavailable(&error))?;
             Ok((key.to_vec(), entry(&key, &value)?))
         })
@@ -111,16 +132,16 @@ impl Trees {
     pub(super) fn request(&self, hour: u64, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
         let hours = self.hours.read();
         let Some(tree) = hours.get(&hour) else { return Ok(None) };
-        let value = tree.get(key).map_err(|error| unavailable(&error))?;
+        let value = caught(|| tree.get(key)).map_err(|error| unavailable(&error))?;
         Ok(value.map(|value| Bytes::copy_from_slice(&value)))
     }
 
     /// Writes all that sled holds back. Only the time to open depends on it.
     pub(crate) fn flush(&self) -> Result<(), sled::Error> {
-        self.db.flush().map(drop)
+        caught(|| self.db.flush().map(drop))
     }
 
-    fn hour(&self, hour: u64) -> Result<sled::Tree, sled::Error> {
+    pub(super) fn hour(&self, hour: u64) -> Result<sled::Tree, sled::Error> {
         if let Some(tree) = self.hours.read().get(&hour) {
             return Ok(tree.clone());
         }
@@ -129,11 +150,22 @@ impl Trees {
         Ok(tree)
     }
 
+    /// Drops the hours but these.
+    pub(super) fn keep_hours(&self, kept: &BTreeSet<u64>) -> Result<(), sled::Error> {
+        let dropped: Vec<u64> =
+            self.hours.read().keys().copied().filter(|hour| !kept.contains(hour)).collect();
+        self.drop_hours(&dropped)
+    }
+
     fn drop_stale_hours(&self, newest: Option<u64>) -> Result<(), sled::Error> {
         let stale: Vec<u64> =
             self.hours.read().keys().copied().filter(|&hour| is_stale(hour, newest)).collect();
-        for hour in stale {
-            // Nobody asks for it any more: readers know the newest hour too.
+        // Nobody asks for them any more: readers know the newest hour too.
+        self.drop_hours(&stale)
+    }
+
+    fn drop_hours(&self, hours: &[u64]) -> Result<(), sled::Error> {
+        for &hour in hours {
             self.hours.write().remove(&hour);
             self.db.drop_tree(hour_name(hour))?;
         }
@@ -142,7 +174,7 @@ impl Trees {
 }
 
 /// Whether an hour's rows are gone, when `newest` is the newest hour that was ever committed.
-pub(super) fn is_stale(hour: u64, newest: Option<u64>) -> bool {
+pub(crate) fn is_stale(hour: u64, newest: Option<u64>) -> bool {
     newest.is_some_and(|newest| hour.saturating_add(REQUEST_HOURS) <= newest)
 }
 
@@ -160,6 +192,29 @@ fn open_db(folder: &Path, cache_bytes: u64) -> Result<sled::Db, sled::Error> {
             opened => return opened,
         }
     }
+}
+
+fn remove_half_written(folder: &Path) -> std::io::Result<()> {
+    if !folder.is_dir() {
+        return Ok(());
+    }
+    for file in std::fs::read_dir(folder)? {
+        let file = file?;
+        if file.file_name().to_string_lossy().ends_with(HALF_WRITTEN) {
+            std::fs::remove_file(file.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// sled panics over files that aren't what it wrote. To us that is an error like any other of its errors: what it was
+/// doing is never done half, since nothing that it holds is the only copy.
+pub(crate) fn caught<T, E: From<sled::Error>>(work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<String>().map(String::as_str);
+        let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("nothing");
+        Err(sled::Error::ReportableBug(format!("it panicked: {said}")).into())
+    })
 }
 
 fn hour_name(hour: u64) -> Vec<u8> {

@@ -134,6 +134,35 @@ pub(crate) fn batch(mut body: Bytes) -> Option<Batch> {
     body.is_empty().then_some(batch)
 }
 
+/// How many leaves a body after its head has; each of them is given to `each` as the lengths of its record and its
+/// private part. `None` if it is no body. Copies nothing: the whole journal is looked through when the store is opened.
+pub(crate) fn leaf_lengths(mut body: &[u8], mut each: impl FnMut(usize, usize)) -> Option<u64> {
+    for _ in 0..body.try_get_u32_le().ok()? {
+        skip_pair(&mut body)?;
+    }
+    for _ in 0..body.try_get_u32_le().ok()? {
+        let length = body.try_get_u16_le().ok()?;
+        body = body.get(usize::from(length)..)?;
+    }
+    let leaves = body.try_get_u32_le().ok()?;
+    for _ in 0..leaves {
+        let (record, private) = skip_pair(&mut body)?;
+        each(record, private);
+    }
+    for _ in 0..body.try_get_u32_le().ok()? {
+        body.try_get_u64_le().ok()?;
+        skip_pair(&mut body)?;
+    }
+    body.is_empty().then_some(u64::from(leaves))
+}
+
+fn skip_pair(body: &mut &[u8]) -> Option<(usize, usize)> {
+    let (first, second) = (body.try_get_u16_le().ok()?, body.try_get_u16_le().ok()?);
+    let lengths = (usize::from(first), usize::from(second));
+    *body = body.get(lengths.0 + lengths.1..)?;
+    Some(lengths)
+}
+
 fn take_pair(body: &mut Bytes) -> Option<(Bytes, Bytes)> {
     let (first, second) = (body.try_get_u16_le().ok()?, body.try_get_u16_le().ok()?);
     Some((take(body, first)?, take(body, second)?))
@@ -168,8 +197,16 @@ mod tests {
         let (found, body) = head(body).unwrap();
         assert_eq!(found, after);
         assert_eq!(batch(body.clone()).as_ref(), Some(expected));
+        let mut lengths = Vec::new();
+        assert_eq!(
+            leaf_lengths(&body, |record, private| lengths.push((record, private))),
+            Some(expected.leaves.len() as u64)
+        );
+        let leaves = expected.leaves.iter().map(|leaf| (leaf.record.len(), leaf.private.len()));
+        assert!(leaves.eq(lengths));
         for cut in (0..body.len()).step_by(1_009).chain(0..body.len().min(99)) {
             assert_eq!(batch(body.slice(..cut)), None, "cut at {cut}");
+            assert_eq!(leaf_lengths(&body[..cut], |_, _| ()), None, "cut at {cut}");
         }
     }
 

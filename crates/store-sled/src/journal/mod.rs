@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::errors::{Damage, OpenError};
-use crate::files::{AppendFile, Files, Placer};
+use crate::files::{AppendFile, Files};
+use crate::placer::Placer;
 
 const MAGIC: &[u8; 8] = b"CSGNJRNL";
 const VERSION: u32 = 1;
@@ -83,12 +84,15 @@ impl Journal {
         })
     }
 
-    /// Appends a frame (of [`frame::encode`]) that reaches `sequence`, durably.
+    /// Appends a frame (of [`frame::encode`]) that reaches `sequence`, durably. Returns the segment that this closed, if
+    /// it did, with its length.
     ///
     /// After an error nothing is known about the frame, and the journal must not be used any more.
-    pub(crate) fn append(&mut self, sequence: u64, frame: &[u8]) -> io::Result<()> {
+    pub(crate) fn append(&mut self, sequence: u64, frame: &[u8]) -> io::Result<Option<(u64, u64)>> {
+        let mut closed = None;
         if self.length >= self.segment_bytes {
             let segment = self.segment + 1;
+            closed = Some((self.segment, self.length));
             self.file = create_segment(&*self.files, &self.placer, &self.folder, segment, sequence)?;
             self.segment = segment;
             self.length = HEADER_BYTES as u64;
@@ -96,7 +100,7 @@ impl Journal {
         self.file.write(frame)?;
         self.file.sync()?;
         self.length += frame.len() as u64;
-        Ok(())
+        Ok(closed)
     }
 }
 

@@ -1,5 +1,7 @@
+mod damage;
 mod faults;
 mod recovery;
+mod snapshots;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,10 +16,16 @@ use crate::{OpenError, Options, SledStore};
 
 /// Small segments, so that every test crosses several; a small cache, which opens faster.
 fn options() -> Options {
-    Options { cache_bytes: 1 << 20, segment_bytes: 8_000 }
+    Options { cache_bytes: 1 << 20, segment_bytes: 8_000, snapshot_bytes: u64::MAX }
+}
+
+/// The same, with a snapshot for every third segment.
+fn snapshotting() -> Options {
+    Options { snapshot_bytes: 20_000, ..options() }
 }
 
 struct Embedded {
+    options: Options,
     folder: TempDir,
     store: Option<Arc<SledStore>>,
     /// Alternates: what is dropped must be found again as well as what is closed.
@@ -25,16 +33,16 @@ struct Embedded {
 }
 
 impl Embedded {
-    async fn new() -> Embedded {
+    async fn new(options: Options) -> Embedded {
         let folder = TempDir::new().unwrap();
-        let mut engine = Embedded { folder, store: None, closes: false };
+        let mut engine = Embedded { options, folder, store: None, closes: false };
         engine.open().await;
         engine
     }
 
     async fn open(&mut self) {
         let files = Arc::new(FaultyFiles::sound());
-        let store = SledStore::open_on(files, self.folder.path(), options()).await.unwrap();
+        let store = SledStore::open_on(files, self.folder.path(), self.options.clone()).await.unwrap();
         self.store = Some(Arc::new(store));
     }
 }
@@ -60,7 +68,12 @@ impl conformance::Engine for Embedded {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn holds_the_contract() {
-    conformance::run(async || Embedded::new().await).await;
+    conformance::run(async || Embedded::new(options()).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn holds_the_contract_while_snapshots_are_made() {
+    conformance::run(async || Embedded::new(snapshotting()).await).await;
 }
 
 async fn open(folder: &Path) -> Result<SledStore, OpenError> {

@@ -1,0 +1,252 @@
+//! Bringing up what follows from snapshot and journal: sled, the bundles, and the leaves in memory.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use countersign_store::layout::WIDTH;
+use countersign_store::{Batch, Leaf};
+
+use super::state::State;
+use super::{Places, short};
+use crate::bundles::{BUNDLES_AT_ONCE, BundleFiles, Part, Recent};
+use crate::engine::Options;
+use crate::errors::{Damage, OpenError};
+use crate::files::Files;
+use crate::gathered::APPLY_BYTES;
+use crate::index::{Changes, Index, Restore, Trees, caught, mark};
+use crate::journal::frame;
+use crate::journal::replay::{self, Commit};
+use crate::manifest::StoreId;
+use crate::snapshot::{MAX_STRETCH_BYTES, Reader, SnapshotError};
+use crate::stretch::Stretch;
+
+/// What is brought up.
+pub(super) struct Recovery {
+    pub(super) trees: Arc<Trees>,
+    pub(super) index: Index,
+    /// The sequence that the trees have reached.
+    applied: u64,
+    pub(super) bundles: BundleFiles,
+    standing: u64,
+    pub(super) recent: Recent,
+}
+
+impl Recovery {
+    pub(super) fn start(
+        places: &Places<'_>,
+        options: &Options,
+        id: StoreId,
+        state: &State,
+        bundles: BundleFiles,
+    ) -> Result<Recovery, OpenError> {
+        let standing = bundles.standing(&state.lengths).map_err(OpenError::io(&bundles.log))?;
+        // The growing bundle's leaves are in no file at all, so the journal must always reach back to where it begins.
+        if standing * WIDTH < state.first_leaf() {
+            return Err(missing_leaves(&bundles, standing));
+        }
+        let (trees, applied) = open_index(places, options, id, state, &bundles)?;
+        let trees = Arc::new(trees);
+        let index = Index::new(Arc::clone(&trees));
+        Ok(Recovery { trees, index, applied, bundles, standing, recent: Recent::after(standing) })
+    }
+
+    /// Does again what the journal has beyond the index and the bundles.
+    pub(super) fn run(
+        &mut self,
+        files: &dyn Files,
+        places: &Places<'_>,
+        state: &State,
+    ) -> Result<(), OpenError> {
+        let leaves = self.standing * WIDTH;
+        for segment in &state.segments {
+            if segment.after.sequence <= self.applied && segment.after.size <= leaves {
+                continue;
+            }
+            let last = segment.number == state.end().segment;
+            let step = |commit| self.step(commit);
+            replay::read_segment(files, &places.journal, segment.number, Some(segment.before), last, step)?;
+        }
+        self.apply()
+    }
+
+    fn step(&mut self, Commit { before, after, body, place }: Commit) -> Result<(), OpenError> {
+        let in_index = after.sequence <= self.applied;
+        let in_bundles = after.size <= self.standing * WIDTH;
+        if in_index && in_bundles {
+            return Ok(());
+        }
+        let batch = frame::batch(body).ok_or_else(|| place.is(Damage::Content))?;
+        let Batch { puts, deletes, leaves, requests } = batch;
+        if !in_index {
+            self.index.add(after.sequence, Changes { puts, deletes, requests });
+            if self.index.gathered_bytes() >= APPLY_BYTES {
+                self.apply()?;
+            }
+        }
+        if !in_bundles {
+            self.collect(before.size, leaves)?;
+        }
+        Ok(())
+    }
+
+    /// Applies what has gathered. At the end too: its values share the memory of whole segments.
+    fn apply(&mut self) -> Result<(), OpenError> {
+        if let Some(layer) = self.index.begin_applying() {
+            self.trees.apply(&layer).map_err(|error| refused(&error))?;
+            self.index.applied();
+        }
+        Ok(())
+    }
+
+    fn collect(&mut self, first: u64, leaves: Vec<Leaf>) -> Result<(), OpenError> {
+        let known = self.standing * WIDTH;
+        for (_, leaf) in (first..).zip(leaves).filter(|(index, _)| *index >= known) {
+            // A copy: what shares the segment's memory would keep all of it.
+            self.recent.push(Leaf {
+                record: Bytes::copy_from_slice(&leaf.record),
+                private: Bytes::copy_from_slice(&leaf.private),
+            });
+        }
+        let mut unsynced = BTreeSet::new();
+        loop {
+            let bundles = self.recent.first_full(BUNDLES_AT_ONCE);
+            if bundles.is_empty() {
+                break;
+            }
+            let written = self.bundles.write_all(&bundles, &mut unsynced);
+            written.map_err(OpenError::io(&self.bundles.log))?;
+            self.recent.forget_first(bundles.len());
+        }
+        for folder in unsynced {
+            self.bundles.files.sync_folder(&folder).map_err(OpenError::io(&folder))?;
+        }
+        Ok(())
+    }
+}
+
+/// Opens sled, and returns the sequence from which on the journal has to be applied to it.
+///
+/// If it was closed and is as it was then, that is the one that it reached. Otherwise, whatever it holds, it is mended by
+/// snapshot and journal. If it can't be opened or read for that, it is begun anew.
+fn open_index(
+    places: &Places<'_>,
+    options: &Options,
+    id: StoreId,
+    state: &State,
+    bundles: &BundleFiles,
+) -> Result<(Trees, u64), OpenError> {
+    let files = &*bundles.files;
+    let unchanged = mark::take(files, places.folder, &places.sled)?;
+    let opened = Trees::open(&places.sled, options.cache_bytes, id)
+        .and_then(|trees| trees.applied().map(|applied| (trees, applied)));
+    match opened {
+        Ok((trees, Some(applied))) => {
+            let (end, reached) = (state.end(), state.reached().sequence);
+            if applied > reached {
+                return Err(short(end, reached, applied));
+            }
+            // What the journal no longer has, sled must have.
+            if unchanged && applied >= state.segments[0].before.sequence {
+                return Ok((trees, applied));
+            }
+            match restore(places, id, state, files, &trees) {
+                Ok((applied, 0)) => return Ok((trees, applied)),
+                Ok((applied, mended)) => {
+                    tracing::info!(mended, "the index lacked what is in snapshot and journal");
+                    return Ok((trees, applied));
+                }
+                Err(RestoreError::Index(error)) => {
+                    tracing::warn!(%error, "the index is damaged");
+                    // What is broken may break once more when it goes.
+                    let dropped = caught(|| {
+                        drop(trees);
+                        Ok::<_, sled::Error>(())
+                    });
+                    drop(dropped);
+                }
+                Err(RestoreError::Source(error)) => return Err(error),
+            }
+        }
+        Ok((_, None)) => tracing::warn!("the index is another store's"),
+        Err(error) => tracing::warn!(%error, "the index can't be opened"),
+    }
+    tracing::warn!("the index is made anew from snapshot and journal");
+    fs::remove_dir_all(&places.sled).map_err(OpenError::io(&places.sled))?;
+    let trees = Trees::open(&places.sled, options.cache_bytes, id).map_err(|error| refused(&error))?;
+    match restore(places, id, state, files, &trees) {
+        Ok((applied, _)) => Ok((trees, applied)),
+        Err(RestoreError::Index(error)) => Err(refused(&error)),
+        Err(RestoreError::Source(error)) => Err(error),
+    }
+}
+
+enum RestoreError {
+    /// sled is at fault.
+    Index(sled::Error),
+    /// What it is to be restored from is.
+    Source(OpenError),
+}
+
+impl From<sled::Error> for RestoreError {
+    fn from(error: sled::Error) -> RestoreError {
+        RestoreError::Index(error)
+    }
+}
+
+impl From<SnapshotError> for RestoreError {
+    fn from(error: SnapshotError) -> RestoreError {
+        RestoreError::Source(error.into())
+    }
+}
+
+/// Makes sled hold the state at the end of the last segment whose changes fit into memory with those before it. Returns
+/// the sequence there, and how many rows were mended.
+fn restore(
+    places: &Places<'_>,
+    id: StoreId,
+    state: &State,
+    files: &dyn Files,
+    trees: &Trees,
+) -> Result<(u64, u64), RestoreError> {
+    let (mut next, mut sequence, mut newest_hour) = (1, 0, 0);
+    let mut reader = None;
+    if let Some(base) = state.base {
+        reader = Some(Reader::open(files, &places.snapshots, base.next_segment, id)?);
+        (next, sequence, newest_hour) = (base.next_segment, base.head.sequence, base.newest_hour);
+    }
+    let mut stretch = Stretch::default();
+    for segment in state.segments.iter().filter(|segment| segment.number >= next) {
+        let last = segment.number == state.end().segment;
+        let add = |commit: Commit| {
+            let batch = frame::batch(commit.body).ok_or_else(|| commit.place.is(Damage::Content))?;
+            stretch.add(commit.after.sequence, batch);
+            Ok(())
+        };
+        let read =
+            replay::read_segment(files, &places.journal, segment.number, Some(segment.before), last, add);
+        sequence = read.map_err(RestoreError::Source)?.after.sequence;
+        if stretch.bytes() >= MAX_STRETCH_BYTES {
+            break;
+        }
+    }
+    let newest_hour = stretch.newest_hour().unwrap_or(0).max(newest_hour);
+    caught(|| {
+        let mut restore = Restore::begin(trees, newest_hour);
+        stretch.over(reader.as_mut(), |item| Ok::<_, RestoreError>(restore.item(&item)?))?;
+        Ok((sequence, restore.end(sequence)?))
+    })
+}
+
+fn missing_leaves(bundles: &BundleFiles, number: u64) -> OpenError {
+    let half = |part| bundles.path(number, part);
+    let there = |part| bundles.files.exists(&half(part)).unwrap_or(false);
+    // If both are there, one of them is torn; to tell which is the operator's look at two files.
+    let part = if there(Part::Record) && !there(Part::Private) { Part::Private } else { Part::Record };
+    OpenError::Leaves { index: number * WIDTH, path: half(part) }
+}
+
+fn refused(error: &sled::Error) -> OpenError {
+    OpenError::Index { reason: error.to_string() }
+}

@@ -1,0 +1,264 @@
+//! Making snapshots in the background, and cleaning up the journal behind them.
+//!
+//! A new snapshot is the one before it with the journal segments since: sled has no part in it, so that a fault of
+//! sled's can't become the truth. The old one is read and the new one written as streams; only the rows that those
+//! segments change are in memory.
+//!
+//! What is durable when, and what is found if the machine stops there:
+//!
+//! 1. The new snapshot, in scratch: nothing of it counts, and opening empties scratch.
+//! 2. Its name, once the folder is synced: three snapshots stand, and opening uses the newest.
+//! 3. The removal of all but two, and the folder synced again: before this no segment goes. Otherwise an older snapshot
+//!    could come back without the segments that follow it, and opening would miss those.
+//! 4. The removal of segments that the older of the two covers, and whose leaves stand in bundles whose names are
+//!    synced. Any of them may come back; opening ignores what lies before a gap, and removes it.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use countersign_store::Head;
+use countersign_store::layout::WIDTH;
+use parking_lot::{Condvar, Mutex};
+
+use super::{Header, Item, Reader, SnapshotError, Writer, path};
+use crate::bundles::Lengths;
+use crate::errors::{Damage, OpenError};
+use crate::files::Files;
+use crate::index::is_stale;
+use crate::journal::{frame, replay};
+use crate::manifest::StoreId;
+use crate::placer::Placer;
+use crate::stretch::Stretch;
+
+/// How many snapshots stand: the one before the newest is there for the day when the newest is damaged.
+const SNAPSHOTS_KEPT: usize = 2;
+
+/// When changes take this much memory, a snapshot ends at the segment in hand, and the next one goes on. Segments that
+/// waited for long, since snapshots failed, are taken up in such parts.
+pub(crate) const MAX_STRETCH_BYTES: usize = 192 << 20;
+
+/// A snapshot that stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Kept {
+    pub(crate) next_segment: u64,
+    pub(crate) head: Head,
+}
+
+/// Makes snapshots and cleans up.
+pub(crate) struct Keeper {
+    pub(crate) files: Arc<dyn Files>,
+    pub(crate) placer: Arc<Placer>,
+    pub(crate) journal: PathBuf,
+    pub(crate) folder: PathBuf,
+    pub(crate) id: StoreId,
+    /// The oldest first.
+    pub(crate) kept: Vec<Kept>,
+    /// The oldest journal segment that is there.
+    pub(crate) first_segment: u64,
+}
+
+/// Why there is no new snapshot.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum MakeError {
+    /// The system refuses; another time it may not.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// The journal, or the last snapshot before its beginning, is damaged: the store couldn't be opened again.
+    #[error("{0}")]
+    Damaged(OpenError),
+    /// The store is going.
+    #[error("the store is going")]
+    Ended,
+    /// The snapshot that this one was to be based on can't be read.
+    #[error("{0}")]
+    Base(#[from] SnapshotError),
+}
+
+impl Keeper {
+    /// Makes a snapshot of the state at the end of a closed segment, and returns the first segment that it doesn't
+    /// cover.
+    pub(crate) fn make(&mut self, last_closed: u64, ending: &AtomicBool) -> Result<u64, MakeError> {
+        loop {
+            let base = self.kept.last().copied();
+            match self.make_from(base, last_closed, ending) {
+                Ok(made) => {
+                    self.kept.push(made);
+                    return Ok(made.next_segment);
+                }
+                Err(MakeError::Base(SnapshotError::Io { source, .. })) => return Err(source.into()),
+                Err(MakeError::Base(error)) => {
+                    tracing::error!(%error, "a snapshot is of no use, the one before it is taken");
+                    if let Some(useless) = self.kept.pop() {
+                        self.files.remove(&path(&self.folder, useless.next_segment))?;
+                    }
+                    // The journal reaches back to the older of two, and to its own beginning while there was but one.
+                    if self.kept.is_empty() && self.first_segment > 1 {
+                        return Err(MakeError::Damaged(error.into()));
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn make_from(
+        &self,
+        base: Option<Kept>,
+        last_closed: u64,
+        ending: &AtomicBool,
+    ) -> Result<Kept, MakeError> {
+        let mut reader = match base {
+            Some(base) => Some(Reader::open(&*self.files, &self.folder, base.next_segment, self.id)?),
+            None => None,
+        };
+        let mut lengths = reader.as_ref().map_or_else(Lengths::default, |reader| reader.lengths().clone());
+        let mut head = base.map_or_else(Head::default, |base| base.head);
+        let mut segment = base.map_or(1, |base| base.next_segment);
+        let mut changes = Stretch::default();
+        while segment <= last_closed && changes.bytes() < MAX_STRETCH_BYTES {
+            check_ending(ending)?;
+            let add = |commit: replay::Commit| {
+                let batch = frame::batch(commit.body);
+                let batch = batch.ok_or_else(|| commit.place.is(Damage::Content))?;
+                for leaf in &batch.leaves {
+                    lengths.push(leaf.record.len(), leaf.private.len());
+                }
+                changes.add(commit.after.sequence, batch);
+                Ok(())
+            };
+            let read = replay::read_segment(&*self.files, &self.journal, segment, Some(head), false, add);
+            head = match read {
+                Ok(read) => read.after,
+                Err(OpenError::Io { source, .. }) => return Err(source.into()),
+                Err(damaged) => return Err(MakeError::Damaged(damaged)),
+            };
+            segment += 1;
+        }
+        let base_hour = reader.as_ref().map_or(0, |reader| reader.header().newest_hour);
+        let newest_hour = changes.newest_hour().unwrap_or(0).max(base_hour);
+        let header = Header { id: self.id, head, next_segment: segment, newest_hour };
+        let mut writer = Writer::begin(&*self.files, &self.placer, &header)?;
+        let write = || -> Result<(), MakeError> {
+            writer.lengths(&lengths)?;
+            changes.over(reader.as_mut(), |item| {
+                check_ending(ending)?;
+                match &item {
+                    Item::Request { hour, .. } if is_stale(*hour, Some(newest_hour)) => Ok(()),
+                    item => Ok(writer.item(item)?),
+                }
+            })
+        };
+        if let Err(error) = write() {
+            writer.discard(&*self.files);
+            return Err(error);
+        }
+        writer.place(&*self.files, &path(&self.folder, segment))?;
+        self.files.sync_folder(&self.folder)?;
+        Ok(Kept { next_segment: segment, head })
+    }
+
+    /// Removes all snapshots but the last two, and the segments that both cover, as far as their leaves stand in
+    /// `bundles` full bundles whose names are synced.
+    pub(crate) fn clean(&mut self, bundles: u64) -> io::Result<()> {
+        while self.kept.len() > SNAPSHOTS_KEPT {
+            self.files.remove(&path(&self.folder, self.kept[0].next_segment))?;
+            self.kept.remove(0);
+        }
+        self.files.sync_folder(&self.folder)?;
+        let [older, _] = self.kept[..] else { return Ok(()) };
+        if older.head.size > bundles * WIDTH {
+            return Ok(());
+        }
+        while self.first_segment < older.next_segment {
+            replay::remove(&*self.files, &self.journal, &[self.first_segment])?;
+            self.first_segment += 1;
+        }
+        Ok(())
+    }
+}
+
+fn check_ending(ending: &AtomicBool) -> Result<(), MakeError> {
+    if ending.load(Ordering::Relaxed) { Err(MakeError::Ended) } else { Ok(()) }
+}
+
+/// What the thread that makes snapshots waits for.
+pub(crate) struct SnapshotWork {
+    state: Mutex<WorkState>,
+    changed: Condvar,
+    /// Closed segments that no snapshot covers make one due when they have this much.
+    due_bytes: u64,
+    pub(crate) ending: AtomicBool,
+}
+
+#[derive(Default)]
+struct WorkState {
+    /// Closed segments that the newest snapshot doesn't cover, with their lengths.
+    closed: VecDeque<(u64, u64)>,
+    /// The segment up to which a snapshot was tried and failed: the next try waits for a further one.
+    failed: u64,
+    /// The thread waits for work.
+    idle: bool,
+}
+
+impl WorkState {
+    fn due(&self, due_bytes: u64) -> Option<u64> {
+        let bytes: u64 = self.closed.iter().map(|(_, bytes)| bytes).sum();
+        let last = self.closed.back().map(|(segment, _)| *segment)?;
+        (bytes >= due_bytes && last > self.failed).then_some(last)
+    }
+}
+
+impl SnapshotWork {
+    pub(crate) fn new(due_bytes: u64, closed: VecDeque<(u64, u64)>) -> SnapshotWork {
+        let state = Mutex::new(WorkState { closed, failed: 0, idle: false });
+        SnapshotWork { state, changed: Condvar::new(), due_bytes, ending: AtomicBool::new(false) }
+    }
+
+    /// A segment was closed.
+    pub(crate) fn closed(&self, segment: u64, bytes: u64) {
+        self.state.lock().closed.push_back((segment, bytes));
+        self.changed.notify_all();
+    }
+
+    /// The closed segment up to which a snapshot is due; `None` when the thread is to end.
+    pub(crate) fn wait(&self) -> Option<u64> {
+        let mut state = self.state.lock();
+        while !self.ending.load(Ordering::Relaxed) {
+            let due = state.due(self.due_bytes);
+            state.idle = due.is_none();
+            if due.is_some() {
+                return due;
+            }
+            self.changed.notify_all();
+            self.changed.wait(&mut state);
+        }
+        None
+    }
+
+    /// Waits until all snapshots that are due are made, or have failed.
+    #[cfg(test)]
+    pub(crate) fn settle(&self) {
+        let mut state = self.state.lock();
+        self.changed.wait_while(&mut state, |state| !state.idle || state.due(self.due_bytes).is_some());
+    }
+
+    pub(crate) fn made(&self, next_segment: u64) {
+        let mut state = self.state.lock();
+        state.closed.retain(|(segment, _)| *segment >= next_segment);
+        state.failed = 0;
+    }
+
+    pub(crate) fn failed(&self, segment: u64) {
+        self.state.lock().failed = segment;
+    }
+
+    /// Asks the thread to end.
+    pub(crate) fn end(&self) {
+        let _state = self.state.lock();
+        self.ending.store(true, Ordering::Relaxed);
+        self.changed.notify_all();
+    }
+}
