@@ -1,0 +1,240 @@
+//! A customer: links, decides, pauses, stops, at times all at once.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use countersign_client::{
+    Error,
+    customer::{Acknowledged, Choice, Customer, CustomerBook, GrantRow, Recorded, Standing},
+};
+use countersign_grants::id::{GrantName, Principal, RequestName};
+use countersign_proto::{log::v1::Kind, v1::grant_request::State};
+use tokio::time::sleep;
+
+use crate::{
+    hosts::PAUSE,
+    partner::short,
+    plan::CUSTOMER_HOSTS,
+    random::Random,
+    world::{Ceremony, Phase, World, wallet_of},
+};
+
+/// How long a customer waits for the source's word.
+const WAITS: Duration = Duration::from_secs(60);
+
+/// One life of a customer's app.
+pub(crate) async fn live(world: Arc<World>, at: usize) -> turmoil::Result {
+    let host = CUSTOMER_HOSTS[at];
+    while world.phase() == Phase::Begins {
+        sleep(PAUSE).await;
+    }
+    let system = world.system(host);
+    let (wallet, book) = (wallet_of(world.seed, at), CustomerBook::open(world.disks[host].clone())?);
+    let principal = Principal::Customer(wallet.customer().clone());
+    let connection = world.connection(principal, wallet.call_key(), &system);
+    let customer = Customer::open_on(world.trust.clone(), wallet, book, system, connection)?;
+    world.board.lock().customers[at] = Some(customer.clone());
+    let app = Arc::new(App { world, customer, at, host });
+    app.register().await;
+    tokio::spawn(Arc::clone(&app).change());
+    app.answer().await
+}
+
+struct App {
+    world: Arc<World>,
+    customer: Customer,
+    at: usize,
+    host: &'static str,
+}
+
+impl App {
+    fn outcome<T>(&self, what: &str, came: &Result<T, Error>, good: impl FnOnce(&T) -> String) {
+        self.world.outcome(self.host, what, came, good);
+    }
+
+    async fn register(&self) {
+        loop {
+            let came = self.customer.register().await;
+            self.outcome("register", &came, |_| "ok".to_owned());
+            if came.is_ok() {
+                return;
+            }
+            sleep(PAUSE).await;
+        }
+    }
+
+    /// Accepts invitations, and answers requests.
+    async fn answer(self: Arc<Self>) -> turmoil::Result {
+        let mut random = self.world.random(&format!("{} answer", self.host));
+        let mut decided: BTreeMap<String, u64> = BTreeMap::new();
+        loop {
+            sleep(Duration::from_millis(random.between(400, 1_500))).await;
+            if self.world.phase() != Phase::Works {
+                continue;
+            }
+            for partner in 0..self.world.plan.partners {
+                self.accept_from(partner).await;
+            }
+            let came = self.customer.requests().await;
+            self.outcome("requests", &came, |listed| format!("{} requests", listed.len()));
+            for waiting in came.unwrap_or_default() {
+                if !matches!(waiting.state, State::Requested | State::Deferred) {
+                    continue;
+                }
+                // One mind about each request, however often its answer is sent.
+                let mind = *decided.entry(waiting.name.to_string()).or_insert_with(|| random.below(100));
+                self.decide(&waiting.name, waiting.state, mind, &mut random).await;
+            }
+        }
+    }
+
+    async fn accept_from(&self, partner: usize) {
+        let place = (partner, self.at);
+        let package = match self.world.board.lock().ceremonies.get(&place) {
+            Some(Ceremony::Invited { package, code: None, .. }) => package.clone(),
+            _ => return,
+        };
+        let came = self.customer.accept(&package).await;
+        self.outcome("accept", &came, |accepted| short(accepted.link.as_str()));
+        let mut board = self.world.board.lock();
+        match came {
+            Ok(accepted) => {
+                if let Some(Ceremony::Invited { link, code, .. }) = board.ceremonies.get_mut(&place)
+                    && *link == accepted.link
+                {
+                    *code = Some(accepted.code);
+                }
+                drop(board);
+                self.world.checks.lock().promised(Kind::LinkAccepted);
+            }
+            // One that can't be accepted is asked for anew.
+            Err(Error::Refused(refused)) if refused.reason.starts_with("INVITATION") => {
+                board.ceremonies.remove(&place);
+            }
+            Err(_) => {}
+        }
+    }
+
+    async fn decide(&self, name: &RequestName, state: State, mind: u64, random: &mut Random) {
+        let told = short(name.as_str());
+        match mind {
+            0..=4 => {}
+            5..=12 => {
+                let came = self.customer.refuse(name).await;
+                self.outcome("refuse", &came, |()| told);
+                if came.is_ok() {
+                    self.world.checks.lock().promised(Kind::RequestRefused);
+                }
+            }
+            13..=22 if state == State::Requested => {
+                let came = self.customer.defer(name).await;
+                self.outcome("defer", &came, |()| told);
+                if came.is_ok() {
+                    self.world.checks.lock().promised(Kind::RequestDeferred);
+                }
+            }
+            _ => self.approve(name, random).await,
+        }
+    }
+
+    async fn approve(&self, name: &RequestName, random: &mut Random) {
+        let read = self.customer.read_request(name).await;
+        self.outcome("read request", &read, |read| format!("{} rows", read.rows().len()));
+        let Ok(read) = read else { return };
+        let mut choice = Choice::required("en");
+        if read.rows().len() > 1 && random.chance(60) {
+            choice = choice.with_row(2);
+        }
+        let came = self.customer.approve(&read, &choice).await;
+        self.world.keep_what_was_signed();
+        self.outcome("approve", &came, |approved| {
+            let names: Vec<_> = approved.iter().map(|row| short(row.grant.as_str())).collect();
+            format!("{} as {}", short(name.as_str()), names.join(", "))
+        });
+        for approved in came.iter().flatten() {
+            let store = self.world.storage.current();
+            self.world.checks.lock().acknowledged(self.host, &store, &approved.receipt);
+        }
+    }
+
+    /// Pauses, resumes and stops; and in the end sees to it that everything that was begun is known.
+    async fn change(self: Arc<Self>) {
+        let mut random = self.world.random(&format!("{} change", self.host));
+        while self.world.phase() == Phase::Works {
+            sleep(Duration::from_millis(random.between(1_000, 6_000))).await;
+            let rows = self.customer.book().grants();
+            let Some(row) = random.pick(&rows) else { continue };
+            let roll = random.below(100);
+            match (row.standing, roll) {
+                (Standing::Stopped { .. }, _) => {}
+                (_, 0..=19) => {
+                    self.changed("stop", &row.name, self.customer.stop(&row.name, roll < 10)).await
+                }
+                (Standing::Active, 20..=45) => {
+                    self.changed("pause", &row.name, self.customer.pause(&row.name)).await;
+                }
+                (Standing::Paused, 20..=85) => {
+                    self.changed("resume", &row.name, self.customer.resume(&row.name)).await;
+                }
+                _ => {
+                    let came = self.customer.grants().await;
+                    self.outcome("grants", &came, |views| format!("{} grants", views.len()));
+                }
+            }
+        }
+        loop {
+            let rested = self.settle().await;
+            self.world.board.lock().at_rest[self.at] = rested;
+            sleep(PAUSE * 2).await;
+        }
+    }
+
+    async fn changed(
+        self: &Arc<Self>,
+        what: &str,
+        name: &GrantName,
+        change: impl Future<Output = Result<Recorded, Error>>,
+    ) {
+        let came = change.await;
+        let told = short(name.as_str());
+        self.outcome(&format!("{what} {told}"), &came, |done| format!("record {}", done.receipt().index()));
+        let Ok(recorded) = came else { return };
+        self.world.checks.lock().acknowledged(self.host, &self.world.storage.current(), recorded.receipt());
+        let app = Arc::clone(self);
+        tokio::spawn(async move {
+            let came = recorded.wait_until_acknowledged(WAITS).await;
+            app.outcome(&format!("acknowledged {told}"), &came, |word| match word {
+                Acknowledged::BySource { .. } => "by the source".to_owned(),
+                Acknowledged::NotConfirmed { .. } => "not within a minute".to_owned(),
+            });
+        });
+    }
+
+    /// Whether the book knows what became of everything that was signed, and every change has the source's word.
+    async fn settle(self: &Arc<Self>) -> bool {
+        let came = self.customer.grants().await;
+        self.outcome("grants", &came, |views| format!("{} grants", views.len()));
+        let Ok(views) = came else { return false };
+        let mut rested = true;
+        for view in views.into_iter().filter(|view| view.state.is_some()) {
+            let row = view.row;
+            if row.is_settled() {
+                continue;
+            }
+            rested = false;
+            let came = self.customer.acknowledgement(&row.name).await;
+            self.outcome("acknowledgement", &came, |word| {
+                word.map_or("none yet", |_| "by the source").to_owned()
+            });
+            if matches!(came, Ok(None)) && is_pending(&row) {
+                // What was signed before is sent again, and then the grant is stopped.
+                self.changed("stop", &row.name, self.customer.stop(&row.name, false)).await;
+            }
+        }
+        rested
+    }
+}
+
+/// A change was signed, and what became of it is not known.
+fn is_pending(row: &GrantRow) -> bool {
+    !row.is_settled() && (row.sequence == 0 || row.acknowledged.is_some())
+}
