@@ -71,6 +71,11 @@ impl OpeningKey {
         Self { secret, public: public.to_bytes().into() }
     }
 
+    /// The secret half, for vectors.
+    pub(crate) fn secret(&self) -> [u8; SEALING_KEY_BYTES] {
+        self.secret.to_bytes().into()
+    }
+
     /// The public half, which the fetch carries.
     pub fn public(&self) -> &[u8; SEALING_KEY_BYTES] {
         &self.public
