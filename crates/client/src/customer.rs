@@ -2,7 +2,8 @@
 //!
 //! The customer trusts the broker with nothing. A request counts only if the partner signed it under the identity that
 //! the customer pinned when linking; an approval, a pause or a stop counts as *recorded* only when its proof has verified,
-//! and as *stopped* only on the source's own signed word.
+//! and as *stopped* only on the source's own signed word. Once the log has shown two faces every call says so; a refusal, a pause
+//! and a stop are still sent, and not called recorded.
 //!
 //! ```no_run
 //! use countersign_client::{

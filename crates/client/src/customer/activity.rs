@@ -60,6 +60,7 @@ impl Customer {
     /// All records from a log index on that concern the customer, oldest first. No kinds means all; then a record of a
     /// grant that was left out between two others is the broker's misbehaviour.
     pub async fn activity(&self, cursor: u64, kinds: &[Kind]) -> Result<Vec<Activity>, Error> {
+        self.0.monitor.check()?;
         let events = all_pages(|page_token| async {
             let asked = ListEventsRequest {
                 parent: self.name().to_string(),
@@ -72,7 +73,8 @@ impl Customer {
             Ok((page.events, page.next_page_token))
         })
         .await?;
-        let activities: Vec<_> = events.into_iter().map(|event| self.check(event)).collect::<Result<_, _>>()?;
+        let activities: Vec<_> =
+            events.into_iter().map(|event| self.check(event)).collect::<Result<_, _>>()?;
         if kinds.is_empty() {
             without_gaps(&activities, cursor == 0)?;
         }
@@ -137,6 +139,7 @@ impl Watch {
     pub async fn next(&mut self) -> Result<Activity, Error> {
         let mut breaks = 0;
         loop {
+            self.customer.0.monitor.check()?;
             match self.poll().await {
                 Ok(Some(event)) => {
                     self.customer.0.monitor.can_hold(event.index).await?;

@@ -116,6 +116,7 @@ impl Customer {
     /// Approves the chosen rows of a request, all together, and verifies the proof of each. What was signed stands in the
     /// book before it leaves, so that it is known even if no answer comes.
     pub async fn approve(&self, request: &ReadRequest, choice: &Choice) -> Result<Vec<Approved>, Error> {
+        self.0.monitor.check()?;
         choice.fits(request.rows())?;
         let _signing = self.0.signing.lock().await;
         let signer = Signer {

@@ -122,6 +122,7 @@ impl Customer {
 
     /// Asks once whether the source has acknowledged the newest change of a grant, and verifies its word.
     pub async fn acknowledgement(&self, grant: &GrantName) -> Result<Option<Timestamp>, Error> {
+        self.0.monitor.check()?;
         let row = self.row(grant)?;
         if row.acknowledged.is_some() {
             return Ok(row.acknowledged);
@@ -146,6 +147,10 @@ impl Customer {
     }
 
     async fn change(&self, grant: &GrantName, verb: Verb, erase: bool) -> Result<Recorded, Error> {
+        // A pause and a stop go out even when this side has halted: to refuse is always safe. But see `send`.
+        if verb == Verb::Resume {
+            self.0.monitor.check()?;
+        }
         let _signing = self.0.signing.lock().await;
         if let Some(recorded) = self.settle_pending(grant, verb, erase).await? {
             return Ok(recorded);
@@ -261,6 +266,8 @@ impl Customer {
             }
             Err(error) => return Err(error),
         };
+        // A log with two faces proves nothing: what was sent is not called recorded.
+        self.0.monitor.check()?;
         let receipt = ProvenLeaf::prove(answer.receipt.as_ref(), &self.0.monitor)?;
         let (terms, change) = (&row.terms, envelope::digest(source));
         receipt.says(&Saying {

@@ -34,6 +34,7 @@ impl Customer {
     /// All grants, oldest first. Takes into the book what the customer signed elsewhere with the same wallet; a grant that
     /// nobody signed for the customer is the broker's misbehaviour.
     pub async fn grants(&self) -> Result<Vec<GrantView>, Error> {
+        self.0.monitor.check()?;
         // As it stood before the broker was asked: what is changed meanwhile it need not show yet.
         let known: HashMap<_, _> =
             self.0.book.grants().into_iter().map(|row| (row.name, row.sequence)).collect();

@@ -79,6 +79,7 @@ impl Customer {
     /// Accepts an invitation with a key made for this link alone, and draws the code. An invitation that was accepted
     /// before yields the same acceptance and code again.
     pub async fn accept(&self, package: &InvitationPackage) -> Result<Accepted, Error> {
+        self.0.monitor.check()?;
         let link = package.link();
         let row = match self.0.book.link(&link) {
             Some(row) => row,
@@ -95,6 +96,7 @@ impl Customer {
 
     /// All links, oldest first; asks the broker whether those that were not confirmed are by now.
     pub async fn links(&self) -> Result<Vec<LinkRow>, Error> {
+        self.0.monitor.check()?;
         self.learn_confirmations().await?;
         Ok(self.0.book.links())
     }

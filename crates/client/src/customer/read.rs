@@ -123,6 +123,7 @@ impl ReadRequest {
 impl Customer {
     /// All requests that were ever put to the customer, oldest first.
     pub async fn requests(&self) -> Result<Vec<Waiting>, Error> {
+        self.0.monitor.check()?;
         let listed = all_pages(|page_token| async {
             let asked = ListGrantRequestsRequest {
                 parent: self.name().to_string(),
@@ -150,6 +151,7 @@ impl Customer {
 
     /// Fetches a request and verifies all of it.
     pub async fn read_request(&self, name: &RequestName) -> Result<ReadRequest, Error> {
+        self.0.monitor.check()?;
         self.learn_confirmations().await?;
         let asked = GetGrantRequestRequest { name: name.to_string() };
         let request = self.0.connection.grants().get_grant_request(call(asked)).await?.into_inner();
