@@ -68,7 +68,7 @@ impl SourceService for Spoilt {
 }
 
 impl Granted {
-    async fn endpoint(&self, endpoint: String) {
+    pub(crate) async fn endpoint(&self, endpoint: String) {
         let name = self.skylark.name().to_string();
         let request = SetSourceEndpointRequest { name, source_endpoint: endpoint };
         self.world.operator.partners().set_source_endpoint(request).await.expect("approves");

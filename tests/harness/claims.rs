@@ -3,7 +3,7 @@
 use countersign_broker::{rows, stored::Side};
 use countersign_grants::{
     envelope,
-    id::{OfferName, Principal},
+    id::{GrantName, OfferName, Principal},
     statement::Fetch,
     time::Clock as _,
     token::Issuer,
@@ -22,12 +22,12 @@ use tonic::{Request, Status, transport::Channel};
 use crate::world::{Granted, bare_fetch, reason_of, sign_as};
 
 impl Granted {
-    fn signed(&self, fetch: &wire::Fetch) -> Envelope {
+    pub(crate) fn signed(&self, fetch: &wire::Fetch) -> Envelope {
         sign_as::<Fetch>(&self.hopp.working, fetch)
     }
 
     /// Skylark's server, and a call to it as its broker makes it.
-    async fn at_source<T>(&self, message: T) -> (SourceServiceClient<Channel>, Request<T>) {
+    pub(crate) async fn at_source<T>(&self, message: T) -> (SourceServiceClient<Channel>, Request<T>) {
         let partner = self.world.broker.partner(self.skylark.name()).await.expect("reads").row;
         let channel = Channel::from_shared(partner.source_endpoint).expect("an address").connect_lazy();
         let issuer = Issuer::new(Principal::Broker(self.world.trust.origin.clone()), &self.world.call_key);
@@ -39,12 +39,24 @@ impl Granted {
     }
 
     /// Draws data as the broker does, and enters nothing.
-    async fn draw(&self, fetch: &Envelope) -> ProvideDataResponse {
+    pub(crate) async fn draw(&self, fetch: &Envelope) -> ProvideDataResponse {
+        let message = self.papers(&self.grant, fetch).await;
+        self.provide(message).await.expect("provides")
+    }
+
+    /// Asks Skylark's server as its broker does.
+    pub(crate) async fn provide(&self, message: ProvideDataRequest) -> Result<ProvideDataResponse, Status> {
+        let (mut source, request) = self.at_source(message).await;
+        source.provide_data(request).await.map(tonic::Response::into_inner)
+    }
+
+    /// What the broker hands Skylark with a fetch under this grant.
+    pub(crate) async fn papers(&self, grant: &GrantName, fetch: &Envelope) -> ProvideDataRequest {
         let broker = &self.world.broker;
-        let grant = broker.grant(&self.grant).await.expect("reads").expect("stands");
+        let grant = broker.grant(grant).await.expect("reads").expect("stands");
         let offer = broker.offer(&OfferName::of(grant.terms.offer)).await.expect("reads").expect("published");
         let key = rows::partner_key(self.hopp.name(), self.hopp.working.id());
-        let message = ProvideDataRequest {
+        ProvideDataRequest {
             subject: self.at_skylark.to_string(),
             fetch: Some(fetch.clone()),
             fetch_key: broker.load(key).await.expect("reads").expect("published").row.statement,
@@ -52,12 +64,14 @@ impl Granted {
             party_salt: grant.read.row.source_salt.clone(),
             offer: offer.read.row.statement,
             offer_key: offer.read.row.partner_key,
-        };
-        let (mut source, request) = self.at_source(message).await;
-        source.provide_data(request).await.expect("provides").into_inner()
+        }
     }
 
-    async fn claim(&self, fetch: &Envelope, provision: Option<Envelope>) -> Result<Receipt, Status> {
+    pub(crate) async fn claim(
+        &self,
+        fetch: &Envelope,
+        provision: Option<Envelope>,
+    ) -> Result<Receipt, Status> {
         let request = ClaimReceiptRequest { fetch: Some(fetch.clone()), provision };
         let claimed = self.skylark.partner.connection().transfers().claim_receipt(request).await?;
         Ok(claimed.into_inner().receipt.expect("set"))

@@ -192,14 +192,26 @@ pub(crate) fn certify(
     working: &SigningKey,
     now_ms: u64,
 ) -> Envelope {
+    certify_as(identity, name, working, 1, now_ms)
+}
+
+/// The same, under any number.
+pub(crate) fn certify_as(
+    identity: &SigningKey,
+    name: &PartnerName,
+    working: &SigningKey,
+    sequence: u64,
+    now_ms: u64,
+) -> Envelope {
+    let previous = if sequence == 1 { vec![] } else { vec![7; 32] };
     let message = wire::PartnerKey {
         broker: super::ORIGIN.to_owned(),
         partner: name.to_string(),
         public_key: working.public().as_bytes().to_vec().into(),
-        sequence: 1,
+        sequence,
         not_before_ms: now_ms - 24 * 3600 * 1000,
         not_after_ms: now_ms + 365 * 24 * 3600 * 1000,
-        ..wire::PartnerKey::default()
+        previous: previous.into(),
     };
     envelope::sign::<PartnerKey>(&message, &[identity])
 }

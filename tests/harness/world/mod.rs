@@ -37,7 +37,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::{
-    brand::{Brand, Shelf, trip_offer},
+    brand::{Brand, Shelf, certify_as, trip_offer},
     raw::{Said, bare_fetch, own_approval, own_connection, reason_of, sign_as},
 };
 
@@ -86,7 +86,11 @@ impl World {
     }
 
     pub(crate) async fn on(store: Arc<dyn Store>) -> Self {
-        let clock = TestClock(Arc::new(AtomicU64::new(1_790_000_000_000)));
+        Self::at(store, TestClock(Arc::new(AtomicU64::new(1_790_000_000_000)))).await
+    }
+
+    /// A broker with the keys that every broker here has, on this store and by this clock.
+    pub(crate) async fn at(store: Arc<dyn Store>, clock: TestClock) -> Self {
         let origin = Origin::parse(ORIGIN).expect("an origin");
         let (log_key, call_key, operator_key) =
             (signer(1), SigningKey::from_secret(&[2; 32]), SigningKey::from_secret(&[3; 32]));
@@ -151,7 +155,8 @@ impl World {
         self.customer_with(Wallet::draw(&self.system())).await
     }
 
-    async fn customer_with(&self, wallet: Wallet) -> Customer {
+    /// A registered customer with this wallet.
+    pub(crate) async fn customer_with(&self, wallet: Wallet) -> Customer {
         let customer = Customer::open(self.trust.clone(), wallet, CustomerBook::in_memory(), self.system());
         let customer = customer.expect("opens");
         customer.register().await.expect("registers");
@@ -208,7 +213,8 @@ impl World {
     }
 }
 
-fn signer(seed: u8) -> SignerKey {
+/// A key under the log's name; the log's own has seed 1.
+pub(crate) fn signer(seed: u8) -> SignerKey {
     let name = countersign_tlog::note::KeyName::parse(ORIGIN).expect("a name");
     SignerKey::from_seed(name, &[seed; 32])
 }

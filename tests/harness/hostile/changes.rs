@@ -1,0 +1,208 @@
+//! Changes that are withheld or invented.
+
+use std::time::Duration;
+
+use countersign_client::{Error, PartnerEvent, book::Standing, customer::Acknowledged};
+use countersign_grants::{
+    digest::Digest,
+    statement::{Acknowledgement, GrantChange, Verb},
+};
+use countersign_proto::{
+    log::v1::Kind,
+    statement::v1 as wire,
+    v1::{self, ChangeGrantResponse, Event, Grant, ListEventsResponse},
+};
+
+use super::{Operator, blamed};
+use crate::world::{bare_fetch, reason_of, sign_as};
+
+/// Long enough for a word that is on its way; none is.
+const A_WHILE: Duration = Duration::from_millis(500);
+
+impl Operator {
+    /// Keeps changes of grants from Skylark.
+    fn keep_from_skylark(&self) {
+        let skylark = self.skylark.name().to_string();
+        let changes = [Kind::GrantPaused, Kind::GrantResumed, Kind::GrantWithdrawn];
+        self.front.tell(move |caller, event: &Event| caller != skylark || !changes.contains(&event.kind()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_that_is_kept_from_the_source_is_recorded_and_not_stopped() {
+    let operator = Operator::start().await;
+    operator.keep_from_skylark();
+    let recorded = operator.mei.stop(&operator.grant, false).await.expect("recorded, with its proof");
+    let word = recorded.wait_until_acknowledged(A_WHILE).await.expect("answers");
+    let source = operator.skylark.name().clone();
+    assert_eq!(word, Acknowledged::NotConfirmed { source }, "nobody says that it is stopped");
+    // Nothing that was acknowledged before counts for it.
+    assert_eq!(operator.mei.acknowledgement(&operator.grant).await.expect("answers"), None);
+
+    // The operator can still draw: the source does not know. The customer stops it there, without any broker.
+    operator.front.refuse("ClaimReceipt");
+    let fetch = operator.signed(&bare_fetch(&operator).await);
+    operator.draw(&fetch).await;
+    let standing = operator.skylark.partner.standing_grants(&operator.at_skylark);
+    assert_eq!(standing.iter().map(|row| row.name().clone()).collect::<Vec<_>>(), [operator.grant.clone()]);
+    operator.skylark.partner.stop_locally(&operator.grant).await.expect("stops");
+    let fetch = operator.signed(&bare_fetch(&operator).await);
+    let refused = reason_of(operator.provide(operator.papers(&operator.grant, &fetch).await).await);
+    assert_eq!(refused.reason, "GRANT_ENDED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_acknowledgement_that_the_source_did_not_sign_is_refused() {
+    let operator = Operator::start().await;
+    operator.keep_from_skylark();
+    let recorded = operator.mei.stop(&operator.grant, false).await.expect("recorded");
+    let stop = operator.mei.book().grant(&operator.grant).expect("stands").last;
+    let (skylark, now) = (operator.skylark.name().to_string(), operator.world.system().now().as_millis());
+    let acknowledges = |statement: Digest, certificate: Option<wire::Envelope>| {
+        let skylark = skylark.clone();
+        operator.front.bend::<Grant>("GetGrant", move |grant| {
+            let of_skylark = grant.acknowledgements.iter().find(|one| one.partner == skylark);
+            let honest = of_skylark.expect("it acknowledged the terms").partner_key.clone();
+            let said = wire::Acknowledgement {
+                broker: crate::world::ORIGIN.into(),
+                partner: skylark.clone(),
+                statement: statement.into(),
+                time_ms: now,
+                checkpoint: vec![1].into(),
+            };
+            grant.acknowledgements.push(v1::Acknowledgement {
+                partner: skylark.clone(),
+                statement: Some(sign_as::<Acknowledgement>(&Operator::own_key(), &said)),
+                partner_key: certificate.clone().or(honest),
+            });
+        });
+    };
+    acknowledges(stop, None);
+    let error = recorded.wait_until_acknowledged(A_WHILE).await.expect_err("forged");
+    assert_eq!(blamed(&error), "partners/skylark: acknowledgement: key");
+    acknowledges(stop, Some(operator.own_certificate(operator.skylark.name())));
+    let error = recorded.wait_until_acknowledged(A_WHILE).await.expect_err("forged");
+    assert_eq!(blamed(&error), "partners/skylark: acknowledgement: partner_key");
+    // Skylark's own word, on the terms: good, and about something else.
+    operator.front.be_honest("GetGrant");
+    let word = recorded.wait_until_acknowledged(A_WHILE).await.expect("answers");
+    assert!(matches!(word, Acknowledged::NotConfirmed { .. }), "{word:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_that_is_not_recorded_is_not_called_recorded() {
+    let operator = Operator::start().await;
+    let approval = operator.mei.book().grant(&operator.grant).expect("stands").recorded.expect("proven");
+    let proof = operator.world.broker.ledger().proof(approval).await.expect("a proof");
+    let other = countersign_broker::record::bare(&proof);
+    let answers = |receipt: Option<v1::Receipt>| {
+        operator.front.lie("ChangeGrant", move |_| {
+            let receipt = receipt.clone();
+            async move { Ok(ChangeGrantResponse { grant: None, receipt }) }
+        });
+    };
+    answers(None);
+    let error = operator.mei.stop(&operator.grant, true).await.expect_err("no proof");
+    assert_eq!(blamed(&error), "the broker: receipt: present");
+    answers(Some(other));
+    let error = operator.mei.stop(&operator.grant, true).await.expect_err("a proof of the approval");
+    assert_eq!(blamed(&error), "the broker: receipt: kind");
+    // What was signed stays in the book, and the same bytes settle it with a broker that does its work.
+    operator.front.be_honest("ChangeGrant");
+    let recorded = operator.mei.stop(&operator.grant, true).await.expect("recorded");
+    let word = recorded.wait_until_acknowledged(crate::world::PATIENCE).await.expect("answers");
+    assert!(matches!(word, Acknowledged::BySource { .. }), "{word:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invented_resume_moves_nothing() {
+    let operator = Operator::start().await;
+    operator.mei.pause(&operator.grant).await.expect("recorded");
+    for brand in [&operator.skylark, &operator.hopp] {
+        brand.hears(|event| matches!(event, PartnerEvent::Paused { .. }).then_some(())).await;
+    }
+    let standing = || operator.skylark.partner.book().grant(&operator.grant).expect("stands").standing();
+    // The record alone: nothing that the customer signed comes with it.
+    operator.claims(Kind::GrantResumed).await;
+    for brand in [&operator.skylark, &operator.hopp] {
+        assert_eq!(blamed(&brand.fails(Kind::GrantResumed).await), "the broker: change: present");
+    }
+    // A resume that the operator signed.
+    let (grant, last) =
+        (operator.grant.digest(), operator.mei.book().grant(&operator.grant).expect("stands").last);
+    operator.front.bend::<Grant>("GetGrant", move |shown| {
+        let said = wire::GrantChange {
+            broker: crate::world::ORIGIN.into(),
+            terms: grant.into(),
+            sequence: 2,
+            verb: Verb::Resume.into(),
+            erase: false,
+            previous: last.into(),
+            time_ms: 1_790_000_000_000,
+        };
+        shown.changes.push(sign_as::<GrantChange>(&Operator::own_key(), &said));
+    });
+    operator.claims(Kind::GrantResumed).await;
+    for brand in [&operator.skylark, &operator.hopp] {
+        assert_eq!(blamed(&brand.fails(Kind::GrantResumed).await), "the customer: change: key");
+    }
+    // The customer's own pause, sold as the second change.
+    operator.front.bend::<Grant>("GetGrant", |shown| {
+        let second = Operator::bent::<GrantChange>(shown.changes.first(), |said| {
+            (said.sequence, said.verb) = (2, Verb::Resume.into());
+        });
+        shown.changes.push(second);
+    });
+    operator.claims(Kind::GrantResumed).await;
+    for brand in [&operator.skylark, &operator.hopp] {
+        assert_eq!(blamed(&brand.fails(Kind::GrantResumed).await), "the customer: change: signature");
+    }
+    assert_eq!(standing(), Standing::Paused);
+    let fetch = operator.signed(&bare_fetch(&operator).await);
+    let refused = reason_of(operator.provide(operator.papers(&operator.grant, &fetch).await).await);
+    assert_eq!(refused.reason, "GRANT_PAUSED");
+    assert_eq!(operator.skylark.shelf.asked(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invented_pause_or_stop_is_held_and_never_believed() {
+    for kind in [Kind::GrantPaused, Kind::GrantWithdrawn] {
+        let operator = Operator::start().await;
+        operator.claims(kind).await;
+        for brand in [&operator.skylark, &operator.hopp] {
+            assert_eq!(blamed(&brand.fails(kind).await), "the broker: change: present");
+            let row = brand.partner.book().grant(&operator.grant).expect("stands");
+            assert!(row.held() && row.standing() == Standing::Active, "to refuse is always safe");
+        }
+        let error = operator.fetch().await.expect_err("held");
+        assert!(matches!(error, Error::Misuse(_)), "{error}");
+        assert!(error.to_string().contains("shows no signed change"), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_is_left_out_of_the_customers_list_is_missed() {
+    let operator = Operator::start().await;
+    for _ in 0..3 {
+        operator.fetch().await.expect("flows");
+    }
+    let all = operator.mei.activity(0, &[]).await.expect("without a gap");
+    let transfers: Vec<u64> = all
+        .iter()
+        .filter(|one| one.kind() == Kind::Transfer)
+        .map(countersign_client::customer::Activity::index)
+        .collect();
+    let hidden = transfers[1];
+    operator.front.bend::<ListEventsResponse>("ListEvents", move |list| {
+        list.events.retain(|event| event.index != hidden);
+    });
+    let error = operator.mei.activity(0, &[]).await.expect_err("a gap");
+    assert_eq!(blamed(&error), "the broker: activity: grant_sequence");
+    // One that says other than its record.
+    operator.front.bend::<ListEventsResponse>("ListEvents", move |list| {
+        let event = list.events.iter_mut().find(|event| event.index == hidden).expect("listed");
+        event.use_number = 7;
+    });
+    let error = operator.mei.activity(0, &[]).await.expect_err("bent");
+    assert_eq!(blamed(&error), "the broker: event: record");
+}
