@@ -18,7 +18,7 @@ use bytes::Bytes;
 use countersign_broker::private::Kek;
 use countersign_ledger::VerifierKey;
 use countersign_proto::log::v1::Record;
-use countersign_store::{Head, Store};
+use countersign_store::{Head, ReadError, Store};
 use countersign_store_sled::{Options, SledStore};
 use countersign_tlog::{Hash, SignedCheckpoint};
 use prost::Message as _;
@@ -87,7 +87,22 @@ pub(crate) async fn disk(folder: &Path, keys: &Keys) -> Result<Summary, Finding>
 
 /// Checks a store that is open and that nobody writes to.
 pub(crate) async fn opened(store: &dyn Store, folder: &Path, keys: &Keys) -> Result<Summary, Finding> {
-    let unreadable = |what: &'static str| move |error| Finding(format!("{what} can't be read: {error}"));
+    let summary = log(store, folder, keys).await?;
+    let decoded = decode(&summary.records)?;
+    order::check(&decoded)?;
+    if let Some(kek) = &keys.broker {
+        let sealed = store.private_parts(0..u64::MAX).await.map_err(unreadable("the private parts"))?;
+        let all = store.scan(Vec::new()..vec![0xff; countersign_store::MAX_KEY_BYTES + 1], usize::MAX);
+        let all = all.await.map_err(unreadable("the rows"))?;
+        let rows = rows::Rows::sort(all, summary.head)?;
+        let parts = private::open_all(kek, keys.log.name().as_str(), &rows, &decoded, &sealed)?;
+        rows.check(&decoded, &parts)?;
+    }
+    Ok(summary)
+}
+
+/// Checks of an open store its files alone: tiles, bundles, checkpoint.
+pub(crate) async fn log(store: &dyn Store, folder: &Path, keys: &Keys) -> Result<Summary, Finding> {
     let head = store.head();
     let records = store.leaves(0..u64::MAX).await.map_err(unreadable("the records"))?;
     let sealed = store.private_parts(0..u64::MAX).await.map_err(unreadable("the private parts"))?;
@@ -99,16 +114,11 @@ pub(crate) async fn opened(store: &dyn Store, folder: &Path, keys: &Keys) -> Res
     })?;
     let tree = Tree::of(&records);
     let published = files::check(folder, &keys.log, &records, &sealed, &tree)?;
-    let decoded = decode(&records)?;
-    order::check(&decoded)?;
-    if let Some(kek) = &keys.broker {
-        let all = store.scan(Vec::new()..vec![0xff; countersign_store::MAX_KEY_BYTES + 1], usize::MAX);
-        let all = all.await.map_err(unreadable("the rows"))?;
-        let rows = rows::Rows::sort(all, head)?;
-        let parts = private::open_all(kek, keys.log.name().as_str(), &rows, &decoded, &sealed)?;
-        rows.check(&decoded, &parts)?;
-    }
     Ok(Summary { head, published, records, tree })
+}
+
+fn unreadable(what: &'static str) -> impl Fn(ReadError) -> Finding {
+    move |error| Finding(format!("{what} can't be read: {error}"))
 }
 
 fn decode(records: &[Bytes]) -> Result<Vec<Record>, Finding> {
