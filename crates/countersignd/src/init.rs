@@ -207,6 +207,9 @@ data = "."
 # "embedded", or "memory" for trials.
 engine = "embedded"
 
+# When the journal begins a new segment, and how many bytes of full segments make a snapshot.
+# journal = {{ segment_bytes = 67108864, snapshot_bytes = 268435456 }}
+
 # A catalogue of your own in place of the one that is shipped.
 # catalogue = "catalogue.toml"
 

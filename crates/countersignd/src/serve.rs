@@ -201,7 +201,10 @@ impl Opened {
         Ok(match config.engine {
             Engine::Embedded => {
                 let folder = DataFolder::at(&config.data).store();
-                let options = countersign_store_sled::Options::default();
+                let mut options = countersign_store_sled::Options::default();
+                let (set, journal) = (&mut options, config.journal);
+                set.segment_bytes = journal.segment_bytes.unwrap_or(set.segment_bytes);
+                set.snapshot_bytes = journal.snapshot_bytes.unwrap_or(set.snapshot_bytes);
                 Self::Embedded(Arc::new(SledStore::open(folder, options).await?))
             }
             Engine::Memory => {

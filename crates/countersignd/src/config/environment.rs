@@ -15,10 +15,12 @@ use super::ConfigError;
 pub const PREFIX: &str = "COUNTERSIGN_";
 
 /// The keys that a variable can set; `#` is an entry's number.
-pub(super) const KEYS: [&str; 19] = [
+pub(super) const KEYS: [&str; 21] = [
     "origin",
     "data",
     "engine",
+    "journal.segment_bytes",
+    "journal.snapshot_bytes",
     "catalogue",
     "reflection",
     "max_connections",

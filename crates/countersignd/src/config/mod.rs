@@ -11,7 +11,7 @@ use countersign_broker::grants::id::Origin;
 pub use self::{
     environment::PREFIX,
     read::{ConfigError, read},
-    values::{Engine, Listener, LogFormat, Logging, Operator, Quotas, Surface, Tls},
+    values::{Engine, JournalFiles, Listener, LogFormat, Logging, Operator, Quotas, Surface, Tls},
 };
 
 /// Everything that the daemon can be told. Paths are as given: relative ones are meant from the folder that the
@@ -27,6 +27,9 @@ pub struct Config {
     /// Where state is kept.
     #[serde(default)]
     pub engine: Engine,
+    /// How the embedded engine cuts its journal.
+    #[serde(default)]
+    pub journal: JournalFiles,
     /// A catalogue of the operator's own in place of the one that is shipped.
     #[serde(default)]
     pub catalogue: Option<PathBuf>,

@@ -8,7 +8,7 @@ use std::{
 use toml::Table;
 
 use super::{
-    Config,
+    Config, JournalFiles,
     environment::{self, SetBy},
 };
 
@@ -119,6 +119,13 @@ fn check(config: &Config) -> Result<(), (String, String)> {
             return Err((format!("listeners[{number}].tls"), wrong));
         }
     }
+    if let Some(bytes) = config.journal.segment_bytes {
+        let (least, most) = (JournalFiles::MIN_SEGMENT_BYTES, JournalFiles::MAX_SEGMENT_BYTES);
+        if !(least..=most).contains(&bytes) {
+            let wrong = format!("{bytes} bytes; a segment has {least} to {most}");
+            return Err(("journal.segment_bytes".to_owned(), wrong));
+        }
+    }
     for (number, operator) in config.operators.iter().enumerate() {
         if config.operators[..number].iter().any(|other| other.name == operator.name) {
             return refuse(format!("operators[{number}].name"), "names an operator twice");
@@ -136,6 +143,7 @@ mod tests {
         origin = "broker.example/log"
         data = "."
         engine = "memory"
+        journal = { segment_bytes = 65536, snapshot_bytes = 131072 }
         catalogue = "own.toml"
         reflection = false
         max_connections = 10
@@ -230,6 +238,11 @@ mod tests {
             &SMALL.replace("127.0.0.1", "0.0.0.0"),
             &[],
             "/countersign.toml: listeners[0].tls: 0.0.0.0:0 is not a loopback",
+        );
+        check(
+            &FULL.replace("65536", "65535"),
+            &[],
+            "/countersign.toml: journal.segment_bytes: 65535 bytes; a segment has 65536 to",
         );
         check("origin = ", &[], "/countersign.toml: TOML parse error at line 1");
         check("origin = \"x\"\ndata = \".\"", &[], "/countersign.toml: ");

@@ -62,6 +62,27 @@ pub struct Quotas {
     pub newcomers: Option<NonZeroU32>,
 }
 
+/// When the embedded engine begins a new journal segment, and when it takes a snapshot. What isn't set keeps the engine's
+/// default, which suits every load that one machine carries; small numbers make a test see in seconds what otherwise takes
+/// a day.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct JournalFiles {
+    /// A segment with this many bytes is full.
+    pub segment_bytes: Option<u64>,
+    /// So many bytes of full segments that no snapshot covers make a snapshot.
+    pub snapshot_bytes: Option<u64>,
+}
+
+impl JournalFiles {
+    /// The smallest segment: some twenty commits of one record each. With smaller ones the syncs of names would outnumber
+    /// those of commits.
+    pub const MIN_SEGMENT_BYTES: u64 = 64 << 10;
+
+    /// The largest: a segment is read whole when the store is opened, so this much memory must be there.
+    pub const MAX_SEGMENT_BYTES: u64 = 1 << 30;
+}
+
 /// Who may run this broker through the API.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
