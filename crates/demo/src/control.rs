@@ -1,6 +1,8 @@
 //! What the director and a brand's process say to each other: one JSON object a line, commands on the brand's standard
 //! input, answers and events on its standard output. A brand ends when its input does.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::flights::UnixMs;
@@ -32,10 +34,28 @@ pub(crate) enum Command {
     Act,
     /// Fetch under a grant, whatever comes of it.
     Fetch { grant: String, purpose: String, fields: Vec<String> },
-    /// Bench: fetch in a closed loop, so many at a time, for so long, into the figures or not.
-    Load { in_flight: usize, millis: u64, measured: bool },
+    /// Bench: fetch in a closed loop, so many at a time, for so long, into the figures or not; through the broker, or
+    /// through a bare relay.
+    Load {
+        in_flight: usize,
+        millis: u64,
+        measured: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        relay: Option<ViaRelay>,
+    },
     /// Bench: how long the measured transfers of one width took.
     Figures { in_flight: usize },
+}
+
+/// A relay to fetch through, which proves nothing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ViaRelay {
+    /// Where it serves.
+    pub(crate) address: String,
+    /// The recipient's own folder, for its key.
+    pub(crate) folder: PathBuf,
+    /// The broker file, whose address the relay's takes.
+    pub(crate) broker: PathBuf,
 }
 
 /// What a brand says.
@@ -137,6 +157,8 @@ pub(crate) struct Loaded {
     pub(crate) transfers: u64,
     pub(crate) failures: u64,
     pub(crate) micros: u64,
+    pub(crate) p50_us: u64,
+    pub(crate) p99_us: u64,
 }
 
 /// How long transfers took, in microseconds.

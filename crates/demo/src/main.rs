@@ -33,6 +33,9 @@ enum Command {
     /// Play one brand. The director starts these.
     #[command(hide = true)]
     Brand(brand::Arguments),
+    /// Forward fetches and prove nothing. The bench starts this.
+    #[command(hide = true)]
+    Relay(bench::price::relay::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -59,6 +62,7 @@ fn run(command: &Command) -> Result<bool> {
             Command::Run(arguments) => Box::pin(director::run(arguments)).await,
             Command::Bench(arguments) => Box::pin(bench::run(arguments)).await,
             Command::Brand(arguments) => brand::run(arguments).await.map(|()| true),
+            Command::Relay(arguments) => bench::price::relay::run(arguments).await.map(|()| true),
         }
     });
     // A brand's input is read on a thread that only the director's hanging up would wake.

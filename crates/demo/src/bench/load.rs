@@ -53,21 +53,7 @@ struct Sums {
 
 /// Sets everything up, and measures each width.
 pub(super) async fn measure(arguments: &Arguments) -> Result<(Vec<Width>, Memory)> {
-    let folder = Folder::open(None, false)?;
-    let catalogue = folder.path().join("bench-catalogue.toml");
-    std::fs::write(&catalogue, CATALOGUE)?;
-    let variable = |name: &str, value: &str| (format!("COUNTERSIGN_{name}"), value.to_owned());
-    let environment = vec![
-        variable("CATALOGUE", &catalogue.display().to_string()),
-        variable("QUOTAS__PARTNER", QUOTA),
-        variable("QUOTAS__CUSTOMER", QUOTA),
-        variable("QUOTAS__NEWCOMERS", QUOTA),
-    ];
-    let setting = Setting { brands: &[Brand::BenchSource, Brand::BenchRecipient], environment };
-    let mut stage = Stage::set(folder, setting).await?;
-    people::approve(&stage, arguments.grants).await?;
-    stand(&mut stage, u64::from(arguments.grants)).await?;
-
+    let (mut stage, _) = stage(arguments.grants, &[]).await?;
     let pid = |id: Option<u32>| id.context("the process has ended");
     let processes = Processes {
         broker: pid(stage.broker.pid())?,
@@ -87,19 +73,42 @@ pub(super) async fn measure(arguments: &Arguments) -> Result<(Vec<Width>, Memory
     Ok((widths, memory))
 }
 
+/// Sets up a broker whose limits don't bind, a source, a recipient, and so many grants between them: their names.
+pub(super) async fn stage(grants: u16, environment: &[(&str, &str)]) -> Result<(Stage, Vec<String>)> {
+    let folder = Folder::open(None, false)?;
+    let catalogue = folder.path().join("bench-catalogue.toml");
+    std::fs::write(&catalogue, CATALOGUE)?;
+    let variable = |name: &str, value: &str| (format!("COUNTERSIGN_{name}"), value.to_owned());
+    let mut all = vec![
+        variable("CATALOGUE", &catalogue.display().to_string()),
+        variable("QUOTAS__PARTNER", QUOTA),
+        variable("QUOTAS__CUSTOMER", QUOTA),
+        variable("QUOTAS__NEWCOMERS", QUOTA),
+    ];
+    all.extend(environment.iter().map(|(name, value)| variable(name, value)));
+    let setting = Setting { brands: &[Brand::BenchSource, Brand::BenchRecipient], environment: all };
+    let mut stage = Stage::set(folder, setting).await?;
+    people::approve(&stage, grants).await?;
+    let names = stand(&mut stage, usize::from(grants)).await?;
+    Ok((stage, names))
+}
+
 /// Waits until every grant stands in both books.
-async fn stand(stage: &mut Stage, grants: u64) -> Result<()> {
+async fn stand(stage: &mut Stage, grants: usize) -> Result<Vec<String>> {
     let standing = async {
-        let mut sides = 0;
+        let (mut names, mut sides) = (Vec::with_capacity(grants), 0);
         while sides < 2 * grants {
             match stage.events.recv().await {
-                Some((_, Event::Granted { .. })) => sides += 1,
+                Some((_, Event::Granted { grant, receives, .. })) => {
+                    sides += 1;
+                    names.extend(receives.then_some(grant));
+                }
                 Some((brand, Event::Trouble { what })) => bail!("{brand}: {what}"),
                 Some(_) => {}
                 None => bail!("both sides have ended"),
             }
         }
-        Ok(())
+        Ok(names)
     };
     timeout(STAND_WITHIN, standing).await.context("the grants do not reach both books")?
 }
@@ -129,7 +138,7 @@ async fn slices(arguments: &Arguments, stage: &Stage, processes: &Processes) -> 
 
 async fn slice(stage: &Stage, in_flight: u16, length: Duration, measured: bool) -> Result<Loaded> {
     let millis = u64::try_from(length.as_millis())?;
-    let command = Command::Load { in_flight: usize::from(in_flight), millis, measured };
+    let command = Command::Load { in_flight: usize::from(in_flight), millis, measured, relay: None };
     match stage.brand(Brand::BenchRecipient)?.ask_within(command, length + GRACE).await? {
         Answer::Loaded(loaded) => Ok(loaded),
         other => bail!("the recipient answers {other:?}"),

@@ -30,6 +30,26 @@ pub(super) fn processor_time(pid: u32) -> Result<Duration> {
     Ok(Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64))
 }
 
+/// How long each thread of a process ran so far, by its name; those of one name stand side by side.
+pub(super) fn thread_times(pid: u32) -> Result<Vec<(String, Duration)>> {
+    let path = format!("/proc/{pid}/task");
+    let tasks = std::fs::read_dir(&path).with_context(|| format!("{path}: the bench reads Linux's /proc"))?;
+    let mut times = Vec::new();
+    for task in tasks {
+        let task = task?.path();
+        // A thread may end while it is looked at.
+        let (Ok(name), Ok(stat)) =
+            (std::fs::read_to_string(task.join("comm")), std::fs::read_to_string(task.join("schedstat")))
+        else {
+            continue;
+        };
+        let nanos = stat.split_ascii_whitespace().next().and_then(|nanos| nanos.parse().ok());
+        let nanos = nanos.with_context(|| format!("{} says no time", task.display()))?;
+        times.push((name.trim().to_owned(), Duration::from_nanos(nanos)));
+    }
+    Ok(times)
+}
+
 /// Keeps a process on the first processor that it may use.
 #[cfg(target_os = "linux")]
 pub(super) fn pin(pid: u32) -> Result<()> {

@@ -21,6 +21,7 @@ mod figures;
 mod load;
 mod machine;
 mod people;
+pub(crate) mod price;
 mod synthetic;
 mod verifying;
 
@@ -32,7 +33,10 @@ use crate::signals::interrupted;
 
 /// What is measured, and for how long.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Arguments {
+    #[command(subcommand)]
+    what: Option<What>,
     /// How long each width is measured.
     #[arg(long, value_name = "N", default_value_t = 12, value_parser = RangedU64ValueParser::<u64>::new().range(1..=3600))]
     seconds: u64,
@@ -50,6 +54,13 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
+/// What else can be measured.
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// What durability and proof cost a call, against a bare relay.
+    Price(price::Arguments),
+}
+
 /// Measures; whether every transfer went well.
 pub(crate) async fn run(arguments: &Arguments) -> Result<bool> {
     tokio::select! {
@@ -62,6 +73,13 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<bool> {
 }
 
 async fn measure(arguments: &Arguments) -> Result<bool> {
+    match &arguments.what {
+        None => transfers(arguments).await,
+        Some(What::Price(arguments)) => price::run(arguments).await,
+    }
+}
+
+async fn transfers(arguments: &Arguments) -> Result<bool> {
     ensure!(arguments.in_flight.iter().all(|width| *width > 0), "with none in flight nothing moves");
     let (transfers, broker_memory) = load::measure(arguments).await?;
     let verify = match arguments.records {

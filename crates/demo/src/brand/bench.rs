@@ -23,7 +23,7 @@ use hdrhistogram::Histogram;
 use parking_lot::Mutex;
 use tokio::{task::JoinSet, time::Instant};
 
-use super::{Desk, Role};
+use super::{Desk, Role, Slice, relayed::Relayed};
 use crate::{
     control::{Figures, Loaded},
     journey::BENCH_ROW,
@@ -70,26 +70,36 @@ impl Role for Recipient {
         Err(ProvideError::NotFound)
     }
 
-    async fn load(&self, desk: &Desk, in_flight: usize, millis: u64, measured: bool) -> Result<Loaded> {
+    async fn load(&self, desk: &Desk, slice: Slice) -> Result<Loaded> {
+        let Slice { in_flight, millis, measured, relay } = slice;
         let rows = desk.partner.book().grants();
         let receives = rows.iter().filter(|row| row.side() == Side::Recipient);
-        let grants: Arc<Vec<GrantName>> = Arc::new(receives.map(|row| row.name().clone()).collect());
+        let grants: Vec<GrantName> = receives.map(|row| row.name().clone()).collect();
         anyhow::ensure!(!grants.is_empty(), "there is no grant to fetch under");
+        let through = match relay {
+            None => Through::Broker(desk.partner.clone()),
+            Some(relay) => Through::Relay(Relayed::open(&desk.partner, &relay)?),
+        };
         let failures = Arc::new(AtomicU64::new(0));
         let begun = Instant::now();
         let until = begun + Duration::from_millis(millis);
+        let shared = Arc::new(Shared { through, grants, turn: Arc::clone(&self.turn), failures, until });
         let mut workers = JoinSet::new();
         for _ in 0..in_flight {
-            let (grants, turn, failures) =
-                (Arc::clone(&grants), Arc::clone(&self.turn), Arc::clone(&failures));
-            workers.spawn(work(desk.partner.clone(), grants, turn, failures, until));
+            workers.spawn(work(Arc::clone(&shared)));
         }
         let mut latencies = histogram()?;
         while let Some(done) = workers.join_next().await {
             latencies.add(done??)?;
         }
         let micros = u64::try_from(begun.elapsed().as_micros())?;
-        let (transfers, failures) = (latencies.len(), failures.load(Ordering::Relaxed));
+        let loaded = Loaded {
+            transfers: latencies.len(),
+            failures: shared.failures.load(Ordering::Relaxed),
+            micros,
+            p50_us: latencies.value_at_quantile(0.50),
+            p99_us: latencies.value_at_quantile(0.99),
+        };
         if measured {
             let mut all = self.latencies.lock();
             if let Some(sum) = all.get_mut(&in_flight) {
@@ -98,7 +108,7 @@ impl Role for Recipient {
                 all.insert(in_flight, latencies);
             }
         }
-        Ok(Loaded { transfers, failures, micros })
+        Ok(loaded)
     }
 
     fn figures(&self, in_flight: usize) -> Result<Figures> {
@@ -118,23 +128,45 @@ fn histogram() -> Result<Histogram<u64>> {
     Ok(Histogram::new_with_bounds(1, MAX_MICROS, DIGITS)?)
 }
 
-/// One fetch after the other; each counts from the call to the opened values, every check included.
-async fn work(
-    partner: Partner,
-    grants: Arc<Vec<GrantName>>,
+/// What the workers of one slice share.
+struct Shared {
+    through: Through,
+    grants: Vec<GrantName>,
     turn: Arc<AtomicUsize>,
     failures: Arc<AtomicU64>,
     until: Instant,
-) -> Result<Histogram<u64>> {
+}
+
+/// What stands between the recipient and the source.
+enum Through {
+    Broker(Partner),
+    Relay(Relayed),
+}
+
+impl Through {
+    async fn fetch(&self, grant: &GrantName) -> Result<()> {
+        match self {
+            Self::Broker(partner) => {
+                partner.fetch(grant, BENCH_ROW.purpose, BENCH_ROW.fields).await?;
+                Ok(())
+            }
+            Self::Relay(relayed) => relayed.fetch(grant, BENCH_ROW.purpose, BENCH_ROW.fields).await,
+        }
+    }
+}
+
+/// One fetch after the other; each counts from the call to the opened values, every check included.
+async fn work(shared: Arc<Shared>) -> Result<Histogram<u64>> {
     let mut latencies = histogram()?;
-    while Instant::now() < until {
-        let grant = &grants[turn.fetch_add(1, Ordering::Relaxed) % grants.len()];
+    while Instant::now() < shared.until {
+        let nth = shared.turn.fetch_add(1, Ordering::Relaxed);
+        let grant = &shared.grants[nth % shared.grants.len()];
         let begun = Instant::now();
-        match partner.fetch(grant, BENCH_ROW.purpose, BENCH_ROW.fields).await {
-            Ok(_) => latencies.saturating_record(u64::try_from(begun.elapsed().as_micros())?),
+        match shared.through.fetch(grant).await {
+            Ok(()) => latencies.saturating_record(u64::try_from(begun.elapsed().as_micros())?),
             Err(error) => {
-                if failures.fetch_add(1, Ordering::Relaxed) == 0 {
-                    tracing::warn!(%error, "a transfer of the bench failed");
+                if shared.failures.fetch_add(1, Ordering::Relaxed) == 0 {
+                    tracing::warn!(error = format!("{error:#}"), "a transfer of the bench failed");
                 }
             }
         }

@@ -10,6 +10,12 @@ use countersign_client::{
     keyfile,
 };
 
+/// Reads what [`make`] wrote into the folder.
+pub(super) fn read(folder: &Path) -> Result<Keys> {
+    let working = keyfile::read(&folder.join("key")).context("the working key")?;
+    Ok(Keys { working, certificate: KeyCertificate::read(&folder.join("certificate"))? })
+}
+
 /// How long the working key signs.
 const WORKING_KEY_LIFE: Duration = Duration::from_secs(90 * 24 * 3600);
 

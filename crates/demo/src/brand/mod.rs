@@ -7,6 +7,7 @@ mod desk;
 mod hopp;
 mod keys;
 mod process;
+mod relayed;
 mod skylark;
 
 use anyhow::Result;
@@ -19,7 +20,7 @@ use countersign_client::{
 use self::desk::Desk;
 pub(crate) use self::process::{Arguments, run};
 use crate::{
-    control::{Figures, Loaded, Moved},
+    control::{Figures, Loaded, Moved, ViaRelay},
     journey::{Brand, Row},
 };
 
@@ -64,7 +65,7 @@ trait Role: Send + Sync + 'static {
     ) -> Result<Vec<Value>, ProvideError>;
 
     /// Bench: a slice of load.
-    async fn load(&self, _desk: &Desk, _in_flight: usize, _millis: u64, _measured: bool) -> Result<Loaded> {
+    async fn load(&self, _desk: &Desk, _slice: Slice) -> Result<Loaded> {
         anyhow::bail!("this brand carries no load")
     }
 
@@ -78,6 +79,14 @@ trait Role: Send + Sync + 'static {
 struct Receiving {
     name: countersign_client::grants::id::GrantName,
     subject: SubjectHandle,
+}
+
+/// A slice of load.
+struct Slice {
+    in_flight: usize,
+    millis: u64,
+    measured: bool,
+    relay: Option<ViaRelay>,
 }
 
 fn role(brand: Brand) -> Result<Box<dyn Role>> {

@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use super::{
-    Desk, FollowUp, Receiving, Role,
+    Desk, FollowUp, Receiving, Role, Slice,
     keys::{self, Keys},
     role,
 };
@@ -47,6 +47,9 @@ pub(crate) struct Arguments {
     /// The broker file.
     #[arg(long, value_name = "FILE")]
     broker: PathBuf,
+    /// Serve with the keys and the book that stand in the folder, and hear no events: a stand-in for the bench.
+    #[arg(long)]
+    detached: bool,
 }
 
 /// A brand at work.
@@ -60,7 +63,11 @@ struct House {
 pub(crate) async fn run(arguments: &Arguments) -> Result<()> {
     let system = System::real();
     let trust = BrokerTrust::read(&arguments.broker)?;
-    let keys = keys::make(&arguments.folder, &arguments.name.partner(), &trust, &system)?;
+    let keys = if arguments.detached {
+        keys::read(&arguments.folder)?
+    } else {
+        keys::make(&arguments.folder, &arguments.name.partner(), &trust, &system)?
+    };
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("a port for the source")?;
     let (lines, outbox) = unbounded_channel();
     tokio::spawn(write_lines(outbox));
@@ -133,6 +140,9 @@ fn open(
             served.trouble(&format!("the source server ended: {error}"));
         }
     });
+    if arguments.detached {
+        return Ok(house);
+    }
     let watching = Arc::clone(&house);
     tokio::spawn(async move {
         let heeding = Arc::clone(&watching);
@@ -205,8 +215,9 @@ impl House {
                 let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
                 Ok(Answer::Fetched(desk.fetch(&GrantName::parse(&grant)?, &purpose, &fields).await?))
             }
-            Command::Load { in_flight, millis, measured } => {
-                Ok(Answer::Loaded(self.role.load(desk, in_flight, millis, measured).await?))
+            Command::Load { in_flight, millis, measured, relay } => {
+                let slice = Slice { in_flight, millis, measured, relay };
+                Ok(Answer::Loaded(self.role.load(desk, slice).await?))
             }
             Command::Figures { in_flight } => Ok(Answer::Figures(self.role.figures(in_flight)?)),
         }

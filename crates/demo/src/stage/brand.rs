@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     fs::File,
+    path::Path,
     process::Stdio,
     sync::{
         Arc,
@@ -41,6 +42,7 @@ type Waiting = Arc<Mutex<HashMap<u64, oneshot::Sender<Answer>>>>;
 pub(crate) struct BrandProcess {
     brand: Brand,
     child: Child,
+    endpoint: String,
     input: tokio::sync::Mutex<ChildStdin>,
     next: AtomicU64,
     waiting: Waiting,
@@ -70,11 +72,23 @@ impl BrandProcess {
     ) -> Result<(Self, Ready)> {
         let own = folder.brand(brand);
         std::fs::create_dir_all(&own)?;
+        Self::start_in(binaries, folder, brand, (&own, &[]), events).await
+    }
+
+    /// The same in a folder of one's own, with flags.
+    pub(crate) async fn start_in(
+        binaries: &Binaries,
+        folder: &Folder,
+        brand: Brand,
+        (own, flags): (&Path, &[&str]),
+        events: UnboundedSender<(Brand, Event)>,
+    ) -> Result<(Self, Ready)> {
         let mut child = Program::new(&binaries.demo)
             .args(["brand", "--name", brand.id(), "--folder"])
-            .arg(&own)
+            .arg(own)
             .arg("--broker")
             .arg(folder.broker_file())
+            .args(flags)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(File::create(folder.log_of(brand.id()))?)
@@ -92,8 +106,8 @@ impl BrandProcess {
         };
         let waiting = Waiting::default();
         tokio::spawn(listen(brand, output, Arc::clone(&waiting), events));
-        let input = tokio::sync::Mutex::new(input);
-        Ok((Self { brand, child, input, next: AtomicU64::new(1), waiting }, ready))
+        let (input, endpoint) = (tokio::sync::Mutex::new(input), ready.endpoint.clone());
+        Ok((Self { brand, child, endpoint, input, next: AtomicU64::new(1), waiting }, ready))
     }
 
     /// Gives a command and waits for its answer; a refusal or a failure is an error.
@@ -121,6 +135,11 @@ impl BrandProcess {
             Answer::Failed { error } => bail!("{}: {error}", self.brand),
             answer => Ok(answer),
         }
+    }
+
+    /// Where it serves as a source.
+    pub(crate) fn endpoint(&self) -> &str {
+        &self.endpoint
     }
 
     /// The process, for its memory and its time.

@@ -15,6 +15,9 @@ use super::{Binaries, Folder};
 /// How long a broker may take until it listens: it opens its store and its log.
 const STARTS_WITHIN: Duration = Duration::from_secs(30);
 
+/// How long after the API's address the others' may take to be said.
+const NAMED_WITHIN: Duration = Duration::from_secs(1);
+
 /// How long a broker may take to finish what is in flight.
 const STOPS_WITHIN: Duration = Duration::from_secs(30);
 
@@ -22,6 +25,7 @@ const STOPS_WITHIN: Duration = Duration::from_secs(30);
 pub(crate) struct Broker {
     child: Child,
     address: String,
+    admin: Option<String>,
     /// Held open: a process whose output nobody takes would end on its next line.
     _output: Lines<BufReader<ChildStdout>>,
 }
@@ -62,9 +66,14 @@ impl Broker {
             .context("`countersignd serve` can't be started")?;
         let output = child.stdout.take().context("its output was asked for")?;
         let mut output = BufReader::new(output).lines();
-        let listening = timeout(STARTS_WITHIN, listening(&mut output)).await;
+        let listening = timeout(STARTS_WITHIN, named(&mut output, "api")).await;
         match listening {
-            Ok(Ok(Some(address))) => Ok(Self { child, address, _output: output }),
+            Ok(Ok(Some(address))) => {
+                // All listeners are named in one breath.
+                let admin = timeout(NAMED_WITHIN, named(&mut output, "admin")).await;
+                let admin = admin.unwrap_or(Ok(None))?;
+                Ok(Self { child, address, admin, _output: output })
+            }
             Ok(Ok(None)) => bail!("the broker ended: {}", folder.last_words("broker")),
             Ok(Err(error)) => Err(error).context("the broker's output"),
             Err(_) => bail!("the broker does not listen: {}", folder.last_words("broker")),
@@ -74,6 +83,11 @@ impl Broker {
     /// Where the API and the log are served.
     pub(crate) fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Where metrics are served, if anywhere.
+    pub(crate) fn admin(&self) -> Option<&str> {
+        self.admin.as_deref()
     }
 
     /// The process, for its memory and its time.
@@ -89,21 +103,21 @@ impl Broker {
     }
 }
 
-async fn listening(output: &mut Lines<BufReader<ChildStdout>>) -> std::io::Result<Option<String>> {
+async fn named(output: &mut Lines<BufReader<ChildStdout>>, surface: &str) -> std::io::Result<Option<String>> {
     while let Some(line) = output.next_line().await? {
-        if let Some(address) = address_in(&line) {
+        if let Some(address) = address_in(&line, surface) {
             return Ok(Some(address.to_owned()));
         }
     }
     Ok(None)
 }
 
-/// The address of the listener that serves the API, from a line such as
+/// The address of the listener that serves a surface, from a line such as
 /// `listening on http://127.0.0.1:7443 (api, log)`.
-fn address_in(line: &str) -> Option<&str> {
+fn address_in<'a>(line: &'a str, surface: &str) -> Option<&'a str> {
     let (address, surfaces) = line.strip_prefix("listening on ")?.split_once(' ')?;
     let surfaces = surfaces.trim_matches(['(', ')']);
-    surfaces.split(", ").any(|surface| surface == "api").then_some(address)
+    surfaces.split(", ").any(|one| one == surface).then_some(address)
 }
 
 fn terminate(child: &Child) -> Result<()> {
@@ -126,9 +140,11 @@ mod tests {
 
     #[test]
     fn the_api_is_found_among_the_listeners() {
-        let check = |line, expected| assert_eq!(address_in(line), expected, "{line}");
+        let check = |line, expected| assert_eq!(address_in(line, "api"), expected, "{line}");
         check("listening on http://127.0.0.1:7443 (api, log)", Some("http://127.0.0.1:7443"));
         check("listening on http://127.0.0.1:7444 (admin)", None);
         check("made /tmp/data", None);
+        let line = "listening on http://127.0.0.1:7444 (admin)";
+        assert_eq!(address_in(line, "admin"), Some("http://127.0.0.1:7444"));
     }
 }

@@ -53,6 +53,11 @@ impl Folder {
         self.path.join("broker.json")
     }
 
+    /// The key of the broker's own calls.
+    pub(crate) fn call_key(&self) -> PathBuf {
+        self.data().join("keys/call.key")
+    }
+
     pub(crate) fn operator_key(&self) -> PathBuf {
         self.data().join("keys/operator.key")
     }

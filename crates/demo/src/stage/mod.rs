@@ -76,8 +76,7 @@ impl Stage {
         broker.address().clone_into(&mut trust.address);
         std::fs::write(folder.broker_file(), trust.to_json())?;
 
-        let key = keyfile::read(&folder.operator_key())?;
-        let operator = Operator::open(&trust, OperatorName::parse(OPERATOR)?, &key, system.clone())?;
+        let operator = operator(&folder, &trust)?;
         let (sender, events) = unbounded_channel();
         let (mut brands, mut offers) = (BTreeMap::new(), BTreeMap::new());
         for brand in setting.brands.iter().copied() {
@@ -103,13 +102,29 @@ impl Stage {
         self.brands.get(&brand).with_context(|| format!("{brand} takes no part"))
     }
 
-    /// Ends the brands, then the broker; the broker's exit code.
-    pub(crate) async fn close(&mut self) -> Result<Option<i32>> {
+    /// The broker's operator.
+    pub(crate) fn operator(&self) -> Result<Operator> {
+        operator(&self.folder, &self.trust)
+    }
+
+    /// Ends the brands alone.
+    pub(crate) async fn dismiss(&mut self) -> Result<()> {
         for (_, brand) in std::mem::take(&mut self.brands) {
             brand.stop().await?;
         }
+        Ok(())
+    }
+
+    /// Ends the brands, then the broker; the broker's exit code.
+    pub(crate) async fn close(&mut self) -> Result<Option<i32>> {
+        self.dismiss().await?;
         self.broker.stop().await
     }
+}
+
+fn operator(folder: &Folder, trust: &BrokerTrust) -> Result<Operator> {
+    let key = keyfile::read(&folder.operator_key())?;
+    Ok(Operator::open(trust, OperatorName::parse(OPERATOR)?, &key, System::real())?)
 }
 
 /// The partner itself, its certified key, where it serves.
