@@ -1,0 +1,155 @@
+//! A partner of the campaign: its keys, its SDK on a file book, and a source server on a real socket. It outlives the
+//! daemon's deaths.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use anyhow::{Context as _, Result};
+use async_trait::async_trait;
+use bytes::Bytes;
+use countersign_client::{
+    Book, BrokerTrust, Error, FileBook, OfferDraft, Partner, PartnerConfig, PartnerEvent, ProvideError,
+    SourceHandler, SourceServer, System, Value, keyfile, operator::Operator,
+};
+use countersign_grants::{
+    catalogue::FieldPath,
+    envelope,
+    id::{PartnerName, SubjectHandle},
+    key::SigningKey,
+    statement::{BenefitKind, OfferText, PartnerKey},
+};
+use countersign_proto::statement::v1 as wire;
+use parking_lot::Mutex;
+use tokio::{net::TcpListener, task::JoinSet};
+
+use crate::notes::Notes;
+
+/// The purpose of every offer.
+pub(crate) const PURPOSE: &str = "pickup_planning";
+
+/// The fields of every offer.
+pub(crate) const FIELDS: [&str; 2] = ["trip.flight_no", "trip.airport"];
+
+/// Certificates begin a day ago, so that clocks don't matter, and last a year.
+const DAY_MS: u64 = 24 * 3600 * 1000;
+
+/// One partner.
+pub(crate) struct Brand {
+    pub(crate) partner: Partner,
+    pub(crate) working: SigningKey,
+    /// The log indexes of the change notices that its loop was handed.
+    pub(crate) heard: Arc<Mutex<std::collections::BTreeSet<u64>>>,
+}
+
+struct Shelf;
+
+#[async_trait]
+impl SourceHandler for Shelf {
+    async fn provide(&self, _: &SubjectHandle, fields: &[FieldPath]) -> Result<Vec<Value>, ProvideError> {
+        Ok(fields.iter().map(|_| Value::from("B6 35")).collect())
+    }
+}
+
+impl Brand {
+    /// Makes a partner, has the operator enter it, and starts what it runs for as long as `tasks` do.
+    pub(crate) async fn enter(
+        (id, folder): (&str, &Path),
+        trust: &BrokerTrust,
+        operator: &Operator,
+        notes: &Notes,
+        tasks: &mut JoinSet<()>,
+    ) -> Result<Self> {
+        let system = System::real();
+        let name = PartnerName::of_id(id).map_err(|error| anyhow::anyhow!("{id}: {error}"))?;
+        let (identity, working) = (keyfile::draw(&system), keyfile::draw(&system));
+        let certificate = wire::PartnerKey {
+            broker: trust.origin.to_string(),
+            partner: name.to_string(),
+            public_key: Bytes::copy_from_slice(working.public().as_bytes()),
+            sequence: 1,
+            not_before_ms: system.now().as_millis() - DAY_MS,
+            not_after_ms: system.now().as_millis() + 365 * DAY_MS,
+            ..wire::PartnerKey::default()
+        };
+        let certificate = envelope::sign::<PartnerKey>(&certificate, &[&identity]);
+        let book = Book::open(FileBook::open(&folder.join(format!("{id}.book")))?, system.now())?;
+        let config = PartnerConfig {
+            trust: trust.clone(),
+            name: name.clone(),
+            identity: identity.public().clone(),
+            certificate: certificate.clone(),
+            key: SigningKey::from_secret(&working.to_secret()),
+            known_keys: vec![],
+        };
+        let partner = Partner::open(config, book, system)?;
+        let socket = TcpListener::bind("127.0.0.1:0").await.context("a source's socket")?;
+        let endpoint = format!("http://{}", socket.local_addr()?);
+
+        operator.create_partner(&name, id, identity.public()).await?;
+        operator.publish_key(&name, certificate).await?;
+        operator.set_endpoint(&name, &endpoint).await?;
+
+        let server = SourceServer::new(partner.clone(), Shelf);
+        tasks.spawn(async move {
+            // It ends when the campaign does.
+            let _ = server.serve(socket, None, std::future::pending()).await;
+        });
+        let heard = Arc::<Mutex<std::collections::BTreeSet<u64>>>::default();
+        tasks.spawn(listen(partner.clone(), Arc::clone(&heard), notes.clone()));
+        Ok(Self { partner, working, heard })
+    }
+
+    pub(crate) fn name(&self) -> &PartnerName {
+        self.partner.name()
+    }
+}
+
+/// Hears the partner's events for good; that the loop ends is a fault, since only a fork or a broken book ends it.
+async fn listen(partner: Partner, heard: Arc<Mutex<std::collections::BTreeSet<u64>>>, notes: Notes) {
+    let name = partner.name().clone();
+    let ended = partner
+        .run(|noted| {
+            match &noted.event {
+                PartnerEvent::ChangeNotice { .. } => drop(heard.lock().insert(noted.index)),
+                PartnerEvent::Failed { kind, error, .. } => {
+                    notes.fault(format!("{name}: event {} ({kind:?}) failed a check: {error}", noted.index));
+                }
+                PartnerEvent::UnknownKeys { keys } => {
+                    notes.fault(format!("{name}: unknown keys: {keys:?}"));
+                }
+                _ => {}
+            }
+            std::future::ready(())
+        })
+        .await;
+    notes.fault(format!("{name}: its events ended: {ended}"));
+}
+
+/// An offer, for so many uses, at most `rate` of them in a second or two.
+pub(crate) fn draft(source: &PartnerName, uses: u32, rate: Option<(u32, Duration)>) -> OfferDraft {
+    OfferDraft {
+        source: source.clone(),
+        purpose: PURPOSE.to_owned(),
+        required_fields: FIELDS.map(str::to_owned).to_vec(),
+        optional_fields: vec![],
+        duration: Duration::from_secs(24 * 3600),
+        uses,
+        rate,
+        retention: Duration::from_secs(24 * 3600),
+        texts: vec![OfferText {
+            language: "en".to_owned(),
+            reason: "To have a car there when you land.".to_owned(),
+            benefit: "Your driver waits, free.".to_owned(),
+            ends: "landing + 24 h".to_owned(),
+        }],
+        benefit_kind: BenefitKind::SpecialService,
+        contact_phone: "+1 212 555 0100".to_owned(),
+        law: "Consent, GDPR Art. 6(1)(a)".to_owned(),
+        controller: "Hopp Rides Inc.".to_owned(),
+        complaint_body: "The data protection authority".to_owned(),
+    }
+}
+
+/// Whether an error leaves open what happened. All others say it.
+pub(crate) fn leaves_open(error: &Error) -> bool {
+    error.is_transient()
+}

@@ -1,0 +1,94 @@
+//! Stops, pauses and resumptions by customers, and change notices by sources.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use countersign_client::{Error, customer::Recorded};
+use countersign_proto::log::v1::Kind;
+
+use super::{insist, refused, rest, said_no, transfers};
+use crate::{
+    brand::leaves_open,
+    notes::{Named, Notes},
+    random::Random,
+    world::{Granted, World},
+};
+
+/// Fetches after an acknowledged stop, each of which must be refused.
+const TRIES_AFTER_STOP: usize = 2;
+
+/// One change after the other.
+pub(crate) async fn run(world: Arc<World>, mut random: Random) {
+    loop {
+        rest(&mut random, 10, 120).await;
+        world.may_begin().await;
+        let Some(granted) = world.any(&mut random) else { continue };
+        if granted.steady {
+            notice(&world, &granted).await;
+        } else if random.chance(2, 3) {
+            let erase = random.chance(1, 3);
+            stop(&world, &granted, erase).await;
+        } else if pause(&world.notes, &granted).await {
+            rest(&mut random, 5, 40).await;
+            resume(&world.notes, &granted).await;
+        }
+    }
+}
+
+/// Stops a grant; from the acknowledgement on nothing comes under it.
+async fn stop(world: &World, granted: &Granted, erase: bool) {
+    let notes = &world.notes;
+    let mut sending = notes.sending(Kind::GrantWithdrawn);
+    match insist(&mut sending, || granted.customer.stop(&granted.name, erase)).await {
+        Ok(recorded) => {
+            taken(notes, sending, &recorded);
+            granted.stopped.store(true, Ordering::SeqCst);
+            notes.named(Named::StoppedGrant(granted.name.clone()));
+        }
+        Err(error) => refused(notes, "a stop", sending, &error),
+    }
+    world.retire(&granted.name);
+    for _ in 0..TRIES_AFTER_STOP {
+        transfers::by_hand(world, granted, false).await;
+    }
+}
+
+async fn pause(notes: &Notes, granted: &Granted) -> bool {
+    let mut sending = notes.sending(Kind::GrantPaused);
+    match insist(&mut sending, || granted.customer.pause(&granted.name)).await {
+        Ok(recorded) => {
+            taken(notes, sending, &recorded);
+            true
+        }
+        Err(error) => {
+            refused(notes, "a pause", sending, &error);
+            false
+        }
+    }
+}
+
+async fn resume(notes: &Notes, granted: &Granted) {
+    let mut sending = notes.sending(Kind::GrantResumed);
+    match insist(&mut sending, || granted.customer.resume(&granted.name)).await {
+        Ok(recorded) => taken(notes, sending, &recorded),
+        Err(error) => refused(notes, "a resumption", sending, &error),
+    }
+}
+
+fn taken(notes: &Notes, sending: crate::notes::Sending, recorded: &Recorded) {
+    notes.proven(recorded.receipt());
+    sending.done(Some(recorded.receipt().index()));
+}
+
+/// A notice of a subject with one standing grant, which is one record. A second try would be a second notice, so one
+/// without an answer is given up.
+async fn notice(world: &World, granted: &Granted) {
+    let notes = &world.notes;
+    let source = &world.brands[granted.source].partner;
+    let mut sending = notes.sending(Kind::ChangeNotice);
+    match source.notify_change(&granted.source_subject, "trip").await {
+        Ok(()) => sending.done(None),
+        Err(error) if leaves_open(&error) => sending.doubt(),
+        Err(error @ Error::Refused(_)) => refused(notes, "a notice", sending, &error),
+        Err(error) => said_no(notes, "a notice", &error),
+    }
+}

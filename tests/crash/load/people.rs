@@ -1,0 +1,261 @@
+//! People: each enters, links with two partners, is asked, and approves, refuses or is let off.
+
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use countersign_client::{
+    Error, FileBook, Partner, System,
+    channel::call,
+    customer::{Choice, Customer, CustomerBook, Wallet},
+};
+use countersign_grants::{
+    envelope,
+    id::{GrantName, RequestName, SubjectHandle},
+    statement::GrantRequest,
+};
+use countersign_proto::{
+    log::v1::Kind,
+    statement::v1 as wire,
+    v1::{CancelGrantRequestRequest, CreateGrantRequestRequest},
+};
+use tokio::time::sleep;
+
+use super::{PAUSE, ask, insist, refused, rest, said_no};
+use crate::{
+    brand::{Brand, leaves_open},
+    notes::{Named, Notes, Tag},
+    random::Random,
+    rounds::ORIGIN,
+    world::{Granted, Offered, World},
+};
+
+/// How long a request waits for its answer.
+const LIFETIME: Duration = Duration::from_secs(600);
+
+/// One person after the other.
+pub(crate) async fn run(world: Arc<World>, mut random: Random) {
+    loop {
+        world.may_begin().await;
+        if let Err(error) = one(&world, &mut random).await {
+            said_no(&world.notes, "a person", &error);
+        }
+        rest(&mut random, 5, 60).await;
+    }
+}
+
+async fn one(world: &World, random: &mut Random) -> Result<(), Error> {
+    let notes = &world.notes;
+    let Some(offered) = random.pick(&world.offers).cloned() else { return Ok(()) };
+    let (source, recipient) = (&world.brands[offered.source], &world.brands[offered.recipient]);
+    let customer = enter(world).await?;
+    let source_subject = link(notes, &customer, &source.partner).await?;
+    let recipient_subject = link(notes, &customer, &recipient.partner).await?;
+    // Mostly the recipient asks, sometimes the source.
+    let (requester, subject) =
+        if random.chance(1, 4) { (source, &source_subject) } else { (recipient, &recipient_subject) };
+    let request = request(notes, requester, subject, &offered).await?;
+    match random.below(10) {
+        0 => return refuse(notes, &customer, &request).await,
+        1 => return cancel(notes, requester, &request).await,
+        2 => defer(notes, &customer, &request).await?,
+        _ => {}
+    }
+    let (name, tag) = approve(notes, &customer, &request).await?;
+    let granted = Granted {
+        name,
+        tag,
+        source: offered.source,
+        recipient: offered.recipient,
+        customer,
+        source_subject,
+        steady: offered.endless && random.chance(1, 3),
+        stopped: AtomicBool::new(false),
+    };
+    world.add(granted, random);
+    Ok(())
+}
+
+async fn enter(world: &World) -> Result<Customer, Error> {
+    let number = world.people.fetch_add(1, Ordering::Relaxed);
+    let system = System::real();
+    let path = world.folder.join(format!("person-{number}.book"));
+    let book = FileBook::open(&path).and_then(CustomerBook::open).map_err(Error::Book)?;
+    let customer = Customer::open(world.trust.clone(), Wallet::draw(&system), book, system)?;
+    let mut sending = world.notes.sending(Kind::CustomerCreated);
+    match insist(&mut sending, || customer.register()).await {
+        Ok(_) => sending.done(None),
+        Err(error) => {
+            refused(&world.notes, "a registration", sending, &error);
+            return Err(error);
+        }
+    }
+    world.notes.named(Named::Customer(customer.name().clone()));
+    Ok(customer)
+}
+
+/// The whole ceremony. An invitation that was not answered is given up; all else is sent again with the same bytes.
+async fn link(notes: &Notes, customer: &Customer, partner: &Partner) -> Result<SubjectHandle, Error> {
+    let invited = loop {
+        let mut sending = notes.sending(Kind::LinkInvited);
+        match partner.invite("gold card").await {
+            Ok(invited) => {
+                sending.done(None);
+                break invited;
+            }
+            Err(error) if leaves_open(&error) => sending.doubt(),
+            Err(error) => {
+                refused(notes, "an invitation", sending, &error);
+                return Err(error);
+            }
+        }
+        sleep(PAUSE).await;
+    };
+    notes.named(Named::InvitedLink(invited.link.clone()));
+    let mut sending = notes.sending(Kind::LinkAccepted);
+    let accepted = match insist(&mut sending, || customer.accept(&invited.package)).await {
+        Ok(accepted) => accepted,
+        Err(error) => {
+            refused(notes, "an acceptance", sending, &error);
+            return Err(error);
+        }
+    };
+    sending.done(None);
+    notes.named(Named::AcceptedLink(invited.link.clone()));
+    let mut sending = notes.sending(Kind::LinkConfirmed);
+    match insist(&mut sending, || partner.confirm(&invited.link, &accepted.code)).await {
+        Ok(_) => sending.done(None),
+        Err(error) => {
+            refused(notes, "a confirmation", sending, &error);
+            return Err(error);
+        }
+    }
+    notes.named(Named::ConfirmedLink(invited.link));
+    Ok(invited.subject)
+}
+
+/// A request by hand, so that the same bytes can be sent again.
+async fn request(
+    notes: &Notes,
+    requester: &Brand,
+    subject: &SubjectHandle,
+    offered: &Offered,
+) -> Result<RequestName, Error> {
+    let system = System::real();
+    let checkpoint = ask(|| requester.partner.monitor().for_signing()).await?;
+    let message = wire::GrantRequest {
+        broker: ORIGIN.to_owned(),
+        requester: requester.name().to_string(),
+        subject: subject.as_str().to_owned(),
+        rows: vec![wire::RequestedRow { offer: offered.name.digest().into(), optional: false }],
+        expire_time_ms: system.now().plus(LIFETIME).as_millis(),
+        time_ms: system.now().as_millis(),
+        nonce: system.draw::<16>().to_vec().into(),
+        checkpoint,
+    };
+    let signed = envelope::sign::<GrantRequest>(&message, &[&requester.working]);
+    let name = RequestName::of(envelope::digest(&signed));
+    let mut sending = notes.sending(Kind::RequestCreated);
+    let connection = requester.partner.connection();
+    let put = || async {
+        let asked = CreateGrantRequestRequest { statement: Some(signed.clone()) };
+        Ok(connection.grants().create_grant_request(call(asked)).await?)
+    };
+    match insist(&mut sending, put).await {
+        Ok(_) => sending.done(None),
+        Err(error) => {
+            refused(notes, "a request", sending, &error);
+            return Err(error);
+        }
+    }
+    notes.named(Named::Request(name.clone()));
+    Ok(name)
+}
+
+async fn refuse(notes: &Notes, customer: &Customer, request: &RequestName) -> Result<(), Error> {
+    let mut sending = notes.sending(Kind::RequestRefused);
+    match insist(&mut sending, || customer.refuse(request)).await {
+        Ok(()) => sending.done(None),
+        // A try before was not answered, and had been done.
+        Err(error) if sending.is_in_doubt() && error.reason() == Some("WRONG_STATE") => sending.found(),
+        Err(error) => {
+            refused(notes, "a refusal", sending, &error);
+            return Err(error);
+        }
+    }
+    notes.named(Named::RefusedRequest(request.clone()));
+    Ok(())
+}
+
+async fn cancel(notes: &Notes, requester: &Brand, request: &RequestName) -> Result<(), Error> {
+    let mut sending = notes.sending(Kind::RequestCancelled);
+    let connection = requester.partner.connection();
+    let take_back = || async {
+        let asked = CancelGrantRequestRequest { name: request.to_string() };
+        Ok(connection.grants().cancel_grant_request(call(asked)).await?)
+    };
+    match insist(&mut sending, take_back).await {
+        Ok(_) => sending.done(None),
+        Err(error) if sending.is_in_doubt() && error.reason() == Some("WRONG_STATE") => sending.found(),
+        Err(error) => {
+            refused(notes, "a cancellation", sending, &error);
+            return Err(error);
+        }
+    }
+    notes.named(Named::CancelledRequest(request.clone()));
+    Ok(())
+}
+
+async fn defer(notes: &Notes, customer: &Customer, request: &RequestName) -> Result<(), Error> {
+    let mut sending = notes.sending(Kind::RequestDeferred);
+    match insist(&mut sending, || customer.defer(request)).await {
+        Ok(()) => sending.done(None),
+        Err(error) if sending.is_in_doubt() && error.reason() == Some("WRONG_STATE") => sending.found(),
+        Err(error) => {
+            refused(notes, "a deferral", sending, &error);
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// Approves the request's one row. Each try signs terms of its own, so after one without an answer the broker is asked
+/// which of them stand: that one, or none.
+async fn approve(
+    notes: &Notes,
+    customer: &Customer,
+    request: &RequestName,
+) -> Result<(GrantName, Tag), Error> {
+    let read = ask(|| customer.read_request(request)).await?;
+    let mut sending = notes.sending(Kind::GrantApproved);
+    loop {
+        let before: HashSet<GrantName> = customer.book().grants().into_iter().map(|row| row.name).collect();
+        let error = match customer.approve(&read, &Choice::required("en")).await {
+            Ok(approved) => {
+                let Some(one) = approved.first() else { continue };
+                notes.proven(&one.receipt);
+                sending.done(Some(one.receipt.index()));
+                notes.named(Named::Grant(one.grant.clone()));
+                return Ok((one.grant.clone(), one.terms.log_tag));
+            }
+            Err(error) => error,
+        };
+        if !leaves_open(&error) {
+            refused(notes, "an approval", sending, &error);
+            return Err(error);
+        }
+        sending.doubt();
+        let views = ask(|| customer.grants()).await?;
+        let stands = views.into_iter().find(|view| !before.contains(&view.row.name) && view.state.is_some());
+        if let Some(view) = stands {
+            sending.found();
+            notes.named(Named::Grant(view.row.name.clone()));
+            return Ok((view.row.name, view.row.terms.log_tag));
+        }
+    }
+}
