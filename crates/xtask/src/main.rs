@@ -9,6 +9,7 @@ mod cargo;
 mod campaign;
 mod ci;
 mod deny;
+mod fuzz;
 mod launch;
 mod prerequisites;
 mod steps;
@@ -58,6 +59,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Fuzz every parser of bytes from outside, on nightly, and report executions, coverage and crashes.
+    Fuzz(fuzz::Options),
     /// Run every test of the workspace, after a look at what must be installed.
     Test,
     /// Run what CI runs: format, lints, docs, licences, protos, tests.
@@ -83,6 +86,7 @@ fn run(command: &Command) -> Result<ExitCode> {
         Command::Crash { arguments } => campaign::run("crash", arguments),
         Command::Powercut { arguments } => campaign::run("powercut", arguments),
         Command::Sim { arguments } => campaign::run("sim", arguments),
+        Command::Fuzz(options) => fuzz::run(options),
         Command::Test => Ok(test::run()),
         Command::Ci => Ok(ci::run()),
         Command::Codegen => codegen(),

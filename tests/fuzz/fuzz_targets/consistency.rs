@@ -1,0 +1,5 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(
+    |data: &[u8]| countersign_fuzz::targets::target("consistency").expect("a target")(data)
+);

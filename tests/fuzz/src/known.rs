@@ -1,0 +1,505 @@
+//! One story told in real bytes, from fixed keys: what fuzz corpora are seeded with, and what vectors are made of.
+//!
+//! An airline gives, a ride-hailing brand receives, one customer agrees. The secrets stand here on purpose: what verifies
+//! under these keys and was not signed here has been forged.
+
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use countersign_client::{Value, doors};
+use countersign_grants::{
+    catalogue::{Catalogue, FieldPath},
+    commitment,
+    digest::Digest,
+    envelope,
+    id::{CustomerName, Origin, PartnerName, SubjectHandle},
+    key::SigningKey,
+    sealing,
+    statement::{
+        Acknowledgement, Fetch, GrantChange, GrantRequest, GrantTerms, LinkAcceptance, LinkConfirmation,
+        LinkInvitation, Offer, PartnerKey, Provision, Statement, code_mac, label_commitment,
+        party_commitment,
+    },
+    time::Entropy,
+};
+use countersign_proto::{
+    log::v1::{Kind, Record, Result as Outcome},
+    statement::v1 as wire,
+};
+use countersign_tlog::{ProofFile, SignedCheckpoint, SignerKey, Tree, hash::leaf_hash, note::KeyName};
+use prost::Message as _;
+
+/// The origin of the story's log.
+pub const ORIGIN: &str = "broker.test/log";
+
+/// When it is, and when everything is signed.
+pub const NOW_MS: u64 = 1_790_000_000_000;
+
+/// The seed of the log's key.
+pub const LOG_SEED: u8 = 1;
+/// The secret of the broker's call key; each secret is 32 times its byte.
+pub const BROKER: u8 = 2;
+/// The secrets of the source's identity key and of its working keys.
+pub const SKYLARK_IDENTITY: u8 = 10;
+/// The working key.
+pub const SKYLARK: u8 = 20;
+/// The secret of the recipient's identity key.
+pub const HOPP_IDENTITY: u8 = 11;
+/// The working key.
+pub const HOPP: u8 = 21;
+/// The secret of the customer's call key.
+pub const CUSTOMER: u8 = 30;
+/// The secret of the key of the customer's link to the source.
+pub const SOURCE_LINK: u8 = 31;
+/// The secret of the key of the customer's link to the recipient.
+pub const RECIPIENT_LINK: u8 = 32;
+/// The material of the fetch's sealing key.
+pub const OPENING: [u8; 32] = [40; 32];
+/// The randomness with which the source seals.
+pub const EPHEMERAL: u8 = 41;
+/// The code that the customer reads out.
+pub const CODE: &str = "271828";
+/// What the link invitation's salt and secret are.
+pub const LABEL_SALT: [u8; 32] = [50; 32];
+/// The link secret.
+pub const LINK_SECRET: [u8; 32] = [51; 32];
+/// How the person knows the account.
+pub const LABEL: &str = "anna@example.com";
+
+/// The catalogue of the story: one purpose, three fields.
+pub const CATALOGUE: &str = r#"format = 1
+languages = ["en"]
+
+[[purpose]]
+code = "pickup_planning"
+iri = "https://w3id.org/dpv#RequestedServiceProvision"
+titles = { en = "Planning your pick-up" }
+fields = ["trip.flight_no", "trip.airport", "trip.eta"]
+[purpose.ceilings]
+duration_seconds = 2_592_000
+uses = 24
+rate = { uses = 12, window_seconds = 60 }
+retention_seconds = 86_400
+
+[[purpose]]
+code = "trip_updates"
+iri = "https://w3id.org/dpv#ServiceProvision"
+titles = { en = "Trip updates in your chat" }
+fields = ["trip.flight_no"]
+[purpose.ceilings]
+duration_seconds = 86_400
+uses = 2
+retention_seconds = 3_600
+
+[[field]]
+path = "trip.flight_no"
+type = "TEXT"
+category = "https://w3id.org/dpv/pd#Travel"
+sensitivity = "LOW"
+provenance = "PROVIDED"
+max_bytes = 16
+titles = { en = "Flight number" }
+
+[[field]]
+path = "trip.airport"
+type = "TEXT"
+category = "https://w3id.org/dpv/pd#Travel"
+sensitivity = "LOW"
+provenance = "PROVIDED"
+max_bytes = 16
+titles = { en = "Airport" }
+
+[[field]]
+path = "trip.eta"
+type = "INSTANT"
+category = "https://w3id.org/dpv/pd#Travel"
+sensitivity = "LOW"
+provenance = "OBSERVED"
+max_bytes = 40
+titles = { en = "Arrival" }
+"#;
+
+/// The key with this secret.
+pub fn key(secret: u8) -> SigningKey {
+    SigningKey::from_secret(&[secret; 32])
+}
+
+/// The broker's log, as statements name it.
+pub fn origin() -> Origin {
+    Origin::parse(ORIGIN).expect("an origin")
+}
+
+/// A partner of the story.
+pub fn partner(id: &str) -> PartnerName {
+    PartnerName::of_id(id).expect("an id")
+}
+
+/// The customer of the story.
+pub fn customer() -> CustomerName {
+    CustomerName::of(key(CUSTOMER).id())
+}
+
+/// The story's catalogue.
+pub fn catalogue() -> Catalogue {
+    Catalogue::parse(CATALOGUE.as_bytes()).expect("a catalogue")
+}
+
+/// Field paths.
+pub fn paths(fields: &[String]) -> Vec<FieldPath> {
+    fields.iter().map(|path| FieldPath::parse(path).expect("a path")).collect()
+}
+
+/// Randomness that is one byte over and over.
+pub struct Fixed(pub u8);
+
+impl Entropy for Fixed {
+    fn fill(&self, bytes: &mut [u8]) {
+        bytes.fill(self.0);
+    }
+}
+
+/// One statement of the story.
+pub struct Told {
+    /// What it is, in one word.
+    pub name: &'static str,
+    /// The statement.
+    pub envelope: wire::Envelope,
+    /// The secret of the key that signed it.
+    pub signer: u8,
+}
+
+/// All that was signed.
+pub struct Story {
+    /// Every statement, in the order in which it was signed.
+    pub statements: Vec<Told>,
+    /// The invitation's package, as it reaches the customer.
+    pub package: wire::InvitationPackage,
+    /// The values, sealed.
+    pub sealed: wire::SealedFields,
+    /// The log.
+    pub log: Log,
+}
+
+impl Story {
+    /// The statement of this name.
+    pub fn told(&self, name: &str) -> &Told {
+        self.statements.iter().find(|told| told.name == name).expect("a statement of the story")
+    }
+
+    /// Its envelope.
+    pub fn envelope(&self, name: &str) -> &wire::Envelope {
+        &self.told(name).envelope
+    }
+
+    /// Its digest.
+    pub fn digest(&self, name: &str) -> Digest {
+        envelope::digest(self.envelope(name))
+    }
+}
+
+/// The story.
+pub static STORY: LazyLock<Story> = LazyLock::new(tell);
+
+/// The log of the story.
+pub struct Log {
+    /// The key that signs its heads.
+    pub key: SignerKey,
+    /// The leaves.
+    pub records: Vec<Vec<u8>>,
+}
+
+impl Log {
+    fn of(digests: &[Digest]) -> Self {
+        let key = SignerKey::from_seed(KeyName::parse(ORIGIN).expect("a name"), &[LOG_SEED; 32]);
+        let kinds = [
+            (Kind::PartnerCreated, Outcome::Unspecified),
+            (Kind::OfferPublished, Outcome::Unspecified),
+            (Kind::LinkConfirmed, Outcome::Unspecified),
+            (Kind::GrantApproved, Outcome::Unspecified),
+            (Kind::Transfer, Outcome::Released),
+            (Kind::Transfer, Outcome::Repeated),
+            (Kind::TransferRefused, Outcome::Refused),
+        ];
+        let fields = paths(&FIELDS.map(str::to_owned));
+        let records = kinds.iter().zip(0_u8..).map(|((kind, outcome), n)| {
+            let of_grant = n >= 3;
+            let salt = |what: u8| [100 + 10 * n + what; 32];
+            let tag = if of_grant { Bytes::from_static(&LOG_TAG) } else { Bytes::new() };
+            let text = |text: &str| if of_grant { text.to_owned() } else { String::new() };
+            Record {
+                version: 1,
+                kind: (*kind).into(),
+                time_ms: NOW_MS + u64::from(n),
+                source: "partners/skylark".into(),
+                recipient: text("partners/hopp"),
+                purpose: text("pickup_planning"),
+                catalogue_version: if of_grant { catalogue().version().into() } else { Bytes::new() },
+                result: (*outcome).into(),
+                reason: if *outcome == Outcome::Refused { "GRANT_PAUSED".into() } else { String::new() },
+                grant_tag: tag,
+                grant_sequence: if of_grant { u64::from(n) - 2 } else { 0 },
+                use_number: u64::from(*kind == Kind::Transfer),
+                record_id: Bytes::copy_from_slice(&[200 + n; 16]),
+                subject_commitment: commitment::subject(&salt(0), &customer()).into(),
+                fields_commitment: commitment::fields(&salt(1), &fields).into(),
+                evidence_commitment: commitment::evidence(&salt(2), if of_grant { digests } else { &[] })
+                    .into(),
+            }
+            .encode_to_vec()
+        });
+        Self { key, records: records.collect() }
+    }
+
+    /// The tree of its first leaves.
+    pub fn tree(&self, size: usize) -> Tree {
+        let mut tree = Tree::new();
+        self.records[..size].iter().for_each(|record| tree.append(leaf_hash(record)));
+        tree
+    }
+
+    /// The signed head of its first leaves.
+    pub fn checkpoint(&self, size: usize) -> SignedCheckpoint {
+        let tree = self.tree(size);
+        SignedCheckpoint::sign(&self.key, tree.size(), tree.root()).expect("a root of its size")
+    }
+
+    /// The proof of one leaf under all of them.
+    pub fn proof(&self, index: u64) -> ProofFile {
+        let size = self.records.len();
+        let path = self.tree(size).inclusion(index).expect("a leaf of the tree");
+        ProofFile::new(index, path, &self.checkpoint(size)).expect("a short path")
+    }
+}
+
+/// The grant's tag in the log.
+pub const LOG_TAG: [u8; 32] = [60; 32];
+
+/// The fields that are granted, and fetched.
+pub const FIELDS: [&str; 2] = ["trip.flight_no", "trip.airport"];
+
+/// Their values.
+pub const VALUES: [&str; 2] = ["SK 17", "JFK"];
+
+fn public(secret: u8) -> Bytes {
+    Bytes::copy_from_slice(key(secret).public().as_bytes())
+}
+
+/// The newest checkpoint that everybody in the story had verified when it began.
+pub fn published() -> Bytes {
+    static PUBLISHED: LazyLock<Bytes> = LazyLock::new(|| Log::of(&[]).checkpoint(1).as_bytes().clone());
+    PUBLISHED.clone()
+}
+
+fn tell() -> Story {
+    let mut told = Vec::new();
+    let mut say = |name, envelope: wire::Envelope, signer| {
+        let digest = envelope::digest(&envelope);
+        told.push(Told { name, envelope: envelope.clone(), signer });
+        (digest, envelope)
+    };
+    fn sign<S: Statement>(message: &S::Message, secret: u8) -> wire::Envelope {
+        envelope::sign::<S>(message, &[&key(secret)])
+    }
+
+    let certify = |partner: &str, secret: u8, sequence: u64, previous: Bytes| wire::PartnerKey {
+        broker: ORIGIN.into(),
+        partner: partner.into(),
+        public_key: public(secret),
+        sequence,
+        not_before_ms: NOW_MS - 1_000,
+        not_after_ms: NOW_MS + 86_400_000,
+        previous,
+    };
+    let skylark_key = certify("partners/skylark", SKYLARK, 1, Bytes::new());
+    let (first_key, skylark_key) =
+        say("skylark-key", sign::<PartnerKey>(&skylark_key, SKYLARK_IDENTITY), SKYLARK_IDENTITY);
+    let next_key = certify("partners/skylark", SKYLARK + 2, 2, first_key.into());
+    say("skylark-next-key", sign::<PartnerKey>(&next_key, SKYLARK_IDENTITY), SKYLARK_IDENTITY);
+    let hopp_key = certify("partners/hopp", HOPP, 1, Bytes::new());
+    say("hopp-key", sign::<PartnerKey>(&hopp_key, HOPP_IDENTITY), HOPP_IDENTITY);
+
+    let offer = offer();
+    let (offer, _) = say("offer", sign::<Offer>(&offer, HOPP), HOPP);
+
+    let invitation = |partner: &PartnerName, identity, subject| wire::LinkInvitation {
+        broker: ORIGIN.into(),
+        partner: partner.to_string(),
+        identity_key: public(identity),
+        subject: SubjectHandle::of(partner, [subject; 16]).to_string(),
+        label_commitment: label_commitment(&LABEL_SALT, LABEL).into(),
+        expire_time_ms: NOW_MS + 600_000,
+        time_ms: NOW_MS,
+        checkpoint: published(),
+    };
+    let acceptance = |invitation: Digest, secret: u8| wire::LinkAcceptance {
+        broker: ORIGIN.into(),
+        invitation: invitation.into(),
+        link_key: public(secret),
+        code_mac: code_mac(&LINK_SECRET, invitation, key(secret).public(), CODE).to_vec().into(),
+        time_ms: NOW_MS,
+    };
+    let confirmation = |partner: &PartnerName, acceptance: Digest| wire::LinkConfirmation {
+        broker: ORIGIN.into(),
+        partner: partner.to_string(),
+        acceptance: acceptance.into(),
+        time_ms: NOW_MS,
+        checkpoint: published(),
+    };
+    let (skylark, hopp) = (partner("skylark"), partner("hopp"));
+    let (invited, invitation_envelope) = say(
+        "source-invitation",
+        sign::<LinkInvitation>(&invitation(&skylark, SKYLARK_IDENTITY, 1), SKYLARK),
+        SKYLARK,
+    );
+    let accepted = sign::<LinkAcceptance>(&acceptance(invited, SOURCE_LINK), SOURCE_LINK);
+    let (source_link, _) = say("source-acceptance", accepted, SOURCE_LINK);
+    say(
+        "source-confirmation",
+        sign::<LinkConfirmation>(&confirmation(&skylark, source_link), SKYLARK),
+        SKYLARK,
+    );
+    let (invited, _) =
+        say("recipient-invitation", sign::<LinkInvitation>(&invitation(&hopp, HOPP_IDENTITY, 2), HOPP), HOPP);
+    let accepted = sign::<LinkAcceptance>(&acceptance(invited, RECIPIENT_LINK), RECIPIENT_LINK);
+    let (recipient_link, _) = say("recipient-acceptance", accepted, RECIPIENT_LINK);
+    say("recipient-confirmation", sign::<LinkConfirmation>(&confirmation(&hopp, recipient_link), HOPP), HOPP);
+
+    let (request, _) = say("request", sign::<GrantRequest>(&request(offer), HOPP), HOPP);
+    let terms = terms(offer, request, source_link, recipient_link);
+    let (granted, _) = say("source-terms", sign::<GrantTerms>(&terms, SOURCE_LINK), SOURCE_LINK);
+    say("recipient-terms", sign::<GrantTerms>(&terms, RECIPIENT_LINK), RECIPIENT_LINK);
+
+    let fetch = fetch(granted);
+    let (fetched, _) = say("fetch", sign::<Fetch>(&fetch, HOPP), HOPP);
+    let info = sealing::info(granted, fetched, &paths(&fetch.fields));
+    let values: Vec<(String, Value)> =
+        FIELDS.iter().zip(VALUES).map(|(field, value)| ((*field).to_owned(), Value::from(value))).collect();
+    let sealed = doors::seal(&Fixed(EPHEMERAL), &doors::sealing_key(&OPENING), &info, &values);
+    let sealed = sealed.expect("a key and short values");
+    let provision = wire::Provision {
+        broker: ORIGIN.into(),
+        source: skylark.to_string(),
+        fetch: fetched.into(),
+        sealed: Digest::of(&sealed.encode_to_vec()).into(),
+        time_ms: NOW_MS,
+        checkpoint: published(),
+    };
+    let (provided, _) = say("provision", sign::<Provision>(&provision, SKYLARK), SKYLARK);
+
+    let change = |sequence, verb: wire::grant_change::Verb, previous: Digest| wire::GrantChange {
+        broker: ORIGIN.into(),
+        terms: granted.into(),
+        sequence,
+        verb: verb.into(),
+        erase: verb == wire::grant_change::Verb::Stop,
+        previous: previous.into(),
+        time_ms: NOW_MS + sequence,
+    };
+    use wire::grant_change::Verb;
+    let signed = |change: &wire::GrantChange| sign::<GrantChange>(change, SOURCE_LINK);
+    let (paused, _) = say("pause", signed(&change(1, Verb::Pause, granted)), SOURCE_LINK);
+    let (resumed, _) = say("resume", signed(&change(2, Verb::Resume, paused)), SOURCE_LINK);
+    let (stopped, _) = say("stop", signed(&change(3, Verb::Stop, resumed)), SOURCE_LINK);
+    let acknowledgement = wire::Acknowledgement {
+        broker: ORIGIN.into(),
+        partner: skylark.to_string(),
+        statement: stopped.into(),
+        time_ms: NOW_MS + 4,
+        checkpoint: published(),
+    };
+    say("acknowledgement", sign::<Acknowledgement>(&acknowledgement, SKYLARK), SKYLARK);
+
+    let package = wire::InvitationPackage {
+        invitation: Some(invitation_envelope),
+        partner_key: Some(skylark_key),
+        secret: Bytes::copy_from_slice(&LINK_SECRET),
+        salt: Bytes::copy_from_slice(&LABEL_SALT),
+        label: LABEL.into(),
+    };
+    Story { statements: told, package, sealed, log: Log::of(&[granted, fetched, provided]) }
+}
+
+/// The recipient's offer.
+pub fn offer() -> wire::Offer {
+    wire::Offer {
+        broker: ORIGIN.into(),
+        recipient: "partners/hopp".into(),
+        recipient_identity: public(HOPP_IDENTITY),
+        source: "partners/skylark".into(),
+        purpose: "pickup_planning".into(),
+        required_fields: vec!["trip.flight_no".into()],
+        optional_fields: vec!["trip.airport".into(), "trip.eta".into()],
+        duration_seconds: 3_600,
+        uses: 12,
+        rate: Some(wire::Rate { uses: 3, window_seconds: 60 }),
+        retention_seconds: 86_400,
+        texts: vec![wire::OfferText {
+            language: "en".into(),
+            reason: "To have a car there when you land.".into(),
+            benefit: "Your driver waits for free.".into(),
+            ends: "one hour after landing".into(),
+        }],
+        benefit_kind: wire::BenefitKind::SpecialService.into(),
+        contact_phone: "+1 212 555 0100".into(),
+        law: "Consent".into(),
+        controller: "Hopp Rides Inc.".into(),
+        complaint_body: "The authority".into(),
+        catalogue_version: catalogue().version().into(),
+        time_ms: NOW_MS,
+        checkpoint: published(),
+    }
+}
+
+/// The recipient's request.
+pub fn request(offer: Digest) -> wire::GrantRequest {
+    wire::GrantRequest {
+        broker: ORIGIN.into(),
+        requester: "partners/hopp".into(),
+        subject: SubjectHandle::of(&partner("hopp"), [2; 16]).to_string(),
+        rows: vec![wire::RequestedRow { offer: offer.into(), optional: false }],
+        expire_time_ms: NOW_MS + 3_600_000,
+        time_ms: NOW_MS,
+        nonce: Bytes::from_static(&[70; 16]),
+        checkpoint: published(),
+    }
+}
+
+/// What the customer agrees to. The salts of the party commitments are 32 times 80 and 81.
+pub fn terms(offer: Digest, request: Digest, source: Digest, recipient: Digest) -> wire::GrantTerms {
+    wire::GrantTerms {
+        broker: ORIGIN.into(),
+        source: "partners/skylark".into(),
+        source_identity: public(SKYLARK_IDENTITY),
+        recipient: "partners/hopp".into(),
+        recipient_identity: public(HOPP_IDENTITY),
+        source_commitment: party_commitment(&[80; 32], source).into(),
+        recipient_commitment: party_commitment(&[81; 32], recipient).into(),
+        request: request.into(),
+        offer: offer.into(),
+        catalogue_version: catalogue().version().into(),
+        language: "en".into(),
+        purpose: "pickup_planning".into(),
+        fields: FIELDS.map(str::to_owned).to_vec(),
+        uses: 12,
+        rate: Some(wire::Rate { uses: 3, window_seconds: 60 }),
+        retention_seconds: 86_400,
+        expire_time_ms: NOW_MS + 3_600_000,
+        log_tag: Bytes::from_static(&LOG_TAG),
+        time_ms: NOW_MS,
+    }
+}
+
+/// The recipient's fetch.
+pub fn fetch(terms: Digest) -> wire::Fetch {
+    wire::Fetch {
+        broker: ORIGIN.into(),
+        recipient: "partners/hopp".into(),
+        terms: terms.into(),
+        purpose: "pickup_planning".into(),
+        fields: FIELDS.map(str::to_owned).to_vec(),
+        request_id: "0f2d6c1e-7a54-4a3b-9a57-2f8f6f0c9d11".into(),
+        time_ms: NOW_MS,
+        sealing_key: Bytes::copy_from_slice(&doors::sealing_key(&OPENING)),
+        checkpoint: published(),
+    }
+}
