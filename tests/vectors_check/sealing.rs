@@ -29,7 +29,7 @@ pub(crate) const SEALING: File = File {
     about: "HPKE (RFC 9180), base mode: DHKEM(X25519, HKDF-SHA256) 0x0020, HKDF-SHA256 0x0001, ChaCha20Poly1305 0x0003. One \
         context per answer, the fields in order, `aad` empty. Cases with `values` seal: the sender's ephemeral key is \
         DeriveKeyPair(`ephemeral_material`). Cases with `encapsulated_key` open: the recipient's key is \
-        DeriveKeyPair(`material`), whose secret key is `secret_key`. `info` is put together of terms, fetch and fields. \
+        DeriveKeyPair(`material`), whose serialized (clamped) secret key is `secret_key`. `info` is put together of terms, fetch and fields. \
         `open`: it does not open; `seal`: it can't be sealed.",
     make: seals,
     run: run_seal,
