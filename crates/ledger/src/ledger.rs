@@ -44,7 +44,8 @@ impl Ledger {
     /// Opens the log in `store`, whose origin and key `key` is, and makes its head public. Starts the two tasks that
     /// judge and publish on the caller's runtime.
     ///
-    /// Reads the published tiles at the right edge, and the leaves after them; all leaves, if tiles are missing.
+    /// Looks at the lengths of all published tiles, reads those at the right edge, and the leaves after them; the leaves
+    /// under tiles that are missing, and all leaves if the tiles don't carry the published checkpoint.
     pub async fn open(store: Arc<dyn Store>, key: SignerKey, now: Now) -> Result<Ledger, OpenError> {
         let opened = open(&*store, &key).await?;
         let checkpoint = Arc::new(opened.checkpoint);
@@ -92,6 +93,11 @@ impl Ledger {
     /// Whether units are taken: not once the log was shut down or a commit has failed.
     pub fn is_available(&self) -> bool {
         !self.0.jobs.is_closed()
+    }
+
+    /// Why units aren't taken any more, if the store has failed: for the log and the operator.
+    pub fn failure(&self) -> Option<String> {
+        self.0.shared.store.failure()
     }
 
     /// The store, for reading.

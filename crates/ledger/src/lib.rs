@@ -40,6 +40,7 @@
 mod hub;
 mod judge;
 mod ledger;
+mod mend;
 mod open;
 mod outcome;
 mod proofs;

@@ -1,7 +1,9 @@
 //! Opening a log: from what is durable and what is public to one state in which the two agree.
 //!
 //! The leaves lead. A checkpoint that is public must follow from them, else the log was forked or damaged, and nothing
-//! is signed any more. Tiles follow from the leaves too, so what is wrong or missing of them is made again.
+//! is signed any more. Tiles follow from the leaves too, so what is wrong or missing of them is made again: one by one
+//! where they are missing or of a wrong length ([`mend`](crate::mend)), all of them where the right edge doesn't carry
+//! the checkpoint. A tile that was changed and kept its length shows when a proof is computed from it.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -15,6 +17,7 @@ use countersign_tlog::tile::{CHECKPOINT_PATH, TILE_WIDTH};
 use countersign_tlog::{Frontier, Hash, SignedCheckpoint, SignerKey, Tile, TileCoord, TileSource, Tree};
 use prost::Message;
 
+use crate::mend::mend;
 use crate::publisher::{growth, publish};
 use crate::shared::sign;
 
@@ -90,7 +93,8 @@ pub(crate) async fn open(store: &dyn Store, key: &SignerKey) -> Result<Opened, O
     if published.size() > size {
         return Err(OpenError::Short { published: published.size(), size });
     }
-    let mut tree = match load(store, &published).await? {
+    let tree = if mend(store, &published).await? { load(store, &published).await? } else { None };
+    let mut tree = match tree {
         Some(tree) => tree,
         None => rebuild(store, &published).await?,
     };
@@ -191,7 +195,7 @@ fn chunk(from: u64, size: u64) -> Range<u64> {
 }
 
 /// The records of a range that the log must have.
-async fn leaves(store: &dyn Store, range: Range<u64>) -> Result<Vec<Bytes>, OpenError> {
+pub(crate) async fn leaves(store: &dyn Store, range: Range<u64>) -> Result<Vec<Bytes>, OpenError> {
     let leaves = store.leaves(range.clone()).await.map_err(OpenError::Read)?;
     let index = range.start + leaves.len() as u64;
     if index == range.end { Ok(leaves) } else { Err(OpenError::Missing { index }) }

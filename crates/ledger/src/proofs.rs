@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use countersign_store::ReadError;
+use countersign_tlog::hash::leaf_hash;
 use countersign_tlog::proof::{
-    ProveError, consistency_tiles, inclusion_tiles, prove_consistency, prove_inclusion,
+    ProveError, consistency_tiles, inclusion_tiles, prove_consistency, prove_inclusion, verify_inclusion,
 };
 use countersign_tlog::{Hash, Tile, TileCoord, TileSource, Tree};
 
@@ -26,8 +27,7 @@ pub enum ProofError {
     /// The store can't be read: our failure.
     #[error("the store can't be read: {0}")]
     Read(#[source] ReadError),
-    /// A published tile has gone: our failure. Opening the log again makes those at its right edge anew; an older one
-    /// has to be put back from a copy of the log.
+    /// A published tile has gone: our failure. Opening the log again makes it anew.
     #[error("the proof can't be computed: {0}")]
     Tiles(#[source] ProveError),
 }
@@ -55,9 +55,11 @@ impl Ledger {
                 .map_err(ProofError::Tiles)?,
         };
         let mut records = self.leaves(index..index + 1).await.map_err(ProofError::Read)?;
-        let record = records.pop().ok_or_else(|| {
-            ProofError::Read(ReadError::Damaged { place: format!("leaf {index}, which isn't there") })
-        })?;
+        let record = records.pop().ok_or_else(|| damaged(index))?;
+        // Tiles and leaves are read from files of which nobody knows what has happened to them. A proof that doesn't hold
+        // would make us a liar in the eyes of whoever gets it.
+        verify_inclusion(index, checkpoint.size(), &leaf_hash(&record), &path, checkpoint.root())
+            .map_err(|_| damaged(index))?;
         Ok(Receipt { record, index, path, checkpoint: checkpoint.as_bytes().clone() })
     }
 
@@ -86,6 +88,10 @@ impl Ledger {
         }
         Ok(held)
     }
+}
+
+fn damaged(index: u64) -> ProofError {
+    ProofError::Read(ReadError::Damaged { place: format!("leaf {index}, or a tile above it") })
 }
 
 /// The tiles of a proof.

@@ -239,6 +239,12 @@ impl BundleFiles {
         Ok(bytes.map(Bytes::from))
     }
 
+    /// The length of a file of the log.
+    pub(crate) fn log_file_length(&self, path: LogPath) -> Result<Option<u64>, ReadError> {
+        let path = self.log.join(path.to_string());
+        self.files.length(&path).map_err(|error| unavailable(&path, &error))
+    }
+
     pub(crate) fn path(&self, number: u64, part: Part) -> PathBuf {
         let path = LogPath::Entries { number, partial: None }.to_string();
         match part {

@@ -25,8 +25,8 @@ use crate::writer::{Job, Shared, Threads};
 /// Commits that may wait for the thread that writes. The ledger sends one at a time; the others would be raced.
 const MAX_WAITING_COMMITS: usize = 8;
 
-/// Four segments. The store keeps up to twice this much of its journal, reads all of that when it is opened (a second
-/// for each GiB), and a million grants' rows are written anew some hundred thousand transfers apart.
+/// Four segments. The store keeps up to twice this much of its journal, or twice what a snapshot takes, and reads all of
+/// that when it is opened: some tenths of a second for each GiB.
 const SNAPSHOT_BYTES: u64 = 4 * SEGMENT_BYTES;
 
 /// What an operator may set.
@@ -188,6 +188,19 @@ impl Store for SledStore {
         let Some(path) = LogPath::parse(path) else { return Ok(None) };
         let shared = Arc::clone(&self.shared);
         blocking(move || shared.bundles.log_file(path)).await
+    }
+
+    async fn file_lengths(&self, paths: Vec<String>) -> Result<Vec<Option<u64>>, ReadError> {
+        let shared = Arc::clone(&self.shared);
+        let length = move |path: &String| match LogPath::parse(path) {
+            Some(path) => shared.bundles.log_file_length(path),
+            None => Ok(None),
+        };
+        blocking(move || paths.iter().map(length).collect()).await
+    }
+
+    fn failure(&self) -> Option<String> {
+        self.shared.poisoned().map(str::to_owned)
     }
 }
 

@@ -3,29 +3,69 @@
 //! [`SledStore`] carries the contract of [`countersign_store::Store`] in one folder:
 //!
 //! ```text
-//! MANIFEST                 magic, version, epoch; written last, when the folder is whole
+//! MANIFEST                 magic, version, the store's id, epoch; written last, when the folder is whole
 //! LOCK                     locked while a process has the store open
-//! journal/000000000001.seg every commit, framed and checksummed; the only copy that counts
-//! sled/                    rows and request rows, for reading; follows from the journal
+//! journal/000000000001.seg every commit, framed and checksummed, from the older snapshot on
+//! snapshots/….snap         the live state at the end of a segment, named by the segment after it; two of them
 //! log/                     checkpoint, tile/…, tile/entries/…: the C2SP layout, what an auditor copies
 //! private/entries/…        private parts, numbered like the entry bundles
+//! sled/                    rows and request rows, for reading; follows from snapshot and journal
+//! CLOSED                   how sled's files were when the store was closed; there only while it is
 //! scratch/                 files on their way to a name; emptied when the store is opened
 //! ```
 //!
-//! **The journal is the store.** A commit is one frame, and its commit point is the one `fdatasync` after it. Then the
-//! batch is added to what lies in memory, where reads find it first, and the commit returns. sled is an index: a
-//! thread of its own gives it the rows of about a second at once, and then the sequence that they reach; no commit and
-//! no read waits for that. Opening replays what sled lacks; all of it, if it is gone.
+//! **Journal, snapshots and bundles are the store.** A commit is one frame, and its commit point is the one `fdatasync`
+//! after it. Then the batch is added to what lies in memory, where reads find it first, and the commit returns. A
+//! snapshot is made of the one before it and the journal since, never of sled.
+//!
+//! **sled is an index.** A thread of its own gives it the rows of about a second at once, and then the sequence that they
+//! reach; no commit and no read waits for that, and nothing ever waits for sled to be durable. It is believed after it was
+//! closed and found unchanged; else every row of it is held against snapshot and journal when the store is opened, and
+//! mended, and where sled can't even be read it is made anew. So no fault of sled's, of the disk's or of an operator's who
+//! puts an old copy in its place can lose anything.
 //!
 //! **Leaves** stay in memory until 256 of them stand in a full bundle; a thread of its own writes those, so a commit
-//! waits for one sync and no more. Partial bundles are written at publication.
+//! waits for one sync and no more. Partial bundles are written at publication. A journal segment goes when both snapshots
+//! cover it and its leaves stand in bundles whose names are synced.
 //!
-//! **Any failed write or sync of journal or bundles poisons the engine.** The commit in hand is
+//! # What is durable when
+//!
+//! | step | if the machine stops after it |
+//! |---|---|
+//! | frame written | torn or whole; whole counts, torn is cut off: nobody was told |
+//! | frame synced | the commit stands |
+//! | new segment written, synced, named | a file in scratch, or an empty last segment |
+//! | its folder synced | frames may follow in it; before this none is written |
+//! | bundle written, synced, named | the leaves are in the journal too, and stay there until the next step |
+//! | its folders synced (at publication, or before segments go) | segments may go |
+//! | tiles and partial bundle named, folders synced | the former checkpoint stands; nobody reads them yet |
+//! | checkpoint named | the former one stands, or this one, and all that it rests on is durable |
+//! | snapshot written, synced, named, folder synced | the older two stand, or the newer |
+//! | oldest snapshot removed, folder synced | only then segments go: else it could come back without what follows it |
+//! | segments removed, oldest first | some may come back; what lies before a gap is ignored and removed |
+//! | `CLOSED` named | sled is believed if its files are still the same; its removal is synced before sled is opened |
+//!
+//! # What happens when something fails
+//!
+//! Any failed write or sync of journal or bundles **poisons** the engine: the commit in hand is
 //! [`Unknown`](countersign_store::CommitError::Unknown), later ones are
-//! [`Poisoned`](countersign_store::CommitError::Poisoned), reads go on. Nothing is ever retried on the same file;
-//! opening the store again finds out.
+//! [`Poisoned`](countersign_store::CommitError::Poisoned), reads go on, and
+//! [`failure`](countersign_store::Store::failure) names operation, file and what the system said. Nothing is ever retried
+//! on the same file; opening the store again finds out. So does an error of sled's, since later reads would rest on it,
+//! and a journal that is found damaged while a snapshot is made. A snapshot that can't be written and a segment that can't
+//! be removed are warned of and tried again with the next segment; a failed publication is the caller's to repeat.
 //!
-//! All file operations of the journal, the bundles and the manifest go through [`files::Files`], so that tests can make
+//! A disk that loses a frame after it reported the sync done is noticed when anything that follows from the journal is
+//! ahead of it: sled, a bundle, the checkpoint. Then, and with a wrong checksum anywhere but in the last frame, opening
+//! is refused with segment and offset, and nothing is changed.
+//!
+//! # Reads
+//!
+//! Rows are read on the caller's own thread. Most are in memory or in sled's cache, a few µs; one that is not takes a
+//! `pread` of some ten µs from the page cache. To hand it to another thread costs 10 to 20 µs each time, more than what
+//! it saves, so that is left to reads of bundles and tiles, which are whole files.
+//!
+//! All file operations of journal, snapshots, bundles and manifest go through [`files::Files`], so that tests can make
 //! any of them fail. sled has its own.
 
 mod bundles;

@@ -86,7 +86,7 @@ pub(crate) fn open(folder: &Path, options: &Options, files: &Arc<dyn Files>) -> 
     let journal = Journal::resume(files, &bundles.placer, &places.journal, options.segment_bytes, end)?;
     state.clean(&**files, &places);
     let view = View { head: Head { epoch: manifest.epoch, ..reached }, recent, index };
-    let work = SnapshotWork::new(options.snapshot_bytes, state.closed());
+    let work = SnapshotWork::new(options.snapshot_bytes, state.newest_bytes(), state.closed());
     let keeper = Keeper {
         files: Arc::clone(files),
         placer: Arc::clone(&bundles.placer),

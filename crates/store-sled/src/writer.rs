@@ -195,11 +195,12 @@ fn run_bundles(shared: &Shared) {
 
 /// Runs the thread that makes snapshots and cleans up behind them, until it is asked to end or the journal is damaged.
 fn run_snapshots(shared: &Shared, mut keeper: Keeper) {
+    let _ended = OnEnd(|| shared.snapshots.end_for_good());
     while let Some(last_closed) = shared.snapshots.wait() {
         let made = keeper.make(last_closed, &shared.snapshots.ending);
         let cleaned = match made {
-            Ok(next_segment) => {
-                shared.snapshots.made(next_segment);
+            Ok(made) => {
+                shared.snapshots.made(made);
                 // Leaves of the segments that are to go may be on their way.
                 shared.standing.drain();
                 shared.sync_bundles().and_then(|bundles| keeper.clean(bundles))

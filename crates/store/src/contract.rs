@@ -81,4 +81,20 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// A full entry bundle may be there before the checkpoint that covers it.
     async fn file(&self, path: &str) -> Result<Option<Bytes>, ReadError>;
+
+    /// How long published files are, in the order of their paths; `None` where [`file`](Store::file) gives none.
+    ///
+    /// The caller bounds how many it asks for at once. An engine that can tell without reading them does.
+    async fn file_lengths(&self, paths: Vec<String>) -> Result<Vec<Option<u64>>, ReadError> {
+        let mut lengths = Vec::with_capacity(paths.len());
+        for path in paths {
+            lengths.push(self.file(&path).await?.map(|bytes| bytes.len() as u64));
+        }
+        Ok(lengths)
+    }
+
+    /// Why the engine takes no commits any more, for the log and the operator; `None` as long as it does.
+    fn failure(&self) -> Option<String> {
+        None
+    }
 }

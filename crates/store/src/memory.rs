@@ -19,6 +19,9 @@ pub struct MemoryStore {
     state: Mutex<State>,
 }
 
+/// Why a store that broke takes no commits.
+const BREAKDOWN: &str = "a test asked for it";
+
 /// How a commit fails when a test asks for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Breakdown {
@@ -129,6 +132,10 @@ impl Store for MemoryStore {
         self.state.lock().head
     }
 
+    fn failure(&self) -> Option<String> {
+        self.state.lock().poisoned.then(|| BREAKDOWN.to_owned())
+    }
+
     async fn commit(&self, head: Head, batch: Batch) -> Result<Head, CommitError> {
         batch.check().map_err(CommitError::TooLarge)?;
         let mut state = self.state.lock();
@@ -145,7 +152,7 @@ impl Store for MemoryStore {
                 after.apply(batch);
                 state.after_breakdown = Some(Box::new(after));
             }
-            return Err(CommitError::Unknown { reason: "a test asked for it".to_owned() });
+            return Err(CommitError::Unknown { reason: BREAKDOWN.to_owned() });
         }
         state.apply(batch);
         Ok(state.head)
@@ -202,8 +209,10 @@ mod tests {
         store.break_next_commit(breakdown);
         assert!(matches!(store.commit(head, batch()).await, Err(CommitError::Unknown { .. })));
         assert_eq!(store.commit(head, batch()).await, Err(CommitError::Poisoned));
+        assert!(store.failure().is_some());
         assert_eq!(store.head(), head, "reads go on, at the last commit that was acknowledged");
         let recovered = store.recovered();
+        assert_eq!(recovered.failure(), None);
         assert_eq!(recovered.head(), if stands { batch().after(head) } else { head });
         assert!(recovered.commit(recovered.head(), batch()).await.is_ok());
     }

@@ -100,7 +100,15 @@ async fn tiles_that_are_gone_or_damaged_are_made_again() {
     store.close().await.unwrap();
     drop((ledger, store));
     let tiles = folder.path().join("log/tile");
-    let damages: [fn(&Path); 4] = [
+    let damages: [fn(&Path); 9] = [
+        |tiles| fs::remove_file(tiles.join("0/000")).unwrap(),
+        |tiles| fs::write(tiles.join("0/001"), b"short").unwrap(),
+        |tiles| fs::remove_file(tiles.join("1/000.p/6")).unwrap(),
+        |tiles| fs::write(tiles.join("0/006.p/164"), b"").unwrap(),
+        |tiles| {
+            fs::remove_file(tiles.join("0/000")).unwrap();
+            fs::remove_file(tiles.join("1/000.p/6")).unwrap();
+        },
         |tiles| fs::remove_dir_all(tiles.join("0")).unwrap(),
         |tiles| fs::remove_dir_all(tiles.join("1")).unwrap(),
         |tiles| fs::write(tiles.join("0/005"), vec![0; 8_192]).unwrap(),
@@ -114,6 +122,26 @@ async fn tiles_that_are_gone_or_damaged_are_made_again() {
         ledger.shutdown().await;
         store.close().await.unwrap();
         drop((ledger, store));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proof_that_does_not_hold_is_not_given_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ledger, store) = open_folder(folder.path()).await;
+    together(&ledger, (0..1_700).map(using).collect()).await;
+    ledger.shutdown().await;
+    store.close().await.unwrap();
+    drop((ledger, store));
+    // Of the right length, and so far back that opening doesn't read it.
+    let tile = folder.path().join("log/tile/0/000");
+    let mut bytes = fs::read(&tile).unwrap();
+    bytes[40] ^= 1;
+    fs::write(tile, bytes).unwrap();
+    let (ledger, _store) = open_folder(folder.path()).await;
+    for (index, sound) in [(0, false), (5, false), (255, false), (256, true), (1_699, true)] {
+        let proof = ledger.proof(index).await;
+        assert_eq!(proof.is_ok(), sound, "{index}: {proof:?}");
     }
 }
 

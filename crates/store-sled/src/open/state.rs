@@ -62,8 +62,13 @@ impl State {
             let sound = leaves.is_some_and(|leaves| commit.before.size + leaves == commit.after.size);
             if sound { Ok(()) } else { Err(commit.place.is(Damage::Content)) }
         })?;
-        let kept = kept.iter().map(|it| Kept { next_segment: it.next_segment, head: it.head }).collect();
-        Ok(State { base, kept, segments, lengths, useless })
+        let mut snapshots = Vec::with_capacity(kept.len());
+        for Header { next_segment, head, .. } in kept {
+            let path = snapshot::path(&places.snapshots, next_segment);
+            let bytes = files.length(&path).map_err(OpenError::io(&path))?.unwrap_or(0);
+            snapshots.push(Kept { next_segment, head, bytes });
+        }
+        Ok(State { base, kept: snapshots, segments, lengths, useless })
     }
 
     /// The head that the journal reaches.
@@ -83,6 +88,11 @@ impl State {
     /// The first leaf that the journal has.
     pub(super) fn first_leaf(&self) -> u64 {
         self.segments[0].before.size
+    }
+
+    /// The length of the newest snapshot.
+    pub(super) fn newest_bytes(&self) -> u64 {
+        self.kept.last().map_or(0, |newest| newest.bytes)
     }
 
     /// The full segments that no snapshot covers, with their lengths.

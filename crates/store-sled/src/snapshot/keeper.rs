@@ -45,6 +45,8 @@ pub(crate) const MAX_STRETCH_BYTES: usize = 192 << 20;
 pub(crate) struct Kept {
     pub(crate) next_segment: u64,
     pub(crate) head: Head,
+    /// The length of its file.
+    pub(crate) bytes: u64,
 }
 
 /// Makes snapshots and cleans up.
@@ -78,15 +80,14 @@ pub(crate) enum MakeError {
 }
 
 impl Keeper {
-    /// Makes a snapshot of the state at the end of a closed segment, and returns the first segment that it doesn't
-    /// cover.
-    pub(crate) fn make(&mut self, last_closed: u64, ending: &AtomicBool) -> Result<u64, MakeError> {
+    /// Makes a snapshot of the state at the end of a closed segment.
+    pub(crate) fn make(&mut self, last_closed: u64, ending: &AtomicBool) -> Result<Kept, MakeError> {
         loop {
             let base = self.kept.last().copied();
             match self.make_from(base, last_closed, ending) {
                 Ok(made) => {
                     self.kept.push(made);
-                    return Ok(made.next_segment);
+                    return Ok(made);
                 }
                 Err(MakeError::Base(SnapshotError::Io { source, .. })) => return Err(source.into()),
                 Err(MakeError::Base(error)) => {
@@ -155,9 +156,11 @@ impl Keeper {
             writer.discard(&*self.files);
             return Err(error);
         }
-        writer.place(&*self.files, &path(&self.folder, segment))?;
+        let path = path(&self.folder, segment);
+        writer.place(&*self.files, &path)?;
         self.files.sync_folder(&self.folder)?;
-        Ok(Kept { next_segment: segment, head })
+        let bytes = self.files.length(&path)?.unwrap_or(0);
+        Ok(Kept { next_segment: segment, head, bytes })
     }
 
     /// Removes all snapshots but the last two, and the segments that both cover, as far as their leaves stand in
@@ -188,7 +191,7 @@ fn check_ending(ending: &AtomicBool) -> Result<(), MakeError> {
 pub(crate) struct SnapshotWork {
     state: Mutex<WorkState>,
     changed: Condvar,
-    /// Closed segments that no snapshot covers make one due when they have this much.
+    /// Closed segments that no snapshot covers make one due when they have this much, and as much as the newest snapshot.
     due_bytes: u64,
     pub(crate) ending: AtomicBool,
 }
@@ -197,29 +200,37 @@ pub(crate) struct SnapshotWork {
 struct WorkState {
     /// Closed segments that the newest snapshot doesn't cover, with their lengths.
     closed: VecDeque<(u64, u64)>,
+    /// The length of the newest snapshot. All of it is written anew each time: like this no more is written to snapshots
+    /// than to the journal, however much lives.
+    newest_bytes: u64,
     /// The segment up to which a snapshot was tried and failed: the next try waits for a further one.
     failed: u64,
     /// The thread waits for work.
     idle: bool,
+    /// The thread has ended.
+    ended: bool,
 }
 
 impl WorkState {
     fn due(&self, due_bytes: u64) -> Option<u64> {
         let bytes: u64 = self.closed.iter().map(|(_, bytes)| bytes).sum();
         let last = self.closed.back().map(|(segment, _)| *segment)?;
-        (bytes >= due_bytes && last > self.failed).then_some(last)
+        (bytes >= due_bytes.max(self.newest_bytes) && last > self.failed).then_some(last)
     }
 }
 
 impl SnapshotWork {
-    pub(crate) fn new(due_bytes: u64, closed: VecDeque<(u64, u64)>) -> SnapshotWork {
-        let state = Mutex::new(WorkState { closed, failed: 0, idle: false });
+    pub(crate) fn new(due_bytes: u64, newest_bytes: u64, closed: VecDeque<(u64, u64)>) -> SnapshotWork {
+        let state = Mutex::new(WorkState { closed, newest_bytes, ..WorkState::default() });
         SnapshotWork { state, changed: Condvar::new(), due_bytes, ending: AtomicBool::new(false) }
     }
 
     /// A segment was closed.
     pub(crate) fn closed(&self, segment: u64, bytes: u64) {
-        self.state.lock().closed.push_back((segment, bytes));
+        let mut state = self.state.lock();
+        if !state.ended {
+            state.closed.push_back((segment, bytes));
+        }
         self.changed.notify_all();
     }
 
@@ -245,14 +256,24 @@ impl SnapshotWork {
         self.changed.wait_while(&mut state, |state| !state.idle || state.due(self.due_bytes).is_some());
     }
 
-    pub(crate) fn made(&self, next_segment: u64) {
+    pub(crate) fn made(&self, made: Kept) {
         let mut state = self.state.lock();
+        let next_segment = made.next_segment;
+        state.newest_bytes = made.bytes;
         state.closed.retain(|(segment, _)| *segment >= next_segment);
         state.failed = 0;
     }
 
     pub(crate) fn failed(&self, segment: u64) {
         self.state.lock().failed = segment;
+    }
+
+    /// The thread has ended: nothing is made any more.
+    pub(crate) fn end_for_good(&self) {
+        let mut state = self.state.lock();
+        (state.idle, state.ended) = (true, true);
+        state.closed.clear();
+        self.changed.notify_all();
     }
 
     /// Asks the thread to end.

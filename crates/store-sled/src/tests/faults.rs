@@ -1,6 +1,7 @@
-//! Every write, sync and rename of a script fails once, at its turn; after it the store is opened again.
+//! Every durable step of a script fails once, at its turn, and all after it too or none; then the store is opened again.
 
-use std::io;
+use std::cell::RefCell;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,22 +11,40 @@ use countersign_store::memory::MemoryStore;
 use countersign_store::{CommitError, Publication, PublishError, Store};
 use tempfile::TempDir;
 
-use super::{batch, content, open, options};
-use crate::SledStore;
+use super::{batch, content, snapshots};
 use crate::files::{AppendFile, Files, RealFiles};
+use crate::{Options, SledStore};
 
-/// How an operation fails.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Fault {
-    /// Nothing of it was done.
-    Lost,
-    /// Half of what was to be written was.
-    Half,
-    /// All of it was done, and an error returned.
-    Persisted,
+/// A segment for every second commit, and a snapshot for every segment.
+fn options() -> Options {
+    Options { cache_bytes: 1 << 20, segment_bytes: 4_000, snapshot_bytes: 4_000 }
 }
 
-/// Files of which the `turn`-th durable step fails, and every one after it: a disk that is gone.
+/// How much of a failing operation is done.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Done {
+    /// Nothing of it.
+    Nothing,
+    /// Half of what was to be written.
+    Half,
+    /// All of it, and an error is returned.
+    All,
+}
+
+/// How operations fail.
+#[derive(Clone, Copy, Debug)]
+struct Fault {
+    done: Done,
+    /// What the system says.
+    errno: i32,
+    /// All later operations fail too: a disk that is gone.
+    lasting: bool,
+}
+
+const ENOSPC: i32 = 28;
+const EIO: i32 = 5;
+
+/// Files of which the `turn`-th durable step fails.
 ///
 /// Nothing is really synced: that makes a difference to a machine that loses power, not to these tests, and thousands
 /// of syncs take long on a busy disk.
@@ -48,7 +67,7 @@ impl FaultyFiles {
 
     /// Files of which no step fails.
     pub(super) fn sound() -> FaultyFiles {
-        FaultyFiles::new(Fault::Lost, u64::MAX)
+        FaultyFiles::new(Fault { done: Done::Nothing, errno: EIO, lasting: false }, u64::MAX)
     }
 
     fn share(&self) -> FaultyFiles {
@@ -56,24 +75,24 @@ impl FaultyFiles {
     }
 
     /// Does a step, or fails at it. `half` does half of it.
-    fn step(
+    fn step<T>(
         &self,
-        whole: impl FnOnce() -> io::Result<()>,
+        whole: impl FnOnce() -> io::Result<T>,
         half: impl FnOnce() -> io::Result<()>,
-    ) -> io::Result<()> {
+    ) -> io::Result<T> {
         let step = self.steps.fetch_add(1, Ordering::SeqCst);
-        if step < self.turn {
+        if step < self.turn || (step > self.turn && !self.fault.lasting) {
             return whole();
         }
         if step == self.turn {
             self.struck.store(true, Ordering::SeqCst);
-            match self.fault {
-                Fault::Lost => {}
-                Fault::Half => half()?,
-                Fault::Persisted => whole()?,
+            match self.fault.done {
+                Done::Nothing => {}
+                Done::Half => half()?,
+                Done::All => drop(whole()?),
             }
         }
-        Err(io::Error::other("the disk is gone"))
+        Err(io::Error::from_raw_os_error(self.fault.errno))
     }
 
     fn wrap(&self, file: Box<dyn AppendFile>) -> Box<dyn AppendFile> {
@@ -83,9 +102,9 @@ impl FaultyFiles {
 
 impl AppendFile for FaultyFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let file = std::cell::RefCell::new(&mut self.file);
-        self.files
-            .step(|| file.borrow_mut().write(bytes), || file.borrow_mut().write(&bytes[..bytes.len() / 2]))
+        let file = RefCell::new(&mut self.file);
+        let half = || file.borrow_mut().write(&bytes[..bytes.len() / 2]);
+        self.files.step(|| file.borrow_mut().write(bytes), half)
     }
 
     fn sync(&mut self) -> io::Result<()> {
@@ -95,19 +114,28 @@ impl AppendFile for FaultyFile {
 
 impl Files for FaultyFiles {
     fn create(&self, path: &Path) -> io::Result<Box<dyn AppendFile>> {
-        RealFiles.create(path).map(|file| self.wrap(file))
+        let half = || RealFiles.create(path).map(drop);
+        self.step(|| RealFiles.create(path).map(|file| self.wrap(file)), half)
     }
 
     fn append(&self, path: &Path, length: u64) -> io::Result<Box<dyn AppendFile>> {
-        RealFiles.append(path, length).map(|file| self.wrap(file))
+        self.step(|| RealFiles.append(path, length).map(|file| self.wrap(file)), || Ok(()))
     }
 
     fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
         RealFiles.read(path)
     }
 
+    fn open(&self, path: &Path) -> io::Result<Option<Box<dyn Read + Send>>> {
+        RealFiles.open(path)
+    }
+
     fn exists(&self, path: &Path) -> io::Result<bool> {
         RealFiles.exists(path)
+    }
+
+    fn length(&self, path: &Path) -> io::Result<Option<u64>> {
+        RealFiles.length(path)
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
@@ -123,11 +151,11 @@ impl Files for FaultyFiles {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        RealFiles.remove(path)
+        self.step(|| RealFiles.remove(path), || Ok(()))
     }
 
     fn create_folder(&self, folder: &Path) -> io::Result<()> {
-        RealFiles.create_folder(folder)
+        self.step(|| RealFiles.create_folder(folder), || Ok(()))
     }
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
@@ -136,7 +164,7 @@ impl Files for FaultyFiles {
     }
 }
 
-/// What a run of the script was told, before the disk was gone or to its end.
+/// What a run of the script was told, to its end or as far as it came.
 #[derive(Debug, Default)]
 struct Told {
     /// Commits that were acknowledged.
@@ -147,33 +175,52 @@ struct Told {
     published: u64,
 }
 
-const STEPS: u64 = 6;
-const LEAVES: u64 = 60;
+const STEPS: u64 = 12;
+const LEAVES: u64 = 40;
 
-/// Six commits of 60 leaves, so that a bundle gets full on the way, two publications, several segments.
+/// Twelve commits of 40 leaves, so that a bundle gets full on the way and a segment after every second; snapshots, of
+/// which the first ones go again with the segments before them; four publications.
 async fn script(files: Arc<dyn Files>, folder: PathBuf) -> Told {
     let mut told = Told::default();
-    let Ok(store) = SledStore::open_on(files, folder, options()).await else { return told };
+    let Ok(store) = SledStore::open_on(files, folder.clone(), options()).await else { return told };
     for step in 0..STEPS {
-        match store.commit(store.head(), batch(step, LEAVES)).await {
-            Ok(_) => told.acknowledged += 1,
-            Err(CommitError::Unknown { .. }) => {
-                told.unknown = true;
-                let again = store.commit(store.head(), batch(step, LEAVES)).await;
-                assert_eq!(again, Err(CommitError::Poisoned), "never again on a broken file");
-                break;
+        let failed = match store.commit(store.head(), batch(step, LEAVES)).await {
+            Ok(_) => {
+                told.acknowledged += 1;
+                false
             }
-            Err(CommitError::Poisoned) => break,
+            Err(CommitError::Unknown { reason }) => {
+                assert!(names_the_cause(&reason, &folder), "{reason}");
+                told.unknown = true;
+                true
+            }
+            Err(CommitError::Poisoned) => true,
             Err(other) => panic!("{other}"),
+        };
+        store.settle();
+        if failed {
+            let cause = store.failure().expect("a store that takes no commits says why");
+            assert!(names_the_cause(&cause, &folder), "{cause}");
+            let again = store.commit(store.head(), batch(step, LEAVES)).await;
+            assert_eq!(again, Err(CommitError::Poisoned), "never again on a broken file");
+            break;
         }
         if step % 3 == 2 {
             let size = store.head().size;
-            let files = vec![("tile/0/000".to_owned(), Bytes::from_static(b"hashes"))];
-            let checkpoint = Bytes::from(format!("log.example\n{size}\nroot\n"));
-            match store.publish(Publication { size, files, checkpoint }).await {
-                Ok(()) => told.published = size,
-                Err(PublishError::Failed { .. }) => {}
-                Err(other) => panic!("{other}"),
+            // What failed once may be tried again at once.
+            for _ in 0..2 {
+                let files = vec![("tile/0/000".to_owned(), Bytes::from_static(b"hashes"))];
+                let checkpoint = Bytes::from(format!("log.example\n{size}\nroot\n"));
+                match store.publish(Publication { size, files, checkpoint }).await {
+                    Ok(()) => told.published = size,
+                    Err(PublishError::Failed { reason }) => {
+                        let cause = store.failure().unwrap_or(reason);
+                        assert!(names_the_cause(&cause, &folder), "{cause}");
+                        continue;
+                    }
+                    Err(other) => panic!("{other}"),
+                }
+                break;
             }
         }
     }
@@ -183,13 +230,18 @@ async fn script(files: Arc<dyn Files>, folder: PathBuf) -> Told {
     told
 }
 
+/// The operation, the file, and what the system said.
+fn names_the_cause(text: &str, folder: &Path) -> bool {
+    text.contains(folder.to_str().unwrap()) && text.contains("os error")
+}
+
 /// Runs the script with a fault at `turn`, opens the store again and judges it. `false` when the script has fewer steps.
 async fn check(fault: Fault, turn: u64) -> bool {
     let folder = TempDir::new().unwrap();
     let files = FaultyFiles::new(fault, turn);
     let struck = Arc::clone(&files.struck);
     let told = script(Arc::new(files), folder.path().to_owned()).await;
-    let store = open(folder.path()).await.unwrap();
+    let store = SledStore::open_on(Arc::new(FaultyFiles::sound()), folder.path(), options()).await.unwrap();
     let found = store.head().sequence;
     let context = format!("{fault:?} at step {turn}, told {told:?}, found {found}");
     let at_most = told.acknowledged + u64::from(told.unknown);
@@ -211,28 +263,75 @@ async fn check(fault: Fault, turn: u64) -> bool {
     assert_eq!(found.head.epoch, 1);
     found.head.epoch = expected.head.epoch;
     assert_eq!(found, expected, "{context}");
+    assert_eq!(store.failure(), None);
     struck.load(Ordering::SeqCst)
 }
 
-async fn check_all(fault: Fault) {
-    let mut turn = 0;
+/// Every second step: the steps of the other threads fall in between, now here and now there.
+async fn check_all(done: Done, errno: i32, lasting: bool) {
+    let fault = Fault { done, errno, lasting };
+    let mut turn = u64::from(lasting);
     while check(fault, turn).await {
-        turn += 1;
+        turn += 2;
     }
-    assert!(turn > 40, "the script has more steps than {turn}");
+    assert!(turn > 150, "the script has more steps than {turn}");
 }
 
 #[tokio::test]
-async fn steps_that_are_lost() {
-    check_all(Fault::Lost).await;
+async fn steps_that_are_lost_on_a_disk_that_is_gone() {
+    check_all(Done::Nothing, EIO, true).await;
 }
 
 #[tokio::test]
-async fn steps_that_are_half_done() {
-    check_all(Fault::Half).await;
+async fn steps_that_are_lost_once() {
+    check_all(Done::Nothing, EIO, false).await;
+}
+
+#[tokio::test]
+async fn steps_that_are_half_done_on_a_full_disk() {
+    check_all(Done::Half, ENOSPC, true).await;
+}
+
+#[tokio::test]
+async fn steps_that_are_half_done_once() {
+    check_all(Done::Half, ENOSPC, false).await;
 }
 
 #[tokio::test]
 async fn steps_that_are_done_and_denied() {
-    check_all(Fault::Persisted).await;
+    check_all(Done::All, EIO, true).await;
+}
+
+#[tokio::test]
+async fn steps_that_are_done_and_denied_once() {
+    check_all(Done::All, EIO, false).await;
+}
+
+/// A store with much to recover: sled is gone, so is a bundle, and the newest snapshot is torn.
+#[tokio::test]
+async fn opening_may_fail_at_any_step_and_is_tried_again() {
+    let (model, expected) = snapshots::cleaned().await;
+    let newest = snapshots::snapshots(model.path()).pop().unwrap();
+    std::fs::write(&newest, b"torn").unwrap();
+    std::fs::remove_dir_all(model.path().join("sled")).unwrap();
+    let last = (expected.head.size / 256 - 1) as usize;
+    std::fs::remove_file(model.path().join(format!("private/entries/{last:03}"))).unwrap();
+    for (turn, lasting) in (0..).flat_map(|turn| [(turn, false), (turn, true)]) {
+        // One folder further down: the names above the store's folder are made durable too.
+        let above = TempDir::new().unwrap();
+        let folder = above.path().join("store");
+        super::copy(model.path(), &folder);
+        let files = FaultyFiles::new(Fault { done: Done::Half, errno: ENOSPC, lasting }, turn);
+        let struck = Arc::clone(&files.struck);
+        let opened = SledStore::open_on(Arc::new(files), &folder, super::snapshotting()).await;
+        if let Err(error) = opened.map(drop) {
+            assert!(names_the_cause(&error.to_string(), above.path()), "{error}");
+        }
+        let store = snapshots::open(&folder).await.unwrap();
+        assert_eq!(content(&store).await, expected, "step {turn}");
+        if !struck.load(Ordering::SeqCst) {
+            assert!(turn > 20, "opening has more steps than {turn}");
+            return;
+        }
+    }
 }

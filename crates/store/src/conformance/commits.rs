@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::task::Poll;
 
 use bytes::Bytes;
 
@@ -49,6 +50,7 @@ pub(super) async fn the_head_is_the_only_condition(store: &dyn Store) {
         batch.leaves = leaves(2, 1);
         assert_eq!(store.commit(wrong, batch).await, Err(CommitError::Raced { current }), "{wrong:?}");
     }
+    assert_eq!(store.failure(), None, "a refused commit breaks nothing");
     assert_eq!(store.head(), current);
     assert_eq!(store.leaves(0..9).await.expect("leaves are read").len(), 2);
     assert_eq!(store.get(b"a").await.expect("a row is read").expect("the row is there").value, "one");
@@ -76,6 +78,35 @@ pub(super) async fn of_two_commits_on_one_head_one_succeeds(store: &Arc<dyn Stor
         assert_eq!(after, store.head());
         let row = store.get(b"winner").await.expect("a row is read").expect("the row is there");
         assert_eq!((&row.value[..], row.version), (&[winner][..], round + 1));
+    }
+}
+
+/// A caller that goes away in the middle leaves a commit that stands whole or not at all, and for good once the next one
+/// has succeeded.
+pub(super) async fn a_commit_that_nobody_waits_for_is_whole(store: &Arc<dyn Store>) {
+    for round in 0..20_u8 {
+        let mut batch = put(b"left", &[round]);
+        batch.puts.push((b"right".to_vec(), vec![round].into()));
+        batch.leaves = leaves(store.head().size, 1);
+        let before = store.head();
+        let mut abandoned = store.commit(before, batch);
+        let _ = std::future::poll_fn(|context| Poll::Ready(abandoned.as_mut().poll(context))).await;
+        drop(abandoned);
+        let mut head = before;
+        while let Err(error) = store.commit(head, put(b"next", &[round])).await {
+            match error {
+                CommitError::Raced { current } => head = current,
+                other => panic!("a commit after an abandoned one: {other}"),
+            }
+        }
+        let stands = head != before;
+        assert_eq!(head.size - before.size, u64::from(stands));
+        let mut found = Vec::new();
+        for key in [b"left".as_slice(), b"right"] {
+            let row = store.get(key).await.expect("a row is read");
+            found.push(row.is_some_and(|row| row.version == head.sequence && row.value == [round][..]));
+        }
+        assert_eq!(found, [stands, stands], "round {round}");
     }
 }
 

@@ -39,6 +39,7 @@ pub async fn run<E: Engine>(make: impl AsyncFn() -> E) {
     commits::deletes_come_before_puts(&*make().await.store()).await;
     commits::the_head_is_the_only_condition(&*make().await.store()).await;
     commits::of_two_commits_on_one_head_one_succeeds(&make().await.store()).await;
+    commits::a_commit_that_nobody_waits_for_is_whole(&make().await.store()).await;
     commits::a_refused_batch_changes_nothing(&*make().await.store()).await;
     commits::the_largest_items_are_taken(&*make().await.store()).await;
 

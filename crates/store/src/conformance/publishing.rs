@@ -34,6 +34,9 @@ pub(super) async fn publish(store: &dyn Store, size: u64, tiles: &[&str]) {
 }
 
 async fn check(store: &dyn Store, path: &str, expected: Option<Bytes>) {
+    let length = expected.as_ref().map(|bytes| bytes.len() as u64);
+    let paths = vec![path.to_owned(), "tile/63/000".to_owned()];
+    assert_eq!(store.file_lengths(paths).await, Ok(vec![length, None]), "the length of {path}");
     assert_eq!(store.file(path).await, Ok(expected), "{path}");
 }
 
