@@ -25,10 +25,10 @@ pub(crate) struct Options {
     #[arg(long, requires = "harm")]
     pub(crate) only: Option<String>,
     /// After so many rounds a fresh broker with fresh parties begins, so that a long campaign sees many beginnings.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 12)]
     pub(crate) life: u32,
     /// The longest load before a kill.
-    #[arg(long, default_value_t = 1500)]
+    #[arg(long, default_value_t = 1200)]
     pub(crate) load_ms: u64,
     /// Where it works; a fresh temporary folder otherwise. It is kept after a fault.
     #[arg(long)]

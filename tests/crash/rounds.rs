@@ -41,7 +41,7 @@ const MAX_KILLS_IN_START: u32 = 3;
 
 /// In one check of so many all that follows from the records is computed again, and the copy's index is thrown away and
 /// made again; at the end of a life too. In the others the index is asked for what was acknowledged since.
-const WHOLE_EVERY: u32 = 3;
+const WHOLE_EVERY: u32 = 4;
 
 /// A round that takes longer than this hangs.
 const ROUND_WITHIN: Duration = Duration::from_secs(180);
@@ -181,7 +181,12 @@ impl Life {
         self.folder.join(name)
     }
 
-    async fn round(&mut self, number: u32, load_ms: u64, harm: Option<Harm>) -> Result<(Round, Tally)> {
+    pub(crate) async fn round(
+        &mut self,
+        number: u32,
+        load_ms: u64,
+        harm: Option<Harm>,
+    ) -> Result<(Round, Tally)> {
         let mut random = Random::part(self.seed, "round", number.into());
         let killed_after_ms = LEAST_LOAD_MS + random.below(load_ms.max(1));
         self.world.open_gate(true);
@@ -255,8 +260,16 @@ impl Life {
         Ok(copy)
     }
 
+    /// Lets the load run so long, kills the broker, and returns a copy of its store with what was noted until then. For
+    /// whoever then does with the copy what nobody should.
+    pub(crate) async fn cut_short(&mut self, after: Duration) -> Result<(PathBuf, Book)> {
+        self.watch(after).await?;
+        self.daemon.kill()?;
+        Ok((self.take_copy()?, self.world.notes.book()))
+    }
+
     /// Lets the load run, and looks whether all is well meanwhile.
-    async fn watch(&mut self, time: Duration) -> Result<()> {
+    pub(crate) async fn watch(&mut self, time: Duration) -> Result<()> {
         let until = Instant::now() + time;
         while Instant::now() < until {
             sleep(LOOK_EVERY.min(until - Instant::now())).await;

@@ -138,7 +138,7 @@ impl World {
     /// Starts everybody; they go on, whatever becomes of the broker, for as long as `tasks` do.
     pub(crate) fn go(self: &Arc<Self>, seed: u64, tasks: &mut JoinSet<()>) {
         let random = |name, number| Random::part(seed, name, number);
-        for number in 0..3 {
+        for number in 0..2 {
             tasks.spawn(load::people::run(Arc::clone(self), random("people", number)));
         }
         for number in 0..6 {

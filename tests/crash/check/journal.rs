@@ -70,6 +70,28 @@ pub(crate) fn segments_in(folder: &Path) -> Result<Vec<(u64, PathBuf)>> {
     Ok(segments)
 }
 
+/// A frame that adds one record and nothing else, as the engine writes it.
+pub(crate) fn encode(size: u64, sequence: u64, record: &[u8]) -> Result<Vec<u8>> {
+    let mut body = Vec::new();
+    for number in [size, 1, sequence] {
+        body.extend_from_slice(&number.to_le_bytes());
+    }
+    // No puts, no deletes, one leaf without a private part, no requests.
+    for count in [0_u32, 0, 1] {
+        body.extend_from_slice(&count.to_le_bytes());
+    }
+    body.extend_from_slice(&u16::try_from(record.len())?.to_le_bytes());
+    body.extend_from_slice(&0_u16.to_le_bytes());
+    body.extend_from_slice(record);
+    body.extend_from_slice(&0_u32.to_le_bytes());
+    let mut frame = Vec::new();
+    frame.extend_from_slice(&u32::try_from(body.len())?.to_le_bytes());
+    frame.extend_from_slice(&crc32c::crc32c(&body).to_le_bytes());
+    frame.extend_from_slice(&crc32c::crc32c(&frame).to_le_bytes());
+    frame.extend_from_slice(&body);
+    Ok(frame)
+}
+
 /// The body of the whole and sound frame that begins here.
 fn whole(segment: &Bytes, at: usize) -> Option<Bytes> {
     let mut prefix = segment.get(at..at + PREFIX_BYTES)?;

@@ -173,8 +173,9 @@ impl Log {
             let (least, most) = (uses.released, uses.released + uses.open);
             ensure!(
                 (least..=most).contains(&found),
-                "{least} uses of a grant were released to somebody and {} are open, and {found} were spent: {tag:02x?}",
-                uses.open
+                "{least} uses of a grant were released to somebody and {} are open, and {found} were spent (tag {})",
+                uses.open,
+                data_encoding::HEXLOWER.encode(tag)
             );
         }
         Ok(())

@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use countersign_tlog::{BundleCoord, tile::tiles_for_growth};
 
 use super::{Done, Expected, index::shown};
 use crate::{check::copy, random::Random};
@@ -14,7 +15,7 @@ use crate::{check::copy, random::Random};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum How {
     Removed,
-    /// Cut short, or with a part of it overwritten.
+    /// Cut short.
     Torn,
 }
 
@@ -24,6 +25,7 @@ pub(super) fn tile(store: &Path, how: How, random: &mut Random) -> Result<Done> 
     for level in 0..4 {
         files_below(&store.join(format!("log/tile/{level}")), &mut tiles)?;
     }
+    only_of_use(store, &mut tiles)?;
     let Some(path) = random.pick(&tiles) else { return Ok(none("tile")) };
     let detail = harm(store, path, how, random)?;
     Ok(Done { detail, expected: Expected::Listens })
@@ -33,9 +35,19 @@ pub(super) fn tile(store: &Path, how: How, random: &mut Random) -> Result<Done> 
 pub(super) fn bundle(store: &Path, folder: &str, how: How, random: &mut Random) -> Result<Done> {
     let mut bundles = Vec::new();
     files_below(&store.join(folder), &mut bundles)?;
+    only_of_use(store, &mut bundles)?;
     let Some(path) = random.pick(&bundles) else { return Ok(none("bundle")) };
     let detail = harm(store, path, how, random)?;
-    Ok(Done { detail, expected: Expected::Either(vec!["leaves".to_owned()]) })
+    let words = format!("leaf {} and those after it are gone", number(&store.join(folder), path)? * 256);
+    Ok(Done { detail, expected: Expected::Either(vec![words]) })
+}
+
+/// The number of a bundle, from its path below the bundles' folder: `x001/234` is 1234.
+fn number(folder: &Path, path: &Path) -> Result<u64> {
+    let name = path.strip_prefix(folder).unwrap_or(path).display().to_string();
+    let name = name.split(".p/").next().unwrap_or_default();
+    let digits: String = name.chars().filter(char::is_ascii_digit).collect();
+    digits.parse().with_context(|| format!("{name} is no bundle"))
 }
 
 /// The newest snapshot: the one before it does.
@@ -45,6 +57,21 @@ pub(super) fn tear_snapshot(store: &Path, random: &mut Random) -> Result<Done> {
     let Some(path) = snapshots.last() else { return Ok(none("snapshot")) };
     let detail = harm(store, path, How::Torn, random)?;
     Ok(Done { detail, expected: Expected::Listens })
+}
+
+/// Leaves out the partial files of earlier publications: nothing rests on them any more, and nobody mends them.
+fn only_of_use(store: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    let log = store.join("log");
+    let checkpoint = fs::read_to_string(log.join("checkpoint")).unwrap_or_default();
+    let size =
+        checkpoint.lines().nth(1).unwrap_or("0").parse().context("a checkpoint's second line is its size")?;
+    let mut partial: Vec<String> = tiles_for_growth(0, size).into_iter().map(|coord| coord.path()).collect();
+    partial.extend(BundleCoord::in_log(size / 256, size).map(|coord| coord.path()));
+    files.retain(|path| {
+        let path = path.strip_prefix(&log).unwrap_or(path).display().to_string();
+        !path.contains(".p/") || partial.contains(&path)
+    });
+    Ok(())
 }
 
 fn none(what: &str) -> Done {
@@ -59,16 +86,9 @@ fn harm(store: &Path, path: &Path, how: How, random: &mut Random) -> Result<Stri
     }
     let mut bytes = fs::read(path)?;
     let at = usize::try_from(random.below(bytes.len().max(1) as u64))?;
-    if random.chance(1, 2) {
-        bytes.truncate(at);
-        copy::replace(path, &bytes)?;
-        return Ok(format!("{name} cut at {at}"));
-    }
-    // As a disk does that wrote only a part of it.
-    let end = bytes.len().min(at + 512);
-    bytes[at..end].fill(0);
+    bytes.truncate(at);
     copy::replace(path, &bytes)?;
-    Ok(format!("{name} zero from {at} to {end}"))
+    Ok(format!("{name} cut at {at}"))
 }
 
 /// All files below a folder, in the order of their names; none if it is not there.

@@ -114,7 +114,7 @@ pub(super) async fn roll_back(life: &Life, book: &Book, random: &mut Random) -> 
 }
 
 /// Cuts the journal so that fewer records are left than somebody holds a tree of.
-fn cut_below(store: &Path, size: u64) -> Result<String> {
+pub(crate) fn cut_below(store: &Path, size: u64) -> Result<String> {
     let folder = store.join("journal");
     let mut found = None;
     for segment in journal::read(&folder)? {

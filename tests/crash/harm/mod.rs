@@ -11,12 +11,15 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::{check::copy, daemon::Started, notes::Book, random::Random, rounds::Life};
 
+pub(crate) use self::journal::cut_below;
+
 /// The exit code of a broker that another start may help.
 const FAILED: i32 = 1;
 
-/// A round writes a few megabytes: so each fills segments, and every second or third makes a snapshot and lets segments go.
-const SEGMENT_BYTES: u64 = 512 << 10;
-const SNAPSHOT_BYTES: u64 = 2 << 20;
+/// A hundred records, with their rows and private parts, are half a megabyte: so a round or two fill segments, make a
+/// snapshot, and let older segments go.
+const SEGMENT_BYTES: u64 = 128 << 10;
+const SNAPSHOT_BYTES: u64 = 512 << 10;
 
 /// One way to harm a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
