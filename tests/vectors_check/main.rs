@@ -125,3 +125,12 @@ fn every_case_has_the_outcome_that_its_file_says() {
     println!("{cases} cases, {refusals} of them refusals");
     assert!(2 * refusals > cases, "vectors are mostly negative: {refusals} of {cases}");
 }
+
+#[test]
+fn the_protocol_cites_every_file() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/protocol.md");
+    let protocol = fs::read_to_string(path).unwrap();
+    for file in FILES {
+        assert!(protocol.contains(&format!("`{}`", file.name)), "{} stands nowhere in it", file.name);
+    }
+}
