@@ -17,4 +17,6 @@ mod faults;
 mod hostile;
 mod journey;
 mod outside;
+mod races;
 mod restart;
+mod threat_model;

@@ -89,8 +89,7 @@ async fn data_that_is_drawn_and_not_logged_stops_the_source() {
     let Error::Refused(refused) = &error else { panic!("{error}") };
     assert_eq!(refused.metadata.get("source_reason").map(String::as_str), Some("RECEIPT_MISSING"), "{error}");
     let said = operator.behind.last_refusal("ProvideData").expect("refused");
-    assert!(said.message().contains("is owed the receipt of fetch"), "{said}");
-    // Another grant is served: what is owed is owed under one.
+    assert!(said.message().contains("it serves this grant again when the broker shows"), "{said}");
     assert_eq!(operator.skylark.shelf.asked(), 2);
 }
 
