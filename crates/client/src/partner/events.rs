@@ -370,7 +370,8 @@ impl Shared {
         if row.ever(verb) {
             return Ok(row);
         }
-        let detail = "the event says that the customer changed the grant, and no such signed change came with it";
+        let detail =
+            "the event says that the customer changed the grant, and no such signed change came with it";
         Err(Error::misbehaved(Party::Broker, "change", "present", detail))
     }
 

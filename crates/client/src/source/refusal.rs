@@ -105,7 +105,8 @@ impl Refusal {
                 (Code::InvalidArgument, "STATEMENT_INVALID", format!("{statement}: {detail}"), metadata, None)
             }
             Self::Paused => {
-                plain(Code::FailedPrecondition, "GRANT_PAUSED", "the customer has paused the grant".into())
+                let message = "the customer has paused the grant, or the broker says that it changed and shows no signed change";
+                plain(Code::FailedPrecondition, "GRANT_PAUSED", message.into())
             }
             Self::Ended { how } => {
                 let message = format!("the grant has ended ({how})");
@@ -127,7 +128,10 @@ impl Refusal {
                 plain(Code::InvalidArgument, "REQUEST_ID_REUSED", message)
             }
             Self::ReceiptMissing { fetch, since } => {
-                let message = format!("this source is owed the receipt of fetch {fetch} since {since}");
+                let message = format!(
+                    "this source is owed the receipt of fetch {fetch} since {since}: it serves this grant again when the \
+                     broker shows what became of the data"
+                );
                 let metadata =
                     vec![("fetch", fetch.to_string()), ("since_ms", since.as_millis().to_string())];
                 (Code::FailedPrecondition, "RECEIPT_MISSING", message, metadata, None)
