@@ -68,6 +68,10 @@ pub const REMEMBERED_TOKENS: usize = 16 * 1024;
 /// answer.
 pub const STOP_WITHIN: Duration = Duration::from_secs(35);
 
+/// The same, once the log takes nothing any more. No call in flight can change anything then, reads end within
+/// milliseconds, and nobody is served until the log is opened again: so a peer that is gone must not hold that up.
+pub const STOP_WITHOUT_LOG_WITHIN: Duration = Duration::from_secs(2);
+
 /// How often quotas of principals that went quiet are forgotten, and metrics tidied.
 pub const TIDY_EVERY: Duration = Duration::from_secs(10);
 

@@ -81,7 +81,7 @@ pub enum Ended {
 
 /// Serves the broker on these listeners until `stop` is cancelled, or until the log takes nothing any more, and then
 /// ends in order. Returns when the log is shut down; at most [`limits::STOP_WITHIN`] and the log's own queue after that.
-/// If it is the log that ends it, `stop` is cancelled here.
+/// If it is the log that ends it, `stop` is cancelled here, and calls have [`limits::STOP_WITHOUT_LOG_WITHIN`].
 pub async fn serve<I: Incoming>(
     broker: Arc<Broker>,
     listeners: Vec<Listener<I>>,
@@ -123,7 +123,11 @@ async fn serve_api<I: Incoming>(
         drop(accepting.await);
     }
     open.close();
-    if timeout(limits::STOP_WITHIN, open.wait()).await.is_err() {
+    let within = match ended {
+        Ended::Stopped => limits::STOP_WITHIN,
+        Ended::LogUnavailable => limits::STOP_WITHOUT_LOG_WITHIN,
+    };
+    if timeout(within, open.wait()).await.is_err() {
         tracing::warn!(connections = open.len(), "calls did not finish in time and are cut off");
         cut.cancel();
         open.wait().await;
