@@ -7,7 +7,7 @@ use countersign_client::{
     customer::{Acknowledged, Choice, Customer, CustomerBook, GrantRow, Recorded, Standing},
 };
 use countersign_grants::id::{GrantName, Principal, RequestName};
-use countersign_proto::{log::v1::Kind, v1::grant_request::State};
+use countersign_proto::{log::v1::Kind, v1::{grant, grant_request::State}};
 use tokio::time::sleep;
 
 use crate::{
@@ -67,7 +67,7 @@ impl App {
         let mut random = self.world.random(&format!("{} answer", self.host));
         let mut decided: BTreeMap<String, u64> = BTreeMap::new();
         loop {
-            sleep(Duration::from_millis(random.between(400, 1_500))).await;
+            sleep(Duration::from_millis(random.between(800, 2_500))).await;
             if self.world.phase() != Phase::Works {
                 continue;
             }
@@ -160,7 +160,7 @@ impl App {
     async fn change(self: Arc<Self>) {
         let mut random = self.world.random(&format!("{} change", self.host));
         while self.world.phase() == Phase::Works {
-            sleep(Duration::from_millis(random.between(1_000, 6_000))).await;
+            sleep(Duration::from_millis(random.between(800, 5_000))).await;
             let rows = self.customer.book().grants();
             let Some(row) = random.pick(&rows) else { continue };
             let roll = random.below(100);
@@ -217,18 +217,20 @@ impl App {
         let mut rested = true;
         for view in views.into_iter().filter(|view| view.state.is_some()) {
             let row = view.row;
-            if row.is_settled() {
+            // A change that never arrived before the last use was spent can't arrive any more.
+            if row.is_settled() || view.state == Some(grant::State::Consumed) {
                 continue;
             }
             rested = false;
+            if is_pending(&row) {
+                // What was signed before is sent again, and then the grant is stopped.
+                self.changed("stop", &row.name, self.customer.stop(&row.name, false)).await;
+                continue;
+            }
             let came = self.customer.acknowledgement(&row.name).await;
             self.outcome("acknowledgement", &came, |word| {
                 word.map_or("none yet", |_| "by the source").to_owned()
             });
-            if matches!(came, Ok(None)) && is_pending(&row) {
-                // What was signed before is sent again, and then the grant is stopped.
-                self.changed("stop", &row.name, self.customer.stop(&row.name, false)).await;
-            }
         }
         rested
     }

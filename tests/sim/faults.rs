@@ -26,6 +26,8 @@ pub(crate) struct Injector {
     down: BTreeMap<String, u64>,
     slow_until_ms: Option<u64>,
     suspended: BTreeMap<usize, u64>,
+    /// Hosts whose clock is wrong, until when.
+    skewed: BTreeMap<String, u64>,
 }
 
 impl Injector {
@@ -39,6 +41,7 @@ impl Injector {
             down: BTreeMap::new(),
             slow_until_ms: None,
             suspended: BTreeMap::new(),
+            skewed: BTreeMap::new(),
         }
     }
 
@@ -89,7 +92,7 @@ impl Injector {
                 self.crash(sim, now_ms, party)
             }
             Fault::Doubt => self.leave_in_doubt(),
-            Fault::Skew => self.skew(),
+            Fault::Skew => self.skew(now_ms),
             Fault::Suspension => self.suspend(now_ms),
             Fault::SlowHandler => {
                 let pause = Duration::from_millis(self.random.between(200, 9_500));
@@ -175,18 +178,15 @@ impl Injector {
         true
     }
 
-    fn skew(&mut self) -> bool {
+    fn skew(&mut self, now_ms: u64) -> bool {
         let hosts = self.world.plan.hosts();
         let host = self.random.pick(&hosts).expect("there are hosts").clone();
         let most = self.world.plan.max_skew_ms;
-        // Half of the jumps set a clock right again.
-        let skew = if self.random.chance(40) {
-            0
-        } else {
-            self.random.between(0, 2 * most).cast_signed() - most.cast_signed()
-        };
+        let skew = self.random.between(0, 2 * most).cast_signed() - most.cast_signed();
         self.world.set_skew(&host, skew);
-        self.world.note("*", &format!("the clock of {host} is {skew} ms off"));
+        let lasts = self.random.between(1_000, 15_000);
+        self.world.note("*", &format!("the clock of {host} is {skew} ms off for {lasts} ms"));
+        self.skewed.insert(host, now_ms + lasts);
         true
     }
 
@@ -222,26 +222,31 @@ impl Injector {
             self.slow_until_ms = None;
             self.world.board.lock().handler_pause = Duration::ZERO;
         }
-        let over: Vec<usize> = self
-            .suspended
-            .iter()
-            .filter(|(_, until)| **until <= now_ms)
-            .map(|(partner, _)| *partner)
-            .collect();
+        let over = due(&self.suspended, now_ms);
         for partner in over {
             self.suspended.remove(&partner);
             self.world.board.lock().orders.push((partner, false));
+        }
+        let over = due(&self.skewed, now_ms);
+        for host in over {
+            self.skewed.remove(&host);
+            self.world.set_skew(&host, 0);
+            self.world.note("*", &format!("the clock of {host} is right"));
         }
         self.end_downtimes(sim, now_ms);
     }
 
     fn end_downtimes(&mut self, sim: &mut Sim<'_>, now_ms: u64) {
-        let over: Vec<String> =
-            self.down.iter().filter(|(_, until)| **until <= now_ms).map(|(host, _)| host.clone()).collect();
+        let over = due(&self.down, now_ms);
         for host in over {
             self.down.remove(&host);
             self.world.note("*", &format!("{host} starts again"));
             sim.bounce(host.as_str());
         }
     }
+}
+
+/// What has lasted until now.
+fn due<K: Ord + Clone>(until: &BTreeMap<K, u64>, now_ms: u64) -> Vec<K> {
+    until.iter().filter(|(_, end)| **end <= now_ms).map(|(what, _)| what.clone()).collect()
 }

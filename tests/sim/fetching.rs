@@ -41,7 +41,7 @@ pub(crate) async fn fetch(desk: Arc<Desk>) {
         }
     }
     while desk.world.phase() == Phase::Settles {
-        sleep(Duration::from_millis(random.between(500, 1_500))).await;
+        sleep(Duration::from_millis(random.between(1_000, 3_000))).await;
         for row in grants(&desk) {
             at_last(&desk, &row).await;
         }

@@ -150,7 +150,7 @@ impl Desk {
     async fn link(self: Arc<Self>) {
         let mut random = self.random("link");
         loop {
-            sleep(Duration::from_millis(random.between(300, 900))).await;
+            sleep(Duration::from_millis(random.between(500, 1_500))).await;
             for customer in 0..self.world.plan.customers {
                 self.link_with(customer).await;
             }
@@ -205,7 +205,7 @@ impl Desk {
     async fn propose(self: Arc<Self>) {
         let mut random = self.random("propose");
         while self.works() {
-            sleep(Duration::from_millis(random.between(500, 4_000))).await;
+            sleep(Duration::from_millis(random.between(400, 2_500))).await;
             let published = {
                 let board = self.world.board.lock();
                 board.offers.iter().filter(|offer| offer.recipient == self.at).count()
@@ -231,7 +231,7 @@ impl Desk {
             optional_fields: vec!["trip.eta".to_owned()],
             duration: Duration::from_secs(24 * 3600),
             uses,
-            rate: random.chance(40).then(|| (uses.min(3), Duration::from_secs(60))),
+            rate: random.chance(40).then(|| (uses.min(3), Duration::from_secs(20))),
             retention: Duration::from_secs(24 * 3600),
             texts: vec![OfferText {
                 language: "en".to_owned(),

@@ -67,6 +67,8 @@ pub(crate) struct Plan {
     pub(crate) max_skew_ms: u64,
     /// The longest that a message takes while all is well.
     pub(crate) latency_ms: u64,
+    /// How long work goes on before the first fault: in most runs links and grants stand by then.
+    pub(crate) calm_ms: u64,
     /// How long work and faults last.
     pub(crate) work_ms: u64,
 }
@@ -87,7 +89,8 @@ impl Plan {
             fault_percent: random.between(5, 40),
             max_skew_ms: if random.chance(40) { minute / 3 } else { 10 * minute },
             latency_ms: random.between(5, 60),
-            work_ms: random.between(25_000, 60_000),
+            calm_ms: if random.chance(75) { random.between(4_000, 10_000) } else { 0 },
+            work_ms: random.between(20_000, 45_000),
         }
     }
 
