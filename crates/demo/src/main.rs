@@ -36,6 +36,9 @@ enum Command {
     /// Forward fetches and prove nothing. The bench starts this.
     #[command(hide = true)]
     Relay(bench::price::relay::Arguments),
+    /// Call as fast as answers come. The bench starts this.
+    #[command(hide = true)]
+    Flooder(bench::flood::FlooderArguments),
 }
 
 fn main() -> ExitCode {
@@ -62,6 +65,7 @@ fn run(command: &Command) -> Result<bool> {
             Command::Run(arguments) => Box::pin(director::run(arguments)).await,
             Command::Bench(arguments) => Box::pin(bench::run(arguments)).await,
             Command::Brand(arguments) => brand::run(arguments).await.map(|()| true),
+            Command::Flooder(arguments) => bench::flood::flooder(arguments).await.map(|()| true),
             Command::Relay(arguments) => bench::price::relay::run(arguments).await.map(|()| true),
         }
     });

@@ -6,13 +6,14 @@
 
 use std::{
     cell::Cell,
-    pin::{Pin, pin},
+    pin::Pin,
     sync::OnceLock,
     task::{Context, Poll},
     time::Duration,
 };
 
 use metrics::Counter;
+use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
 thread_local! {
@@ -45,19 +46,31 @@ impl Part {
     }
 
     /// Drives a future that is of this part, and counts while it is polled.
-    pub async fn drive<F: Future>(&'static self, work: F) -> F::Output {
-        let mut work = pin!(work);
-        std::future::poll_fn(|context| self.poll(work.as_mut(), context)).await
-    }
-
-    fn poll<F: Future>(&self, work: Pin<&mut F>, context: &mut Context<'_>) -> Poll<F::Output> {
-        self.run(|| work.poll(context))
+    pub fn drive<F: Future>(&'static self, work: F) -> Driven<F> {
+        Driven { part: self, work }
     }
 
     fn counter(&self) -> &Counter {
-        self.counter.get_or_init(|| {
-            metrics::counter!("countersign_work_nanoseconds_total", "part" => self.name)
-        })
+        self.counter
+            .get_or_init(|| metrics::counter!("countersign_work_nanoseconds_total", "part" => self.name))
+    }
+}
+
+pin_project! {
+    /// A future that is of a part of the work.
+    pub struct Driven<F> {
+        part: &'static Part,
+        #[pin]
+        work: F,
+    }
+}
+
+impl<F: Future> Future for Driven<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let driven = self.project();
+        driven.part.run(|| driven.work.poll(context))
     }
 }
 

@@ -14,12 +14,13 @@ const PACKAGES: [&str; 3] = ["countersignd", "countersign-demo", "countersign-cl
 
 /// Runs the journey.
 pub(crate) fn demo(arguments: &[String]) -> Result<ExitCode> {
-    launch("run", &[], "debug", arguments)
+    launch("run", &["--bins"], "debug", arguments)
 }
 
 /// Runs the measurements.
 pub(crate) fn bench(arguments: &[String]) -> Result<ExitCode> {
-    launch("bench", &["--release"], "release", arguments)
+    // `measure` works inside a store, where the demo, which knows the broker by its API alone, has no place.
+    launch("bench", &["--release", "--bins", "--example", "measure"], "release", arguments)
 }
 
 fn launch(verb: &str, flags: &[&str], profile: &str, arguments: &[String]) -> Result<ExitCode> {

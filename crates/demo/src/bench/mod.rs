@@ -17,9 +17,13 @@
 //! | `verify.seconds`, `.records_per_second`, `.cpu_seconds` | how long that took, pinned to one processor |
 //! | `verify.peak_kib` | the checker's resident memory at most |
 
+mod appends;
 mod figures;
+pub(crate) mod flood;
+mod growth;
 mod load;
 mod machine;
+mod measure;
 mod people;
 pub(crate) mod price;
 mod synthetic;
@@ -59,6 +63,12 @@ pub(crate) struct Arguments {
 enum What {
     /// What durability and proof cost a call, against a bare relay.
     Price(price::Arguments),
+    /// How many records the ledger alone takes, and how many `log verify` checks.
+    Log(appends::Arguments),
+    /// What a transfer costs when the log is long.
+    Growth(growth::Arguments),
+    /// Whether one partner's flood fails another's calls.
+    Flood(flood::Arguments),
 }
 
 /// Measures; whether every transfer went well.
@@ -75,7 +85,10 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<bool> {
 async fn measure(arguments: &Arguments) -> Result<bool> {
     match &arguments.what {
         None => transfers(arguments).await,
-        Some(What::Price(arguments)) => price::run(arguments).await,
+        Some(What::Price(arguments)) => Box::pin(price::run(arguments)).await,
+        Some(What::Log(arguments)) => appends::run(arguments).await,
+        Some(What::Growth(arguments)) => Box::pin(growth::run(arguments)).await,
+        Some(What::Flood(arguments)) => Box::pin(flood::run(arguments)).await,
     }
 }
 

@@ -78,7 +78,7 @@ impl Role for Recipient {
         anyhow::ensure!(!grants.is_empty(), "there is no grant to fetch under");
         let through = match relay {
             None => Through::Broker(desk.partner.clone()),
-            Some(relay) => Through::Relay(Relayed::open(&desk.partner, &relay)?),
+            Some(relay) => Through::Relay(Box::new(Relayed::open(&desk.partner, &relay)?)),
         };
         let failures = Arc::new(AtomicU64::new(0));
         let begun = Instant::now();
@@ -140,7 +140,7 @@ struct Shared {
 /// What stands between the recipient and the source.
 enum Through {
     Broker(Partner),
-    Relay(Relayed),
+    Relay(Box<Relayed>),
 }
 
 impl Through {

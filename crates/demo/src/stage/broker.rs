@@ -12,20 +12,22 @@ use tokio::{
 
 use super::{Binaries, Folder};
 
-/// How long a broker may take until it listens: it opens its store and its log.
-const STARTS_WITHIN: Duration = Duration::from_secs(30);
+/// How long a broker may take until it listens: it opens its store and its log, and makes the index of millions of rows anew
+/// if it is gone.
+const STARTS_WITHIN: Duration = Duration::from_secs(300);
 
 /// How long after the API's address the others' may take to be said.
 const NAMED_WITHIN: Duration = Duration::from_secs(1);
 
 /// How long a broker may take to finish what is in flight.
-const STOPS_WITHIN: Duration = Duration::from_secs(30);
+const STOPS_WITHIN: Duration = Duration::from_secs(120);
 
 /// `countersignd serve`.
 pub(crate) struct Broker {
     child: Child,
     address: String,
     admin: Option<String>,
+    environment: Vec<(String, String)>,
     /// Held open: a process whose output nobody takes would end on its next line.
     _output: Lines<BufReader<ChildStdout>>,
 }
@@ -51,11 +53,21 @@ impl Broker {
             String::from_utf8_lossy(&made.stderr).trim()
         );
 
+        Self::serve(binaries, folder, environment).await
+    }
+
+    /// Serves the folder of a broker that was stopped, with the same settings.
+    pub(crate) async fn start_again(&mut self, binaries: &Binaries, folder: &Folder) -> Result<()> {
+        *self = Self::serve(binaries, folder, std::mem::take(&mut self.environment)).await?;
+        Ok(())
+    }
+
+    async fn serve(binaries: &Binaries, folder: &Folder, environment: Vec<(String, String)>) -> Result<Self> {
         let mut child = Command::new(&binaries.countersignd)
             .arg("serve")
             .arg("--config")
-            .arg(data.join("countersign.toml"))
-            .envs(environment)
+            .arg(folder.data().join("countersign.toml"))
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(File::create(folder.log_of("broker"))?)
@@ -72,7 +84,7 @@ impl Broker {
                 // All listeners are named in one breath.
                 let admin = timeout(NAMED_WITHIN, named(&mut output, "admin")).await;
                 let admin = admin.unwrap_or(Ok(None))?;
-                Ok(Self { child, address, admin, _output: output })
+                Ok(Self { child, address, admin, environment, _output: output })
             }
             Ok(Ok(None)) => bail!("the broker ended: {}", folder.last_words("broker")),
             Ok(Err(error)) => Err(error).context("the broker's output"),

@@ -17,7 +17,7 @@ pub(super) struct Disk(Vec<u64>);
 
 /// What they come to.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub(super) struct Syncs {
+pub(super) struct SyncTimes {
     pub(super) syncs: u64,
     pub(super) p50_us: u64,
     pub(super) p99_us: u64,
@@ -44,10 +44,10 @@ impl Disk {
     }
 
     /// What they come to, if there were any.
-    pub(super) fn syncs(mut self) -> Option<Syncs> {
+    pub(super) fn syncs(mut self) -> Option<SyncTimes> {
         self.0.sort_unstable();
         let syncs = self.0.len() as u64;
         let at = |part| quantile(&self.0, part);
-        (syncs > 0).then(|| Syncs { syncs, p50_us: at(0.50), p99_us: at(0.99) })
+        (syncs > 0).then(|| SyncTimes { syncs, p50_us: at(0.50), p99_us: at(0.99) })
     }
 }

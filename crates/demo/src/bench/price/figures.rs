@@ -2,10 +2,9 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use anyhow::Result;
 use serde::Serialize;
 
-use super::{Gathered, SHARES_AT, disk::Syncs, made::Slice, shares::Share};
+use super::{Gathered, SHARES_AT, disk::SyncTimes, made::Slice, shares::Portion};
 use crate::director::grouped;
 
 /// The version of the names in the JSON.
@@ -55,10 +54,10 @@ pub(super) struct Figures {
     cores: usize,
     pub(super) rows: Vec<Row>,
     ratios: Vec<Ratio>,
-    disk: Option<Syncs>,
+    disk: Option<SyncTimes>,
     open_loop: Option<OpenLoop>,
-    shares: Vec<Share>,
-    goals: Vec<Goal>,
+    shares: Vec<Portion>,
+    goals: Vec<Asked>,
 }
 
 /// One side at one width.
@@ -100,7 +99,7 @@ pub(super) struct OpenLoop {
 
 /// What is asked of a figure.
 #[derive(Clone, Debug, Serialize)]
-struct Goal {
+struct Asked {
     goal: &'static str,
     wanted: f64,
     found: f64,
@@ -116,7 +115,7 @@ impl OpenLoop {
 }
 
 impl Slice {
-    pub(super) fn per_second(&self) -> f64 {
+    pub(in crate::bench) fn per_second(&self) -> f64 {
         self.calls as f64 * 1e6 / self.micros.max(1) as f64
     }
 }
@@ -144,7 +143,7 @@ impl Row {
 }
 
 impl Figures {
-    pub(super) fn of(gathered: Gathered) -> Result<Self> {
+    pub(super) fn of(gathered: Gathered) -> Self {
         let rows: Vec<Row> = gathered.sums.iter().map(|(key, sums)| Row::of(*key, sums)).collect();
         let mut ratios = Vec::new();
         for relay in rows.iter().filter(|row| row.side == Side::Relay) {
@@ -165,7 +164,7 @@ impl Figures {
         let disk = gathered.disk.syncs();
         let goals = goals(&rows, &ratios, disk, gathered.open_loop);
         let (open_loop, shares) = (gathered.open_loop, gathered.shares);
-        Ok(Self { version: VERSION, cores, rows, ratios, disk, open_loop, shares, goals })
+        Self { version: VERSION, cores, rows, ratios, disk, open_loop, shares, goals }
     }
 
     /// Tables for the eye.
@@ -244,7 +243,7 @@ impl Figures {
         }
         if !self.goals.is_empty() {
             writeln!(text, "\nGoals")?;
-            for Goal { goal, wanted, found, met } in &self.goals {
+            for Asked { goal, wanted, found, met } in &self.goals {
                 let word = if *met { "met" } else { "MISSED" };
                 writeln!(text, "  {word:<7} {goal}: {found:.2} (wanted: {wanted:.2})")?;
             }
@@ -271,12 +270,12 @@ fn write_row(text: &mut String, row: &Row) -> std::fmt::Result {
 }
 
 /// What is asked, as far as it was measured.
-fn goals(rows: &[Row], ratios: &[Ratio], disk: Option<Syncs>, open: Option<OpenLoop>) -> Vec<Goal> {
+fn goals(rows: &[Row], ratios: &[Ratio], disk: Option<SyncTimes>, open: Option<OpenLoop>) -> Vec<Asked> {
     let at_least = |goal, wanted, found: Option<f64>| {
-        found.map(|found| Goal { goal, wanted, found, met: found >= wanted })
+        found.map(|found| Asked { goal, wanted, found, met: found >= wanted })
     };
     let at_most = |goal, wanted, found: Option<f64>| {
-        found.map(|found| Goal { goal, wanted, found, met: found <= wanted })
+        found.map(|found| Asked { goal, wanted, found, met: found <= wanted })
     };
     let ratio = |messages, in_flight| {
         ratios.iter().find(|ratio| (ratio.messages, ratio.in_flight) == (messages, in_flight))
@@ -312,7 +311,7 @@ fn ms(us: f64) -> f64 {
 }
 
 /// The middle value; between two, their mean.
-fn median(mut values: Vec<f64>) -> f64 {
+pub(in crate::bench) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let half = values.len() / 2;
     match (values.get(half), values.len() % 2) {
@@ -342,7 +341,7 @@ mod tests {
         }
         let slice = Slice { calls: 10, failures: 0, micros: 1_000_000, p50_us: 2000, p99_us: 5000 };
         gathered.open_loop = Some(OpenLoop::of(2000.0, slice, Duration::from_millis(5)));
-        gathered.shares = vec![Share { part: "token".to_owned(), us_per_call: 3.0, share: 0.01 }];
+        gathered.shares = vec![Portion { part: "token".to_owned(), us_per_call: 3.0, share: 0.01 }];
         gathered
     }
 
@@ -360,7 +359,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut gathered = gathered();
         gathered.disk.sync(folder.path(), 3).await.unwrap();
-        let figures = Figures::of(gathered).unwrap();
+        let figures = Figures::of(gathered);
         let json = serde_json::to_value(&figures).unwrap();
         let described = include_str!("mod.rs");
         for (name, value) in json.as_object().unwrap() {

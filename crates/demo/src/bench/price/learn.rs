@@ -27,7 +27,7 @@ const TRY_MILLIS: u64 = 700;
 const MAX_TRIES: usize = 60;
 
 /// The source that costs nothing, and where it serves.
-pub(super) struct Served {
+pub(in crate::bench) struct Served {
     stub: Stub,
     address: String,
 }
@@ -47,18 +47,26 @@ impl Deref for Served {
 }
 
 /// Everything that a measurement needs.
-pub(super) struct Setup {
-    pub(super) stage: Stage,
-    pub(super) stub: Served,
-    pub(super) maker: Maker,
+pub(in crate::bench) struct Setup {
+    pub(in crate::bench) stage: Stage,
+    pub(in crate::bench) stub: Served,
+    pub(in crate::bench) maker: Maker,
     pub(super) papers: Papers,
     /// The source's folder as it stood before any transfer.
     pub(super) fresh_source: PathBuf,
 }
 
+/// Sets the stage with a broker's settings; in the end the broker calls the stub.
+pub(in crate::bench) async fn set_on(grants: u16, environment: &[(&str, &str)]) -> Result<Setup> {
+    learned(load::stage(grants, environment).await?, false).await
+}
+
 /// Sets the stage. In the end the broker calls the stub, or the source's own process again.
 pub(super) async fn set(grants: u16, back_to_the_source: bool) -> Result<Setup> {
-    let (stage, names) = load::stage(grants, &[]).await?;
+    learned(load::stage(grants, &[]).await?, back_to_the_source).await
+}
+
+async fn learned((stage, names): (Stage, Vec<String>), back_to_the_source: bool) -> Result<Setup> {
     let source = stage.brand(Brand::BenchSource)?;
     let real = source.endpoint().to_owned();
     let fresh_source = stage.folder.path().join("fresh-source");

@@ -44,36 +44,36 @@ const CIPHERTEXT_BYTES: usize = 64 + 16;
 
 /// Both ends' keys, and the grants between them.
 #[derive(Clone)]
-pub(super) struct Maker {
-    pub(super) origin: Origin,
-    pub(super) recipient: PartnerName,
-    pub(super) recipient_key: Arc<SigningKey>,
-    pub(super) source: PartnerName,
-    pub(super) source_key: Arc<SigningKey>,
-    pub(super) grants: Arc<Vec<Digest>>,
+pub(in crate::bench) struct Maker {
+    pub(in crate::bench) origin: Origin,
+    pub(in crate::bench) recipient: PartnerName,
+    pub(in crate::bench) recipient_key: Arc<SigningKey>,
+    pub(in crate::bench) source: PartnerName,
+    pub(in crate::bench) source_key: Arc<SigningKey>,
+    pub(in crate::bench) grants: Arc<Vec<Digest>>,
     /// A published checkpoint, as both ends' statements name one.
-    pub(super) checkpoint: Bytes,
+    pub(in crate::bench) checkpoint: Bytes,
 }
 
 /// Fetches that wait to be sent, and what answers them.
-pub(super) struct Prepared {
-    pub(super) fetches: Vec<FetchDataRequest>,
+pub(in crate::bench) struct Prepared {
+    pub(in crate::bench) fetches: Vec<FetchDataRequest>,
     pub(super) made: Arc<Made>,
 }
 
 /// What one slice came to.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Slice {
-    pub(super) calls: u64,
-    pub(super) failures: u64,
-    pub(super) micros: u64,
-    pub(super) p50_us: u64,
-    pub(super) p99_us: u64,
+pub(in crate::bench) struct Slice {
+    pub(in crate::bench) calls: u64,
+    pub(in crate::bench) failures: u64,
+    pub(in crate::bench) micros: u64,
+    pub(in crate::bench) p50_us: u64,
+    pub(in crate::bench) p99_us: u64,
 }
 
 impl Maker {
     /// Makes so many, beside the runtime.
-    pub(super) async fn make(&self, count: usize) -> Result<Prepared> {
+    pub(in crate::bench) async fn make(&self, count: usize) -> Result<Prepared> {
         let maker = self.clone();
         Ok(tokio::task::spawn_blocking(move || maker.make_here(count)).await?)
     }
@@ -131,7 +131,7 @@ impl Maker {
 }
 
 /// Sends all of them in a closed loop, so many at a time.
-pub(super) async fn closed_loop(
+pub(in crate::bench) async fn closed_loop(
     connection: &Connection,
     prepared: &Arc<Prepared>,
     in_flight: usize,
@@ -164,7 +164,7 @@ pub(super) async fn closed_loop(
 
 /// Sends them at their moments, whatever became of those before; each counts from the moment at which it was due, less
 /// what the source kept it. So a call that has to wait for its turn counts its wait.
-pub(super) async fn open_loop(
+pub(in crate::bench) async fn open_loop(
     connection: &Connection,
     prepared: &Arc<Prepared>,
     per_second: f64,

@@ -22,8 +22,8 @@ use crate::{
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 
 /// A middle that is measured.
-pub(super) struct Middle {
-    pub(super) connection: Connection,
+pub(in crate::bench) struct Middle {
+    pub(in crate::bench) connection: Connection,
     pid: u32,
     /// Ends the relay when it goes.
     _relay: Option<Relay>,
@@ -31,7 +31,7 @@ pub(super) struct Middle {
 
 impl Middle {
     /// The broker.
-    pub(super) fn broker(stage: &Stage, maker: &Maker) -> Result<Self> {
+    pub(in crate::bench) fn broker(stage: &Stage, maker: &Maker) -> Result<Self> {
         let pid = stage.broker.pid().context("the broker has ended")?;
         Ok(Self { connection: connect(&stage.trust, maker)?, pid, _relay: None })
     }

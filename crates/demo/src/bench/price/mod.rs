@@ -46,10 +46,13 @@ use clap::builder::RangedU64ValueParser;
 use self::{
     disk::Disk,
     figures::{Figures, Key, Messages, OpenLoop, Side, Sums},
-    learn::Setup,
-    made::{Maker, Slice},
+    shares::Portion,
+};
+pub(super) use self::{
+    figures::median,
+    learn::{Setup, set_on as learn_on},
+    made::{Maker, Slice, closed_loop, open_loop},
     middle::Middle,
-    shares::Share,
 };
 use super::load::progress;
 
@@ -97,7 +100,7 @@ struct Gathered {
     sums: BTreeMap<Key, Sums>,
     disk: Disk,
     open_loop: Option<OpenLoop>,
-    shares: Vec<Share>,
+    shares: Vec<Portion>,
 }
 
 /// Measures; whether every call went well.
@@ -110,7 +113,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<bool> {
     if arguments.messages.contains(&Messages::Sdk) {
         Box::pin(sdk::measure(arguments, &mut gathered)).await?;
     }
-    let figures = Figures::of(gathered)?;
+    let figures = Figures::of(gathered);
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&figures)?);
     } else {
@@ -180,7 +183,8 @@ async fn with_made(arguments: &Arguments, gathered: &mut Gathered) -> Result<()>
     Ok(())
 }
 
-async fn prepare(
+/// Makes messages, and has the stub answer them.
+pub(super) async fn prepare(
     maker: &Maker,
     stub: &learn::Served,
     calls: usize,

@@ -27,7 +27,7 @@ const REST: &str = "rpc: messages, HTTP/2, sockets, runtime";
 
 /// One part of the work.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Share {
+pub(super) struct Portion {
     pub(super) part: String,
     pub(super) us_per_call: f64,
     pub(super) share: f64,
@@ -85,14 +85,14 @@ impl Sampler {
     }
 
     /// The parts, largest first, and what is left.
-    pub(super) fn shares(&self) -> Vec<Share> {
+    pub(super) fn shares(&self) -> Vec<Portion> {
         let named: Duration = self.sum.parts.values().sum();
         let rest = self.sum.whole.saturating_sub(named);
         let whole = self.sum.whole.as_secs_f64().max(f64::MIN_POSITIVE);
         let parts = self.sum.parts.iter().map(|(part, time)| (part.clone(), *time));
-        let mut shares: Vec<Share> = parts
+        let mut shares: Vec<Portion> = parts
             .chain([(REST.to_owned(), rest)])
-            .map(|(part, time)| Share {
+            .map(|(part, time)| Portion {
                 part,
                 us_per_call: time.as_secs_f64() * 1e6 / self.calls.max(1) as f64,
                 share: time.as_secs_f64() / whole,

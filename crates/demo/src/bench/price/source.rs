@@ -45,7 +45,7 @@ pub(super) struct Seen {
 
 /// The source. Cloning shares it.
 #[derive(Clone)]
-pub(super) struct Stub(Arc<Inner>);
+pub(in crate::bench) struct Stub(Arc<Inner>);
 
 struct Inner {
     made: RwLock<Arc<Made>>,
