@@ -37,6 +37,9 @@ const HEADS_COMPARED: usize = 3;
 /// Forgotten requests that are asked for in each image: one in so many.
 const FORGOTTEN_ONE_IN: usize = 16;
 
+/// Images that are checked whole once more after the log has gone on: one in so many.
+const CHECKED_AFTER_ONE_IN: usize = 4;
+
 /// What opening an image took.
 pub(crate) struct Opened {
     pub(crate) took: Duration,
@@ -110,7 +113,7 @@ async fn opened(
     {
         summary.contains(head)?;
     }
-    goes_on(store, folder, &keys, &state, recorder).await
+    goes_on(store, folder, &keys, &state, recorder, random).await
 }
 
 /// Every row and every request.
@@ -168,6 +171,7 @@ async fn goes_on(
     keys: &Keys,
     state: &State,
     recorder: Option<&Recorder>,
+    random: &mut Random,
 ) -> Result<(), Finding> {
     let time_ms = u64::MAX / 2;
     let ledger =
@@ -197,8 +201,12 @@ async fn goes_on(
     ensure(proven && receipt.index == state.size && committed.version == state.sequence + 1, || {
         format!("a unit after the cut gets record {} and version {}", receipt.index, committed.version)
     })?;
-    let summary = worldcheck::log(store.as_ref(), folder, keys).await?;
-    ensure(summary.published == state.size + 1, || "a unit after the cut isn't published".to_owned())
+    // Nothing is left to make again, so this is the dearer half; what opening mends shows in some images as in all.
+    if random.one_in(CHECKED_AFTER_ONE_IN) {
+        let summary = worldcheck::log(store.as_ref(), folder, keys).await?;
+        ensure(summary.published == state.size + 1, || "a unit after the cut isn't published".to_owned())?;
+    }
+    Ok(())
 }
 
 fn state_at(model: &Model, states: &[State], sequence: u64) -> State {

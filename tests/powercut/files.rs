@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io,
+    io::{self, Read},
     os::unix::fs::MetadataExt as _,
     path::Path,
 };
@@ -43,6 +43,14 @@ impl Files for LinkedFiles {
 
     fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
         RealFiles.read(path)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Option<Box<dyn Read + Send>>> {
+        RealFiles.open(path)
+    }
+
+    fn length(&self, path: &Path) -> io::Result<Option<u64>> {
+        RealFiles.length(path)
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {

@@ -46,7 +46,7 @@ const TEST_COMMITS: u64 = 400;
 const TEST_IMAGES: usize = 400;
 
 /// Lies about syncs, each of which must be found out.
-const LIES: [Lie; 3] = [Lie::JournalFolder, Lie::Files(7), Lie::LogFolders];
+const LIES: [Lie; 4] = [Lie::JournalFolder, Lie::Files(7), Lie::LogFolders, Lie::SnapshotFolder];
 
 fn main() -> Result<ExitCode> {
     let options = Options::parse();

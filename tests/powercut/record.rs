@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    io,
+    io::{self, Read},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -185,6 +185,14 @@ impl Files for Recorder {
 
     fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
         self.files.read(path)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Option<Box<dyn Read + Send>>> {
+        self.files.open(path)
+    }
+
+    fn length(&self, path: &Path) -> io::Result<Option<u64>> {
+        self.files.length(path)
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {

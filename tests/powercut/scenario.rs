@@ -40,7 +40,7 @@ const RESTARTED_ONE_IN: usize = 220;
 
 /// Settings so small that every mechanism is at work several times in two thousand commits.
 pub(crate) fn options() -> Options {
-    Options { cache_bytes: 1 << 20, segment_bytes: 96 << 10, ..Options::default() }
+    Options { cache_bytes: 1 << 20, segment_bytes: 64 << 10, snapshot_bytes: 160 << 10 }
 }
 
 pub(crate) fn log_key() -> SignerKey {
