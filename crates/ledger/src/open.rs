@@ -83,12 +83,18 @@ pub(crate) struct Opened {
 pub(crate) async fn open(store: &dyn Store, key: &SignerKey) -> Result<Opened, OpenError> {
     let size = store.head().size;
     let found = store.file(CHECKPOINT_PATH).await.map_err(OpenError::Read)?;
-    let published = if let Some(bytes) = found {
-        SignedCheckpoint::verify(bytes, key.verifier()).map_err(OpenError::Checkpoint)?
-    } else {
-        let empty = sign(key, &Tree::new());
-        publish(store, &empty, Vec::new()).await.map_err(OpenError::Publish)?;
-        empty
+    let published = match found.map(|bytes| SignedCheckpoint::verify(bytes, key.verifier())) {
+        Some(Ok(published)) => published,
+        // What is no signed note at all is torn: it says nothing, and follows from the leaves again.
+        found @ (None | Some(Err(VerifyCheckpointError::Note(_)))) => {
+            if let Some(Err(error)) = found {
+                tracing::error!(%error, "the published checkpoint is torn, it is made again from the leaves");
+            }
+            let empty = sign(key, &Tree::new());
+            publish(store, &empty, Vec::new()).await.map_err(OpenError::Publish)?;
+            empty
+        }
+        Some(Err(error)) => return Err(OpenError::Checkpoint(error)),
     };
     if published.size() > size {
         return Err(OpenError::Short { published: published.size(), size });

@@ -16,7 +16,7 @@ use crate::bundles::{BundleFiles, Part};
 use crate::errors::OpenError;
 use crate::files::{Files, RealFiles};
 use crate::gathered::LastRows;
-use crate::index::{Index, mark};
+use crate::index::{Recent, mark};
 use crate::journal::SEGMENT_BYTES;
 use crate::named::Named;
 use crate::open::{Opened, open};
@@ -114,12 +114,8 @@ impl SledStore {
     }
 
     /// An index that can't be read is mended when the store is opened again, and until then nothing is to rest on it.
-    fn of_index<T>(&self, read: impl FnOnce(&Index) -> Result<T, ReadError>) -> Result<T, ReadError> {
-        let found = read(&self.shared.view.read().index);
-        if let Err(error) = &found {
-            self.shared.poison(error);
-        }
-        found
+    fn of_index<T>(&self, found: Result<T, ReadError>) -> Result<T, ReadError> {
+        found.inspect_err(|error| self.shared.poison(error))
     }
 
     /// Waits until all snapshots that are due are made, or have failed.
@@ -142,15 +138,33 @@ impl SledStore {
 #[async_trait]
 impl Store for SledStore {
     async fn get(&self, key: &[u8]) -> Result<Option<Entry>, ReadError> {
-        self.of_index(|index| index.get(key))
+        // Looked up in one statement, so that no commit waits while sled reads.
+        let recent = self.shared.view.read().index.recent(key);
+        match recent {
+            Recent::Row(entry) => Ok(Some(entry)),
+            Recent::Deleted => Ok(None),
+            Recent::Elsewhere => self.of_index(self.shared.trees.get(key)),
+        }
     }
 
     async fn scan(&self, range: Range<Key>, limit: usize) -> Result<Vec<(Key, Entry)>, ReadError> {
-        self.of_index(|index| index.scan(range, limit))
+        // All of a scan is of one state, so commits wait for it. It is as long as its caller's limit.
+        let view = self.shared.view.read();
+        self.of_index(view.index.scan(range, limit))
     }
 
     async fn request(&self, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
-        self.of_index(|index| index.request(key))
+        let hours = self.shared.view.read().index.recent_requests(key);
+        for (hour, recent) in hours {
+            let found = match recent {
+                Some(found) => Some(found),
+                None => self.of_index(self.shared.trees.request(hour, key))?,
+            };
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
     }
 
     async fn leaves(&self, range: Range<u64>) -> Result<Vec<Bytes>, ReadError> {

@@ -120,8 +120,13 @@ fn remove_superseded(bundles: &BundleFiles, tiles: &[LogPath], entries: std::ops
     }
 }
 
-/// The size that a checkpoint states on its second line (C2SP tlog-checkpoint), if it is one.
+/// The size that a checkpoint states on its second line (C2SP tlog-checkpoint). `None` if it has no signature, or not
+/// the whole of one: a torn checkpoint says nothing, since its size may have lost digits.
 pub(crate) fn checkpoint_size(checkpoint: &[u8]) -> Option<u64> {
+    let signatures = checkpoint.windows(2).position(|two| two == b"\n\n")? + 2;
+    if signatures + 1 >= checkpoint.len() || !checkpoint.ends_with(b"\n") {
+        return None;
+    }
     let size = checkpoint.split(|&byte| byte == b'\n').nth(1)?;
     std::str::from_utf8(size).ok()?.parse().ok()
 }

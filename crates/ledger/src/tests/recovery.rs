@@ -100,7 +100,14 @@ async fn tiles_that_are_gone_or_damaged_are_made_again() {
     store.close().await.unwrap();
     drop((ledger, store));
     let tiles = folder.path().join("log/tile");
-    let damages: [fn(&Path); 9] = [
+    let damages: [fn(&Path); 12] = [
+        |tiles| fs::remove_file(tiles.join("../checkpoint")).unwrap(),
+        |tiles| {
+            let checkpoint = tiles.join("../checkpoint");
+            let whole = fs::read(&checkpoint).unwrap();
+            fs::write(&checkpoint, &whole[..whole.len() - 9]).unwrap();
+        },
+        |tiles| fs::write(tiles.join("../checkpoint"), b"").unwrap(),
         |tiles| fs::remove_file(tiles.join("0/000")).unwrap(),
         |tiles| fs::write(tiles.join("0/001"), b"short").unwrap(),
         |tiles| fs::remove_file(tiles.join("1/000.p/6")).unwrap(),

@@ -53,7 +53,8 @@ fn encode(sled: &Path) -> io::Result<Vec<u8>> {
     bytes.extend_from_slice(MAGIC);
     bytes.extend_from_slice(&VERSION.to_le_bytes());
     for (path, metadata) in walk(sled)?.iter().filter(|(_, metadata)| metadata.is_file()) {
-        let path = path.as_os_str().as_encoded_bytes();
+        // Below sled's own folder: the store's may be called by another name.
+        let path = path.strip_prefix(sled).unwrap_or(path).as_os_str().as_encoded_bytes();
         bytes.extend_from_slice(&(path.len() as u64).to_le_bytes());
         bytes.extend_from_slice(path);
         bytes.extend_from_slice(&metadata.len().to_le_bytes());

@@ -67,6 +67,14 @@ impl Layer {
     }
 }
 
+/// What memory says of a row.
+pub(crate) enum Recent {
+    Row(Entry),
+    Deleted,
+    /// Nothing: the trees have to be asked.
+    Elsewhere,
+}
+
 /// The index as of one head.
 pub(crate) struct Index {
     trees: Arc<Trees>,
@@ -109,10 +117,15 @@ impl Index {
         self.applying = None;
     }
 
-    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Entry>, ReadError> {
+    /// What memory says of a row.
+    ///
+    /// The trees may be asked without this index: what leaves memory after this looked is in the trees, and a newer state
+    /// of a row is as good.
+    pub(crate) fn recent(&self, key: &[u8]) -> Recent {
         match self.layers().find_map(|layer| layer.rows.get(key)) {
-            Some(found) => Ok(found.clone()),
-            None => self.trees.get(key),
+            Some(Some(entry)) => Recent::Row(entry.clone()),
+            Some(None) => Recent::Deleted,
+            None => Recent::Elsewhere,
         }
     }
 
@@ -148,17 +161,12 @@ impl Index {
         Ok(rows)
     }
 
-    pub(crate) fn request(&self, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
-        let Some(newest) = self.newest_hour else { return Ok(None) };
-        for hour in (0..=newest).rev().take_while(|&hour| !trees::is_stale(hour, Some(newest))) {
-            if let Some(value) = self.layers().find_map(|layer| layer.request(hour, key)) {
-                return Ok(Some(value));
-            }
-            if let Some(value) = self.trees.request(hour, key)? {
-                return Ok(Some(value));
-            }
-        }
-        Ok(None)
+    /// The hours that count, newest first, each with the request row that lies in memory. The trees may be asked for the
+    /// others, as for [`recent`](Index::recent) rows.
+    pub(crate) fn recent_requests(&self, key: &[u8]) -> Vec<(u64, Option<Bytes>)> {
+        let Some(newest) = self.newest_hour else { return Vec::new() };
+        let hours = (0..=newest).rev().take_while(|&hour| !trees::is_stale(hour, Some(newest)));
+        hours.map(|hour| (hour, self.layers().find_map(|layer| layer.request(hour, key)))).collect()
     }
 
     /// The layers, newest first.
@@ -200,7 +208,12 @@ mod tests {
         let look = |index: &Index, limit: usize| {
             let rows = index.scan(Vec::new()..b"z".to_vec(), limit).unwrap();
             for (key, entry) in &rows {
-                assert_eq!(index.get(key).unwrap().as_ref(), Some(entry));
+                let found = match index.recent(key) {
+                    Recent::Row(entry) => Some(entry),
+                    Recent::Deleted => None,
+                    Recent::Elsewhere => trees.get(key).unwrap(),
+                };
+                assert_eq!(found.as_ref(), Some(entry));
             }
             let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
             rows.iter().map(|(key, entry)| (text(key), text(&entry.value), entry.version)).collect::<Vec<_>>()

@@ -112,7 +112,7 @@ impl Trees {
         self.drop_stale_hours(newest)
     }
 
-    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Entry>, ReadError> {
+    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Entry>, ReadError> {
         if key == APPLIED {
             return Ok(None);
         }
@@ -129,7 +129,7 @@ impl Trees {
         })
     }
 
-    pub(super) fn request(&self, hour: u64, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
+    pub(crate) fn request(&self, hour: u64, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
         let hours = self.hours.read();
         let Some(tree) = hours.get(&hour) else { return Ok(None) };
         let value = caught(|| tree.get(key)).map_err(|error| unavailable(&error))?;

@@ -180,7 +180,7 @@ async fn a_bundle_is_made_again_or_the_first_leaf_that_is_gone_is_named() {
     let store = open(folder.path()).await.unwrap();
     let published = expected.head.size;
     assert!(!published.is_multiple_of(256));
-    let checkpoint = format!("log.example\n{published}\nroot\n").into();
+    let checkpoint = super::checkpoint(published).into();
     store.publish(Publication { size: published, files: Vec::new(), checkpoint }).await.unwrap();
     store.close().await.unwrap();
     drop(store);

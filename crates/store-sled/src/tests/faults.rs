@@ -210,7 +210,7 @@ async fn script(files: Arc<dyn Files>, folder: PathBuf) -> Told {
             // What failed once may be tried again at once.
             for _ in 0..2 {
                 let files = vec![("tile/0/000".to_owned(), Bytes::from_static(b"hashes"))];
-                let checkpoint = Bytes::from(format!("log.example\n{size}\nroot\n"));
+                let checkpoint = Bytes::from(super::checkpoint(size));
                 match store.publish(Publication { size, files, checkpoint }).await {
                     Ok(()) => told.published = size,
                     Err(PublishError::Failed { reason }) => {

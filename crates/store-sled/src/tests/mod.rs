@@ -109,6 +109,11 @@ async fn commit(store: &SledStore, step: u64, leaves: u64) -> Head {
     store.commit(head, batch(step, leaves)).await.unwrap()
 }
 
+/// A checkpoint as far as an engine reads it.
+fn checkpoint(size: u64) -> String {
+    format!("log.example\n{size}\nroot\n\n\u{2014} log.example c2lnbmVk\n")
+}
+
 /// Everything that reads give.
 #[derive(Debug, PartialEq)]
 struct Content {

@@ -10,6 +10,7 @@ use super::{Content, batch, commit, content, copy, open, segments};
 use crate::errors::Damage;
 use crate::files::{Files as _, RealFiles};
 use crate::journal::{frame, replay};
+use crate::publishing::checkpoint_size;
 use crate::{OpenError, SledStore};
 
 /// A closed store of `steps` commits with seven leaves each, and what it held.
@@ -123,7 +124,7 @@ async fn bundles_follow_from_the_journal() {
 async fn partial_and_full_bundles_stand_right_after_reopening() {
     let folder = TempDir::new().unwrap();
     let publish = async |store: &SledStore, size: u64| {
-        let checkpoint = Bytes::from(format!("log.example\n{size}\nroot\n"));
+        let checkpoint = Bytes::from(super::checkpoint(size));
         store.publish(Publication { size, files: Vec::new(), checkpoint }).await.unwrap();
     };
     let leaves = |count: usize| Batch {
@@ -276,9 +277,21 @@ async fn a_missing_part_is_refused_with_its_place() {
 #[tokio::test]
 async fn a_checkpoint_beyond_the_journal_is_refused() {
     let (folder, _) = closed(3).await;
-    fs::write(folder.path().join("log/checkpoint"), "log.example\n22\nroot\n").unwrap();
+    fs::write(folder.path().join("log/checkpoint"), super::checkpoint(22)).unwrap();
     let (_, _, what) = refused(folder.path()).await;
     assert_eq!(what, Damage::Short { journal: 21, beyond: 22 });
+}
+
+#[tokio::test]
+async fn a_torn_checkpoint_says_nothing() {
+    let whole = super::checkpoint(1_234);
+    assert_eq!(checkpoint_size(whole.as_bytes()), Some(1_234));
+    for cut in 0..whole.len() {
+        assert_eq!(checkpoint_size(&whole.as_bytes()[..cut]), None, "cut at {cut}");
+    }
+    let (folder, expected) = closed(3).await;
+    fs::write(folder.path().join("log/checkpoint"), &super::checkpoint(22)[..20]).unwrap();
+    drop(check(folder.path(), &expected).await);
 }
 
 #[tokio::test]

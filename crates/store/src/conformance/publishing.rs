@@ -8,9 +8,9 @@ use crate::contract::Store;
 use crate::errors::PublishError;
 use crate::layout::{LogPath, WIDTH, bundle};
 
-/// A checkpoint's body as far as an engine may read it: the size on the second line.
+/// A checkpoint as far as an engine may read it: the size on the second line, and that it is signed to its end.
 fn checkpoint(size: u64) -> Bytes {
-    format!("log.example/conformance\n{size}\nroot\n").into()
+    format!("log.example/conformance\n{size}\nroot\n\n\u{2014} log.example/conformance c2lnbmVk\n").into()
 }
 
 fn publication(size: u64, tiles: &[&str]) -> Publication {
