@@ -10,6 +10,7 @@ const SLICE: u32 = 10;
 /// A real daemon under load, killed again and again, and checked after each time.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "crash", bin_name = "cargo xtask crash")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub(crate) struct Options {
     /// How many rounds: each ends with a SIGKILL, a check of the disk, and a restart. Without it a short slice runs:
     /// rounds, rounds with harm, and the proof that the checks can fail.

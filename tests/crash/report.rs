@@ -10,7 +10,7 @@ use crate::notes::Tally;
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Round {
     pub(crate) life: u32,
-    pub(crate) round: u32,
+    pub(crate) number: u32,
     /// How long the load had run, in milliseconds.
     pub(crate) killed_after_ms: u64,
     /// Kills while it started, before the start that was waited for.
@@ -74,7 +74,7 @@ impl Round {
             "life {} round {:>3}: killed after {:>4} ms{in_start}; {} records: {} changes, {} transfers, {} stops; \
              in doubt {} (done {}, not {}); restart {} ms; checks {} + {} | {} ms{harm}",
             self.life,
-            self.round,
+            self.number,
             self.killed_after_ms,
             self.records,
             self.changes,

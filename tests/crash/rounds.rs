@@ -16,6 +16,7 @@ use crate::{
     check::{self, copy, log::Log},
     daemon::{Daemon, Program, Setting, Started, free_port},
     harm::{self, Harm},
+    load,
     notes::{Book, Tally},
     options::Options,
     random::Random,
@@ -104,7 +105,7 @@ async fn live(
     let deck = harm::Deck::shuffle(seed, options.only.as_deref())?;
     let mut life = Life::begin((number, seed), folder, deck).await?;
     for round in 0..rounds {
-        let harmed = harmed.then(|| life.harms.draw());
+        let harmed = harmed.then(|| life.harms.draw(&life.setting.data.join("store")));
         let running = life.round(round, options.load_ms, harmed);
         let ran = timeout(ROUND_WITHIN, running).await;
         let (row, tally) = ran
@@ -147,6 +148,8 @@ impl Life {
         let (daemon, start) = up(&setting).await?;
         let mut standing = JoinSet::new();
         let world = World::set(folder, &data, trust, &mut standing).await?;
+        // So that there are full bundles, segments and snapshots from the first round on.
+        load::people::crowd(&world).await?;
         let mut load = JoinSet::new();
         world.go(seed, &mut load);
         let log = Log::new(world.trust.log_key.clone());
@@ -196,7 +199,7 @@ impl Life {
         self.world.open_gate(false);
         let copy = self.take_copy()?;
         let book = self.world.notes.book();
-        let mut row = Round { life: self.number, round: number, killed_after_ms, ..Round::default() };
+        let mut row = Round { life: self.number, number, killed_after_ms, ..Round::default() };
         // Before anything is harmed: what was acknowledged until now is held against what lies there now.
         let before = self.log.size();
         let begun = Instant::now();

@@ -115,7 +115,7 @@ async fn named(world: &World, name: &Named) -> Result<()> {
             let state = found.await?.state();
             match name {
                 Named::RefusedRequest(_) => {
-                    ensure!(state == grant_request::State::Refused, "it is {state:?}")
+                    ensure!(state == grant_request::State::Refused, "it is {state:?}");
                 }
                 Named::CancelledRequest(_) => {
                     ensure!(state == grant_request::State::Cancelled, "it is {state:?}");

@@ -205,19 +205,13 @@ fn leaves(store: &Path) -> Result<Vec<Bytes>> {
             let first = usize::try_from(frame.size)?.checked_sub(frame.records.len());
             let first = first.context("a commit adds more records than there are")?;
             for (index, record) in (first..).zip(frame.records) {
-                match leaves.get(index) {
-                    Some(leaf) => {
-                        ensure!(*leaf == record, "bundle and journal have other records at {index}")
-                    }
-                    None => {
-                        ensure!(
-                            index == leaves.len(),
-                            "the journal goes on at {index}, the bundles end at {}",
-                            leaves.len()
-                        );
-                        leaves.push(record);
-                    }
+                if let Some(leaf) = leaves.get(index) {
+                    ensure!(*leaf == record, "bundle and journal have other records at {index}");
+                    continue;
                 }
+                let end = leaves.len();
+                ensure!(index == end, "the journal goes on at {index}, and the bundles end at {end}");
+                leaves.push(record);
             }
         }
     }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use countersign_tlog::{BundleCoord, tile::tiles_for_growth};
+use countersign_tlog::{BundleCoord, TileCoord, tile::tiles_for_growth};
 
 use super::{Done, Expected, index::shown};
 use crate::{check::copy, random::Random};
@@ -65,8 +65,8 @@ fn only_of_use(store: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     let checkpoint = fs::read_to_string(log.join("checkpoint")).unwrap_or_default();
     let size =
         checkpoint.lines().nth(1).unwrap_or("0").parse().context("a checkpoint's second line is its size")?;
-    let mut partial: Vec<String> = tiles_for_growth(0, size).into_iter().map(|coord| coord.path()).collect();
-    partial.extend(BundleCoord::in_log(size / 256, size).map(|coord| coord.path()));
+    let mut partial: Vec<String> = tiles_for_growth(0, size).into_iter().map(TileCoord::path).collect();
+    partial.extend(BundleCoord::in_log(size / 256, size).map(BundleCoord::path));
     files.retain(|path| {
         let path = path.strip_prefix(&log).unwrap_or(path).display().to_string();
         !path.contains(".p/") || partial.contains(&path)

@@ -16,10 +16,10 @@ pub(crate) use self::journal::cut_below;
 /// The exit code of a broker that another start may help.
 const FAILED: i32 = 1;
 
-/// A hundred records, with their rows and private parts, are half a megabyte: so a round or two fill segments, make a
-/// snapshot, and let older segments go.
-const SEGMENT_BYTES: u64 = 128 << 10;
-const SNAPSHOT_BYTES: u64 = 512 << 10;
+/// A hundred records, with their rows and private parts, are a quarter of a megabyte: so a round or two fill segments, make
+/// a snapshot, and let older segments go.
+const SEGMENT_BYTES: u64 = 64 << 10;
+const SNAPSHOT_BYTES: u64 = 192 << 10;
 
 /// One way to harm a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +106,21 @@ impl Harm {
     }
 }
 
+impl Harm {
+    fn finds_something(self, store: &Path) -> bool {
+        let any = |folder: &str| {
+            std::fs::read_dir(store.join(folder)).is_ok_and(|mut entries| entries.next().is_some())
+        };
+        match self {
+            Self::SnapshotTorn => any("snapshots"),
+            Self::TileMissing | Self::TileTorn => any("log/tile/0"),
+            Self::BundleMissing | Self::BundleTorn => any("log/tile/entries"),
+            Self::PrivateMissing | Self::PrivateTorn => any("private/entries"),
+            _ => true,
+        }
+    }
+}
+
 impl Deck {
     pub(crate) fn shuffle(seed: u64, only: Option<&str>) -> Result<Self> {
         let mut harms: Vec<Harm> =
@@ -119,10 +134,16 @@ impl Deck {
         Ok(Self { harms, next: 0 })
     }
 
-    pub(crate) fn draw(&mut self) -> Harm {
-        let harm = self.harms[self.next % self.harms.len()];
-        self.next += 1;
-        harm
+    /// The next one for which there is something to harm.
+    pub(crate) fn draw(&mut self, store: &Path) -> Harm {
+        loop {
+            let harm = self.harms[self.next % self.harms.len()];
+            self.next += 1;
+            // With all others left out it is drawn again and again, and says that there was nothing to harm.
+            if self.harms.len() == 1 || harm.finds_something(store) {
+                return harm;
+            }
+        }
     }
 }
 

@@ -19,12 +19,12 @@ const TRIES_AFTER_STOP: usize = 2;
 /// One change after the other.
 pub(crate) async fn run(world: Arc<World>, mut random: Random) {
     loop {
-        rest(&mut random, 10, 120).await;
+        rest(&mut random, 40, 300).await;
         world.may_begin().await;
         let Some(granted) = world.any(&mut random) else { continue };
         if granted.steady {
             notice(&world, &granted).await;
-        } else if random.chance(2, 3) {
+        } else if random.chance(1, 2) {
             let erase = random.chance(1, 3);
             stop(&world, &granted, erase).await;
         } else if pause(&world.notes, &granted).await {

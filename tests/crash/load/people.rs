@@ -24,7 +24,7 @@ use countersign_proto::{
     statement::v1 as wire,
     v1::{CancelGrantRequestRequest, CreateGrantRequestRequest},
 };
-use tokio::time::sleep;
+use tokio::{task::JoinSet, time::sleep};
 
 use super::{PAUSE, ask, insist, refused, rest, said_no};
 use crate::{
@@ -37,6 +37,33 @@ use crate::{
 
 /// How long a request waits for its answer.
 const LIFETIME: Duration = Duration::from_secs(600);
+
+/// How many enter before the load begins: two full bundles and a part of the third.
+const CROWD: u64 = 600;
+
+/// How many of them do so at a time.
+const AT_A_TIME: u64 = 16;
+
+/// People who enter, and are heard of no more.
+pub(crate) async fn crowd(world: &Arc<World>) -> Result<(), Error> {
+    let mut entering = JoinSet::<Result<(), Error>>::new();
+    for _ in 0..AT_A_TIME {
+        let world = Arc::clone(world);
+        entering.spawn(async move {
+            for _ in 0..CROWD / AT_A_TIME {
+                let system = System::real();
+                let book = CustomerBook::in_memory();
+                let customer = Customer::open(world.trust.clone(), Wallet::draw(&system), book, system)?;
+                register(&world.notes, &customer).await?;
+            }
+            Ok(())
+        });
+    }
+    while let Some(entered) = entering.join_next().await {
+        entered.map_err(|stopped| Error::Unreachable { detail: stopped.to_string() })??;
+    }
+    Ok(())
+}
 
 /// One person after the other.
 pub(crate) async fn run(world: Arc<World>, mut random: Random) {
@@ -74,7 +101,7 @@ async fn one(world: &World, random: &mut Random) -> Result<(), Error> {
         recipient: offered.recipient,
         customer,
         source_subject,
-        steady: offered.endless && random.chance(1, 3),
+        steady: offered.endless && random.chance(1, 2),
         stopped: AtomicBool::new(false),
     };
     world.add(granted, random);
@@ -87,16 +114,21 @@ async fn enter(world: &World) -> Result<Customer, Error> {
     let path = world.folder.join(format!("person-{number}.book"));
     let book = FileBook::open(&path).and_then(CustomerBook::open).map_err(Error::Book)?;
     let customer = Customer::open(world.trust.clone(), Wallet::draw(&system), book, system)?;
-    let mut sending = world.notes.sending(Kind::CustomerCreated);
+    register(&world.notes, &customer).await?;
+    Ok(customer)
+}
+
+async fn register(notes: &Notes, customer: &Customer) -> Result<(), Error> {
+    let mut sending = notes.sending(Kind::CustomerCreated);
     match insist(&mut sending, || customer.register()).await {
         Ok(_) => sending.done(None),
         Err(error) => {
-            refused(&world.notes, "a registration", sending, &error);
+            refused(notes, "a registration", sending, &error);
             return Err(error);
         }
     }
-    world.notes.named(Named::Customer(customer.name().clone()));
-    Ok(customer)
+    notes.named(Named::Customer(customer.name().clone()));
+    Ok(())
 }
 
 /// The whole ceremony. An invitation that was not answered is given up; all else is sent again with the same bytes.
