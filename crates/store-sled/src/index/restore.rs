@@ -7,8 +7,16 @@ use super::Trees;
 use super::trees::is_stale;
 use crate::snapshot::Item;
 
-/// Goes through the live state and through sled side by side, and mends what differs. Where sled is empty, this fills
-/// it; where nothing is wrong, this only reads.
+/// What differs waits in memory up to this. A second's rows, which is what a kill takes away, are far below; an index
+/// that lacks more is made anew, which takes less time then.
+const MAX_WAITING_BYTES: usize = 64 << 20;
+
+/// What a waiting change takes beside its bytes.
+const CHANGE_BYTES: usize = 100;
+
+/// Goes through the live state and through sled side by side, and mends what differs, at the end: what is gone through
+/// must not change meanwhile, or a row could be passed over. Where sled is empty, this fills it; where nothing is wrong,
+/// this only reads.
 pub(crate) struct Restore<'a> {
     trees: &'a Trees,
     rows: Side,
@@ -53,7 +61,8 @@ impl<'a> Restore<'a> {
 
     /// Ends: sled is at `sequence` now. Returns how many rows weren't as they should be.
     pub(crate) fn end(mut self, sequence: u64) -> Result<u64, sled::Error> {
-        self.mended += self.rows.end()?;
+        self.rows.end()?;
+        self.mended += self.rows.mend()?;
         self.end_hour()?;
         self.trees.keep_hours(&self.hours)?;
         self.trees.set_applied(sequence)?;
@@ -62,7 +71,8 @@ impl<'a> Restore<'a> {
 
     fn end_hour(&mut self) -> Result<(), sled::Error> {
         if let Some((_, mut side)) = self.hour.take() {
-            self.mended += side.end()?;
+            side.end()?;
+            self.mended += side.mend()?;
         }
         Ok(())
     }
@@ -71,8 +81,13 @@ impl<'a> Restore<'a> {
 /// A tree that is being gone through.
 struct Side {
     tree: sled::Tree,
+    /// There is nothing to go through: rows go in at once.
+    empty: bool,
     rows: Peekable<sled::Iter>,
     last: sled::IVec,
+    /// Rows to put, and rows to remove.
+    waiting: Vec<(sled::IVec, Option<sled::IVec>)>,
+    waiting_bytes: usize,
     mended: u64,
 }
 
@@ -81,7 +96,8 @@ impl Side {
         let mut rows = tree.iter().peekable();
         // The empty key is the trees' own.
         rows.next_if(|row| row.as_ref().is_ok_and(|(key, _)| key.is_empty()));
-        Side { tree, rows, last: sled::IVec::default(), mended: 0 }
+        let (empty, last) = (rows.peek().is_none(), sled::IVec::default());
+        Side { tree, empty, rows, last, waiting: Vec::new(), waiting_bytes: 0, mended: 0 }
     }
 
     /// The tree is to have this row next.
@@ -91,22 +107,45 @@ impl Side {
                 return Ok(());
             }
             if at != key {
-                self.tree.remove(at)?;
-                self.mended += 1;
+                self.wait(at, None)?;
             }
         }
-        self.tree.insert(key, value)?;
-        self.mended += 1;
-        Ok(())
+        if self.empty {
+            self.mended += 1;
+            return self.tree.insert(key, value).map(drop);
+        }
+        self.wait(key.into(), Some(value.into()))
     }
 
     /// The tree is to have no more rows.
-    fn end(&mut self) -> Result<u64, sled::Error> {
+    fn end(&mut self) -> Result<(), sled::Error> {
         while let Some((at, _)) = self.next_if(|_| true)? {
-            self.tree.remove(at)?;
+            self.wait(at, None)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the changes that wait, and returns how many were made in all.
+    fn mend(&mut self) -> Result<u64, sled::Error> {
+        for (key, value) in self.waiting.drain(..) {
+            match value {
+                Some(value) => self.tree.insert(key, value)?,
+                None => self.tree.remove(key)?,
+            };
             self.mended += 1;
         }
         Ok(self.mended)
+    }
+
+    fn wait(&mut self, key: sled::IVec, value: Option<sled::IVec>) -> Result<(), sled::Error> {
+        self.waiting_bytes += CHANGE_BYTES + key.len() + value.as_ref().map_or(0, |value| value.len());
+        if self.waiting_bytes > MAX_WAITING_BYTES {
+            return Err(sled::Error::ReportableBug(
+                "too much in it differs from what it should be".to_owned(),
+            ));
+        }
+        self.waiting.push((key, value));
+        Ok(())
     }
 
     fn next_if(
