@@ -50,6 +50,16 @@ fn number(folder: &Path, path: &Path) -> Result<u64> {
     digits.parse().with_context(|| format!("{name} is no bundle"))
 }
 
+/// The public checkpoint: it is signed again over the leaves.
+pub(super) fn tear_checkpoint(store: &Path, random: &mut Random) -> Result<Done> {
+    let path = store.join("log/checkpoint");
+    if !path.exists() {
+        return Ok(none("checkpoint"));
+    }
+    let detail = harm(store, &path, How::Torn, random)?;
+    Ok(Done { detail, expected: Expected::Listens })
+}
+
 /// The newest snapshot: the one before it does.
 pub(super) fn tear_snapshot(store: &Path, random: &mut Random) -> Result<Done> {
     let mut snapshots = Vec::new();

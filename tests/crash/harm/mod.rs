@@ -36,6 +36,7 @@ pub(crate) enum Harm {
     IndexRubbish,
     IndexOlder,
     SnapshotTorn,
+    CheckpointTorn,
     TileMissing,
     TileTorn,
     BundleMissing,
@@ -45,7 +46,7 @@ pub(crate) enum Harm {
 }
 
 /// All of them.
-const ALL: [Harm; 14] = [
+const ALL: [Harm; 15] = [
     Harm::CutEnd,
     Harm::RollBack,
     Harm::FlipJournal,
@@ -54,6 +55,7 @@ const ALL: [Harm; 14] = [
     Harm::IndexRubbish,
     Harm::IndexOlder,
     Harm::SnapshotTorn,
+    Harm::CheckpointTorn,
     Harm::TileMissing,
     Harm::TileTorn,
     Harm::BundleMissing,
@@ -96,6 +98,7 @@ impl Harm {
             Self::IndexRubbish => "index-rubbish",
             Self::IndexOlder => "index-older",
             Self::SnapshotTorn => "snapshot-torn",
+            Self::CheckpointTorn => "checkpoint-torn",
             Self::TileMissing => "tile-missing",
             Self::TileTorn => "tile-torn",
             Self::BundleMissing => "bundle-missing",
@@ -168,6 +171,7 @@ pub(crate) async fn apply(life: &mut Life, harm: Harm, book: &Book, random: &mut
         Harm::IndexRubbish => index::rubbish(&store, random)?,
         Harm::IndexOlder => index::older(&store, &life.beside("older"))?,
         Harm::SnapshotTorn => files::tear_snapshot(&store, random)?,
+        Harm::CheckpointTorn => files::tear_checkpoint(&store, random)?,
         Harm::TileMissing => files::tile(&store, files::How::Removed, random)?,
         Harm::TileTorn => files::tile(&store, files::How::Torn, random)?,
         Harm::BundleMissing => files::bundle(&store, "log/tile/entries", files::How::Removed, random)?,
