@@ -61,9 +61,10 @@
 //!
 //! # Reads
 //!
-//! Rows are read on the caller's own thread. Most are in memory or in sled's cache, a few µs; one that is not takes a
-//! `pread` of some ten µs from the page cache. To hand it to another thread costs 10 to 20 µs each time, more than what
-//! it saves, so that is left to reads of bundles and tiles, which are whole files.
+//! Rows are read on the caller's own thread. Most are in memory or in sled's cache; of one that is in neither, sled reads
+//! up to ten pieces from the page cache, which takes about four times as long as to hand a read to another thread and back
+//! (`examples/scale.rs` measures both). To hand over every read for the sake of the rare one would cost more than it saves,
+//! so that is left to reads of bundles and tiles, which are whole files. No commit waits for a read of one row.
 //!
 //! All file operations of journal, snapshots, bundles and manifest go through [`files::Files`], so that tests can make
 //! any of them fail. sled has its own.
