@@ -7,7 +7,10 @@ use countersign_client::{
     customer::{Acknowledged, Choice, Customer, CustomerBook, GrantRow, Recorded, Standing},
 };
 use countersign_grants::id::{GrantName, Principal, RequestName};
-use countersign_proto::{log::v1::Kind, v1::{grant, grant_request::State}};
+use countersign_proto::{
+    log::v1::Kind,
+    v1::{grant, grant_request::State},
+};
 use tokio::time::sleep;
 
 use crate::{

@@ -35,7 +35,7 @@ pub(crate) async fn fetch(desk: Arc<Desk>) {
         let grants = grants(&desk);
         let Some(row) = random.pick(&grants) else { continue };
         match random.below(10) {
-            0..=4 => one(&desk, row).await.map_or((), drop),
+            0..=4 => drop(one(&desk, row).await),
             5..=7 => several(&desk, row, random.between(2, AT_ONCE)).await,
             _ => twice(&desk, row, &mut random).await,
         }
@@ -67,7 +67,7 @@ async fn several(desk: &Arc<Desk>, row: &GrantRow, number: u64) {
     let mut fetches = JoinSet::new();
     for _ in 0..number {
         let (desk, row) = (Arc::clone(desk), row.clone());
-        fetches.spawn(async move { one(&desk, &row).await.map_or((), drop) });
+        fetches.spawn(async move { drop(one(&desk, &row).await) });
     }
     fetches.join_all().await;
 }

@@ -223,7 +223,7 @@ impl Desk {
     async fn offer(&self, random: &mut Random) {
         // The first partner is a source for all others, and they for it.
         let source = if self.at == 0 { 1 } else { 0 };
-        let uses = random.between(1, 8) as u32;
+        let uses = random.between(1, 12) as u32;
         let draft = OfferDraft {
             source: partner_name(source),
             purpose: PURPOSE.to_owned(),
@@ -231,7 +231,7 @@ impl Desk {
             optional_fields: vec!["trip.eta".to_owned()],
             duration: Duration::from_secs(24 * 3600),
             uses,
-            rate: random.chance(40).then(|| (uses.min(3), Duration::from_secs(20))),
+            rate: random.chance(25).then(|| (uses.min(3), Duration::from_secs(20))),
             retention: Duration::from_secs(24 * 3600),
             texts: vec![OfferText {
                 language: "en".to_owned(),

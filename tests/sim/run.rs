@@ -316,16 +316,13 @@ impl Driver {
 /// A record in a line.
 fn told(index: u64, record: &Record) -> String {
     let kind = record.kind().as_str_name().trim_start_matches("KIND_");
-    let mut line = format!("{index} {kind}");
-    if let Some(tag) = record.grant_tag.first_chunk::<3>() {
-        line.push_str(&format!(" of {:02x}{:02x}{:02x}", tag[0], tag[1], tag[2]));
-    }
-    if record.use_number > 0 {
-        let went = record.result().as_str_name().trim_start_matches("RESULT_");
-        line.push_str(&format!(" use {} {went}", record.use_number));
-    }
-    if !record.reason.is_empty() {
-        line.push_str(&format!(" {}", record.reason));
-    }
-    line
+    let went = record.result().as_str_name().trim_start_matches("RESULT_");
+    let tag = record.grant_tag.first_chunk::<3>();
+    let of = tag.map(|tag| format!(" of {:02x}{:02x}{:02x}", tag[0], tag[1], tag[2])).unwrap_or_default();
+    let spent = match record.use_number {
+        0 => String::new(),
+        number => format!(" use {number} {went}"),
+    };
+    let reason = if record.reason.is_empty() { "" } else { " " };
+    format!("{index} {kind}{of}{spent}{reason}{}", record.reason)
 }
