@@ -9,11 +9,11 @@ fn root() -> &'static Path {
 /// Everything between backticks that names a test: `path.rs::function`.
 fn named(text: &str) -> BTreeSet<(String, String)> {
     let quoted = text.split('`').skip(1).step_by(2);
-    let test = |quoted: &str| {
+    let as_name = |quoted: &str| {
         let (path, function) = quoted.split_once("::")?;
         path.ends_with(".rs").then(|| (path.to_owned(), function.to_owned()))
     };
-    quoted.filter_map(test).collect()
+    quoted.filter_map(as_name).collect()
 }
 
 /// The test functions of a file.

@@ -111,8 +111,8 @@ impl Operator {
         S::Message: prost::Message + Default,
     {
         use prost::Message as _;
-        let bent = Self::bent::<S>(statement, bend);
-        envelope::sign::<S>(&S::Message::decode(bent.payload).expect("as it was encoded"), &[key])
+        let unsigned = Self::bent::<S>(statement, bend);
+        envelope::sign::<S>(&S::Message::decode(unsigned.payload).expect("as it was encoded"), &[key])
     }
 
     /// Enters a record of what never happened to the grant, as the broker's own code enters what did: all who are
