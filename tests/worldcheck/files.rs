@@ -42,9 +42,8 @@ pub(super) fn check(
     }
     for path in files_below(&private)? {
         let name = path.to_str().unwrap_or_default();
-        let coord = match LogPath::parse(&format!("tile/{name}")) {
-            Ok(LogPath::Bundle(coord)) => coord,
-            _ => return Err(Finding(format!("private/{name} is no bundle"))),
+        let Ok(LogPath::Bundle(coord)) = LogPath::parse(&format!("tile/{name}")) else {
+            return Err(Finding(format!("private/{name} is no bundle")));
         };
         let expected = encoded(sealed, coord).map(|bytes| [PRIVATE_HEADER, &bytes].concat());
         ensure(expected.is_some() && read(&private.join(&path))? == expected, || {

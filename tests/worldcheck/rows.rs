@@ -286,7 +286,9 @@ fn items(mut bytes: &[u8]) -> Option<Vec<(u64, i32)>> {
 }
 
 /// Length, index of the last item, and the items that fill no block.
-fn read_tail(mut bytes: &[u8]) -> Option<(u64, u64, Vec<(u64, i32)>)> {
+type Tail = (u64, u64, Vec<(u64, i32)>);
+
+fn read_tail(mut bytes: &[u8]) -> Option<Tail> {
     Some((varint(&mut bytes)?, varint(&mut bytes)?, items(bytes)?))
 }
 
