@@ -25,7 +25,7 @@ use countersign_proto::{
     },
 };
 use prost::Message as _;
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status, transport::Server};
 
@@ -214,8 +214,10 @@ async fn no_transfer_follows_a_stop_on_any_connection() {
         let grant = granted.approve_uses(12).await;
         let like = wire::Fetch { terms: grant.digest().into(), ..bare_fetch(&granted).await };
         let mut racing = JoinSet::new();
+        let went = Arc::new(Semaphore::new(0));
         for at in 0..connections.len() {
             let (granted, connections, like) = (Arc::clone(&granted), Arc::clone(&connections), like.clone());
+            let went = Arc::clone(&went);
             racing.spawn(async move {
                 let (mut jitter, mut indexes) = (Jitter::of(seed, at as u64), Vec::new());
                 for _ in 0..2 {
@@ -224,7 +226,10 @@ async fn no_transfer_follows_a_stop_on_any_connection() {
                     let statement = Some(granted.signed(&wire::Fetch { request_id, ..like.clone() }));
                     let asked = FetchDataRequest { statement };
                     match connections[at].transfers().fetch_data(asked).await {
-                        Ok(answer) => indexes.push(answer.into_inner().receipt.expect("set").index),
+                        Ok(answer) => {
+                            indexes.push(answer.into_inner().receipt.expect("set").index);
+                            went.add_permits(1);
+                        }
                         // The broker knows of the stop, or already the source: never anything else.
                         Err(status) => {
                             let reason = reason_of::<()>(Err(status)).reason;
@@ -238,6 +243,10 @@ async fn no_transfer_follows_a_stop_on_any_connection() {
                 indexes
             });
         }
+        // The stop comes when so many went: in the midst of the others, however busy the machine is.
+        let so_many = u32::try_from(seed % 9).expect("small");
+        let gone = tokio::time::timeout(PATIENCE, went.acquire_many(so_many)).await.expect("they go");
+        drop(gone.expect("open"));
         Jitter::of(seed, 99).give_way(120).await;
         let stopped = granted.mei.stop(&grant, false).await.expect("recorded").receipt().index();
         let mut indexes = Vec::new();
@@ -260,9 +269,9 @@ async fn no_transfer_follows_a_stop_on_any_connection() {
         let of_grant = records.iter().filter(|one| one.grant_tag == tag[..] && one.kind() == Kind::Transfer);
         assert_eq!(of_grant.count(), *count);
     }
-    // Else this was no race: some came before the stop, and some did not.
-    let all: usize = released.values().sum();
-    assert!((1..12 * released.len()).contains(&all), "{all} released");
+    // Else this was no race.
+    let (all, least) = (released.values().sum::<usize>(), (0..STOPS).map(|seed| seed % 9).sum::<u64>());
+    assert!(all as u64 >= least, "{all} released of at least {least}");
 }
 
 /// How a request ended, by the log and by all who took part.
