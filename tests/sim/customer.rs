@@ -170,13 +170,13 @@ impl App {
             match (row.standing, roll) {
                 (Standing::Stopped { .. }, _) => {}
                 (_, 0..=19) => {
-                    self.changed("stop", &row.name, self.customer.stop(&row.name, roll < 10)).await
+                    Box::pin(self.changed("stop", &row.name, self.customer.stop(&row.name, roll < 10))).await;
                 }
                 (Standing::Active, 20..=45) => {
-                    self.changed("pause", &row.name, self.customer.pause(&row.name)).await;
+                    Box::pin(self.changed("pause", &row.name, self.customer.pause(&row.name))).await;
                 }
                 (Standing::Paused, 20..=85) => {
-                    self.changed("resume", &row.name, self.customer.resume(&row.name)).await;
+                    Box::pin(self.changed("resume", &row.name, self.customer.resume(&row.name))).await;
                 }
                 _ => {
                     let came = self.customer.grants().await;
@@ -185,7 +185,7 @@ impl App {
             }
         }
         loop {
-            let rested = self.settle().await;
+            let rested = Box::pin(self.settle()).await;
             self.world.board.lock().at_rest[self.at] = rested;
             sleep(PAUSE * 2).await;
         }
@@ -227,7 +227,7 @@ impl App {
             rested = false;
             if is_pending(&row) {
                 // What was signed before is sent again, and then the grant is stopped.
-                self.changed("stop", &row.name, self.customer.stop(&row.name, false)).await;
+                Box::pin(self.changed("stop", &row.name, self.customer.stop(&row.name, false))).await;
                 continue;
             }
             let came = self.customer.acknowledgement(&row.name).await;

@@ -154,11 +154,15 @@ impl Injector {
         let mut others = self.world.plan.hosts();
         others.retain(|other| other != host && !harmed(other));
         if silent {
-            others.iter().for_each(|other| sim.partition_oneway(host, other.as_str()));
+            for other in &others {
+                sim.partition_oneway(host, other.as_str());
+            }
         }
         sim.crash(host);
         if silent {
-            others.iter().for_each(|other| sim.repair_oneway(host, other.as_str()));
+            for other in &others {
+                sim.repair_oneway(host, other.as_str());
+            }
             if let Some(disk) = self.world.disks.get(host) {
                 let lost = disk.lose_power(&mut self.random);
                 self.world.note("*", &format!("{host} loses {lost} entries"));

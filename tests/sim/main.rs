@@ -66,21 +66,21 @@ fn campaign(options: &Options) -> bool {
     }
     let (next, table) =
         (AtomicU64::new(seeds.start), Mutex::new(Table::new(options, seeds.end - seeds.start)));
-    let (send, receive) = mpsc::channel::<Report>();
+    let (reports, came) = mpsc::channel::<Report>();
     thread::scope(|scope| {
         for _ in 0..options.threads.max(1) {
-            let (send, next, end) = (send.clone(), &next, seeds.end);
+            let (reports, next, end) = (reports.clone(), &next, seeds.end);
             scope.spawn(move || {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= end || send.send(run(seed, options.mutation, options.trace)).is_err() {
+                    if seed >= end || reports.send(run(seed, options.mutation, options.trace)).is_err() {
                         return;
                     }
                 }
             });
         }
-        drop(send);
-        for report in receive {
+        drop(reports);
+        for report in came {
             table.lock().expect("nobody panics with it").add(&report);
         }
     });

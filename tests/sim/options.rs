@@ -11,6 +11,7 @@ const SLICE: Range<u64> = 1..21;
 
 /// Broker, partners, customers and an auditor on a simulated network: faults by seed, and a seed makes a run again.
 #[derive(Clone, Debug, Parser)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 #[command(name = "sim", bin_name = "cargo xtask sim")]
 pub(crate) struct Options {
     /// The seeds from A up to, and without, B. Without it a short slice runs, and the proof that the checks can fail.

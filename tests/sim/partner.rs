@@ -161,9 +161,8 @@ impl Desk {
         let place = (self.at, customer);
         let now = self.world.system(self.host).now();
         let (link, code) = match self.world.board.lock().ceremonies.get(&place) {
-            Some(Ceremony::Linked) => return,
             Some(Ceremony::Invited { expires, .. }) if now >= *expires => (None, None),
-            Some(Ceremony::Invited { code: None, .. }) => return,
+            Some(Ceremony::Linked | Ceremony::Invited { code: None, .. }) => return,
             Some(Ceremony::Invited { link, code: Some(code), .. }) => {
                 (Some(link.clone()), Some(code.clone()))
             }
@@ -222,7 +221,7 @@ impl Desk {
 
     async fn offer(&self, random: &mut Random) {
         // The first partner is a source for all others, and they for it.
-        let source = if self.at == 0 { 1 } else { 0 };
+        let source = usize::from(self.at == 0);
         let uses = random.between(1, 12) as u32;
         let draft = OfferDraft {
             source: partner_name(source),

@@ -90,7 +90,7 @@ thread_local! {
 fn catch_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        panic::set_hook(Box::new(|info| PANICS.with_borrow_mut(|all| all.push(info.to_string()))))
+        panic::set_hook(Box::new(|info| PANICS.with_borrow_mut(|all| all.push(info.to_string()))));
     });
 }
 
