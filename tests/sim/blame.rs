@@ -55,13 +55,11 @@ fn refusal<'a>(plan: &Plan, code: Code, reason: &str, metadata: impl Fn(&str) ->
     match reason {
         // What the work itself leads to: stops, pauses, limits, two who do the same, and changes of what was signed for a
         // request that was taken back meanwhile.
-        "GRANT_ENDED" | "GRANT_PAUSED" | "FREQUENCY_EXCEEDED" | "WRONG_STATE" | "GRANT_UNKNOWN" | "INVITATION_USED"
-        | "OVERLOADED" => true,
+        "GRANT_ENDED" | "GRANT_PAUSED" | "FREQUENCY_EXCEEDED" | "WRONG_STATE" | "GRANT_UNKNOWN"
+        | "INVITATION_USED" | "OVERLOADED" => true,
         "SOURCE_REFUSED" => metadata("source_reason").is_some_and(|said| by_its_book(plan, said)),
         // A claim took the id while the recipient was away; or the customer's request never arrived.
-        "REQUEST_ID_REUSED" | "RESOURCE_UNKNOWN" | "ALREADY_EXISTS" | "LINK_MISSING" => {
-            plan.breaks_calls()
-        }
+        "REQUEST_ID_REUSED" | "RESOURCE_UNKNOWN" | "ALREADY_EXISTS" | "LINK_MISSING" => plan.breaks_calls(),
         "INVITATION_EXPIRED" => plan.breaks_calls() || plan.has(Fault::Skew),
         "SOURCE_UNAVAILABLE" => {
             plan.breaks_calls() || plan.has(Fault::Suspension) || plan.has(Fault::SlowHandler)
