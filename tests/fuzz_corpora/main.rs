@@ -11,6 +11,7 @@ use std::{
 };
 
 #[path = "../fuzz/src/lib.rs"]
+#[expect(unreachable_pub, reason = "for the binaries of the targets it is a library")]
 mod fuzz;
 
 use fuzz::{

@@ -6,11 +6,10 @@ use countersign_grants::{
     id::{Origin, PartnerName},
     key::PublicKey,
     statement::{
-        Acknowledgement, Fetch, GrantChange, GrantRequest, GrantTerms, LinkAcceptance, LinkInvitation, Offer,
-        PartnerKey, Provision, Statement, WorkingKey,
+        Acknowledgement, Fetch, GrantChange, GrantTerms, Offer, PartnerKey, Provision, Statement, WorkingKey,
     },
 };
-use countersign_proto::statement::v1::{self as wire, Envelope, Signature, grant_change::Verb};
+use countersign_proto::statement::v1::{self as wire, Envelope, Signature};
 use prost::Message as _;
 use serde_json::{Value, json};
 
@@ -56,7 +55,7 @@ fn public(secret: u8) -> Value {
     hex(known::key(secret).public().as_bytes())
 }
 
-fn input(payload_type: &str, envelope: Option<&Envelope>, signers: &[u8]) -> Value {
+pub(crate) fn input(payload_type: &str, envelope: Option<&Envelope>, signers: &[u8]) -> Value {
     json!({
         "broker": known::ORIGIN,
         "payload_type": payload_type,
@@ -66,7 +65,7 @@ fn input(payload_type: &str, envelope: Option<&Envelope>, signers: &[u8]) -> Val
 }
 
 /// An envelope around any payload, signed by the recipient's working key.
-fn signed(payload_type: &str, payload: impl Into<Bytes>) -> Envelope {
+pub(crate) fn signed(payload_type: &str, payload: impl Into<Bytes>) -> Envelope {
     let payload = payload.into();
     let key = known::key(known::HOPP);
     let signature = key.sign(&pre_authentication_encoding(payload_type, &payload));
@@ -90,7 +89,7 @@ fn envelopes() -> Vec<Case> {
     let mut cases = of_envelopes();
     cases.extend(of_signatures());
     cases.extend(of_encodings());
-    cases.extend(of_fields());
+    cases.extend(crate::fields::cases());
     cases
 }
 
@@ -353,408 +352,6 @@ fn of_encodings() -> Vec<Case> {
     ]
 }
 
-/// Rightly signed statements that say what no statement may.
-fn of_fields() -> Vec<Case> {
-    let mut cases = Vec::new();
-    macro_rules! bend {
-        ($kind:ident, $message:ty, $told:literal, $name:literal, $comment:literal, $expected:literal, |$it:ident| $bend:expr) => {
-            let mut $it = <$message>::decode(STORY.envelope($told).payload.clone()).unwrap();
-            $bend;
-            let envelope = signed($kind::PAYLOAD_TYPE, $it.encode_to_vec());
-            let input = input($kind::PAYLOAD_TYPE, Some(&envelope), &[known::HOPP]);
-            cases.push(Case::bad($name, $comment, $expected, input));
-        };
-    }
-    let short = || Bytes::from_static(&[1; 31]);
-    bend!(
-        PartnerKey,
-        wire::PartnerKey,
-        "skylark-key",
-        "key-sequence-0",
-        "Numbers start at 1.",
-        "sequence",
-        |it| it.sequence = 0
-    );
-    bend!(
-        PartnerKey,
-        wire::PartnerKey,
-        "skylark-key",
-        "key-previous-of-first",
-        "The first key has no predecessor.",
-        "previous",
-        |it| it.previous = Bytes::from_static(&[1; 32])
-    );
-    bend!(
-        PartnerKey,
-        wire::PartnerKey,
-        "skylark-next-key",
-        "key-without-previous",
-        "Every later one has.",
-        "previous",
-        |it| it.previous = Bytes::new()
-    );
-    bend!(
-        PartnerKey,
-        wire::PartnerKey,
-        "skylark-key",
-        "key-no-time",
-        "It ends when it begins.",
-        "not_after_ms",
-        |it| it.not_after_ms = it.not_before_ms
-    );
-    bend!(
-        PartnerKey,
-        wire::PartnerKey,
-        "skylark-key",
-        "key-weak",
-        "A working key of small order.",
-        "public_key",
-        |it| it.public_key = Bytes::from_static(&[0; 32])
-    );
-    bend!(Offer, wire::Offer, "offer", "offer-to-itself", "Source and recipient are one.", "source", |it| {
-        it.source = it.recipient.clone()
-    });
-    bend!(Offer, wire::Offer, "offer", "offer-no-fields", "Nothing is required.", "required_fields", |it| it
-        .required_fields
-        .clear());
-    bend!(
-        Offer,
-        wire::Offer,
-        "offer",
-        "offer-field-twice",
-        "A field required and optional.",
-        "fields",
-        |it| it.optional_fields.push("trip.flight_no".into())
-    );
-    bend!(Offer, wire::Offer, "offer", "offer-field-form", "No field's path.", "optional_fields", |it| it
-        .optional_fields
-        .push("Trip".into()));
-    bend!(
-        Offer,
-        wire::Offer,
-        "offer",
-        "offer-33-fields",
-        "32 fields are allowed.",
-        "optional_fields",
-        |it| it.optional_fields = (0..33).map(|n| format!("trip.field_{n}")).collect()
-    );
-    bend!(Offer, wire::Offer, "offer", "offer-no-uses", "No use at all.", "uses", |it| it.uses = 0);
-    bend!(Offer, wire::Offer, "offer", "offer-empty-rate", "A rate without uses.", "rate", |it| it.rate =
-        Some(wire::Rate { uses: 0, window_seconds: 60 }));
-    bend!(Offer, wire::Offer, "offer", "offer-no-duration", "It lasts no time.", "duration_seconds", |it| {
-        it.duration_seconds = 0
-    });
-    bend!(
-        Offer,
-        wire::Offer,
-        "offer",
-        "offer-no-texts",
-        "Nothing that the customer could read.",
-        "texts",
-        |it| it.texts.clear()
-    );
-    bend!(Offer, wire::Offer, "offer", "offer-language-twice", "Two texts in one language.", "texts", |it| {
-        it.texts.push(it.texts[0].clone())
-    });
-    bend!(Offer, wire::Offer, "offer", "offer-long-text", "281 characters of reason.", "reason", |it| it
-        .texts[0]
-        .reason =
-        "x".repeat(281));
-    bend!(
-        Offer,
-        wire::Offer,
-        "offer",
-        "offer-control-character",
-        "A line break in a text.",
-        "benefit",
-        |it| it.texts[0].benefit = "a\nb".into()
-    );
-    bend!(Offer, wire::Offer, "offer", "offer-no-benefit", "No kind of benefit.", "benefit_kind", |it| it
-        .benefit_kind =
-        0);
-    bend!(
-        Offer,
-        wire::Offer,
-        "offer",
-        "offer-unknown-benefit",
-        "A kind that nobody knows.",
-        "benefit_kind",
-        |it| it.benefit_kind = 99
-    );
-    bend!(Offer, wire::Offer, "offer", "offer-no-contact", "No telephone number.", "contact_phone", |it| it
-        .contact_phone
-        .clear());
-    bend!(
-        Offer,
-        wire::Offer,
-        "offer",
-        "offer-no-checkpoint",
-        "Every statement of a partner carries one.",
-        "checkpoint",
-        |it| it.checkpoint = Bytes::new()
-    );
-    bend!(Offer, wire::Offer, "offer", "offer-long-checkpoint", "2,049 bytes of it.", "checkpoint", |it| {
-        it.checkpoint = vec![b'x'; 2_049].into()
-    });
-    bend!(
-        LinkInvitation,
-        wire::LinkInvitation,
-        "source-invitation",
-        "invitation-of-another",
-        "A handle of another partner.",
-        "subject",
-        |it| it.subject = "partners/hopp/subjects/02020202020202020202020202020202".into()
-    );
-    bend!(
-        LinkInvitation,
-        wire::LinkInvitation,
-        "source-invitation",
-        "invitation-long",
-        "Ten minutes and a millisecond.",
-        "expire_time_ms",
-        |it| it.expire_time_ms = it.time_ms + 600_001
-    );
-    bend!(
-        LinkInvitation,
-        wire::LinkInvitation,
-        "source-invitation",
-        "invitation-lapsed-at-birth",
-        "No time at all.",
-        "expire_time_ms",
-        |it| it.expire_time_ms = it.time_ms
-    );
-    bend!(
-        LinkInvitation,
-        wire::LinkInvitation,
-        "source-invitation",
-        "invitation-short-commitment",
-        "31 bytes.",
-        "label_commitment",
-        |it| it.label_commitment = short()
-    );
-    bend!(
-        LinkAcceptance,
-        wire::LinkAcceptance,
-        "source-acceptance",
-        "acceptance-weak-key",
-        "A link key of small order.",
-        "link_key",
-        |it| it.link_key = Bytes::from_static(&[0; 32])
-    );
-    bend!(
-        LinkAcceptance,
-        wire::LinkAcceptance,
-        "source-acceptance",
-        "acceptance-short-mac",
-        "31 bytes.",
-        "code_mac",
-        |it| it.code_mac = short()
-    );
-    bend!(
-        LinkAcceptance,
-        wire::LinkAcceptance,
-        "source-acceptance",
-        "acceptance-no-time",
-        "No time.",
-        "time_ms",
-        |it| it.time_ms = 0
-    );
-    bend!(
-        GrantRequest,
-        wire::GrantRequest,
-        "request",
-        "request-no-rows",
-        "Nothing is asked.",
-        "rows",
-        |it| it.rows.clear()
-    );
-    bend!(
-        GrantRequest,
-        wire::GrantRequest,
-        "request",
-        "request-8-rows",
-        "Seven rows are allowed.",
-        "rows",
-        |it| it.rows =
-            (0..8).map(|n| wire::RequestedRow { offer: vec![n; 32].into(), optional: true }).collect()
-    );
-    bend!(
-        GrantRequest,
-        wire::GrantRequest,
-        "request",
-        "request-offer-twice",
-        "One offer in two rows.",
-        "rows",
-        |it| it.rows.push(it.rows[0].clone())
-    );
-    bend!(GrantRequest, wire::GrantRequest, "request", "request-short-nonce", "15 bytes.", "nonce", |it| {
-        it.nonce = vec![1; 15].into()
-    });
-    bend!(
-        GrantRequest,
-        wire::GrantRequest,
-        "request",
-        "request-long",
-        "Seven days and a millisecond.",
-        "expire_time_ms",
-        |it| it.expire_time_ms = it.time_ms + 7 * 86_400_000 + 1
-    );
-    bend!(
-        GrantRequest,
-        wire::GrantRequest,
-        "request",
-        "request-of-another",
-        "A handle of another partner.",
-        "subject",
-        |it| it.subject = "partners/skylark/subjects/02020202020202020202020202020202".into()
-    );
-    bend!(GrantTerms, wire::GrantTerms, "source-terms", "terms-no-fields", "No field.", "fields", |it| it
-        .fields
-        .clear());
-    bend!(
-        GrantTerms,
-        wire::GrantTerms,
-        "source-terms",
-        "terms-field-twice",
-        "A field twice.",
-        "fields",
-        |it| it.fields.push(it.fields[0].clone())
-    );
-    bend!(
-        GrantTerms,
-        wire::GrantTerms,
-        "source-terms",
-        "terms-to-itself",
-        "Source and recipient are one.",
-        "recipient",
-        |it| it.recipient = it.source.clone()
-    );
-    bend!(
-        GrantTerms,
-        wire::GrantTerms,
-        "source-terms",
-        "terms-over",
-        "They end when they are signed.",
-        "expire_time_ms",
-        |it| it.expire_time_ms = it.time_ms
-    );
-    bend!(
-        GrantTerms,
-        wire::GrantTerms,
-        "source-terms",
-        "terms-short-tag",
-        "31 bytes of log tag.",
-        "log_tag",
-        |it| it.log_tag = short()
-    );
-    bend!(
-        GrantTerms,
-        wire::GrantTerms,
-        "source-terms",
-        "terms-no-language",
-        "In no language.",
-        "language",
-        |it| it.language.clear()
-    );
-    bend!(
-        GrantTerms,
-        wire::GrantTerms,
-        "source-terms",
-        "terms-weak-identity",
-        "An identity of small order.",
-        "source_identity",
-        |it| it.source_identity = Bytes::from_static(&[0; 32])
-    );
-    bend!(
-        GrantChange,
-        wire::GrantChange,
-        "pause",
-        "change-sequence-0",
-        "Numbers start at 1.",
-        "sequence",
-        |it| it.sequence = 0
-    );
-    bend!(GrantChange, wire::GrantChange, "pause", "change-no-verb", "Nothing changes.", "verb", |it| it
-        .verb =
-        0);
-    bend!(
-        GrantChange,
-        wire::GrantChange,
-        "pause",
-        "change-unknown-verb",
-        "A verb that nobody knows.",
-        "verb",
-        |it| it.verb = 9
-    );
-    bend!(
-        GrantChange,
-        wire::GrantChange,
-        "pause",
-        "change-erase-with-pause",
-        "Erasure goes with STOP alone.",
-        "erase",
-        |it| it.erase = it.verb() == Verb::Pause
-    );
-    bend!(
-        GrantChange,
-        wire::GrantChange,
-        "pause",
-        "change-no-previous",
-        "It builds on nothing.",
-        "previous",
-        |it| it.previous = Bytes::new()
-    );
-    bend!(Fetch, wire::Fetch, "fetch", "fetch-no-fields", "Nothing is asked.", "fields", |it| it
-        .fields
-        .clear());
-    bend!(Fetch, wire::Fetch, "fetch", "fetch-capital-id", "A request id in capitals.", "request_id", |it| {
-        it.request_id = it.request_id.to_uppercase()
-    });
-    bend!(
-        Fetch,
-        wire::Fetch,
-        "fetch",
-        "fetch-short-key",
-        "A sealing key of 31 bytes.",
-        "sealing_key",
-        |it| it.sealing_key = short()
-    );
-    bend!(Fetch, wire::Fetch, "fetch", "fetch-purpose-form", "No purpose's code.", "purpose", |it| it
-        .purpose =
-        "Pickup".into());
-    bend!(Provision, wire::Provision, "provision", "provision-short-digest", "31 bytes.", "sealed", |it| {
-        it.sealed = short()
-    });
-    bend!(
-        Provision,
-        wire::Provision,
-        "provision",
-        "provision-of-nobody",
-        "No partner's name.",
-        "source",
-        |it| it.source = "skylark".into()
-    );
-    bend!(
-        Acknowledgement,
-        wire::Acknowledgement,
-        "acknowledgement",
-        "acknowledgement-of-nothing",
-        "No digest.",
-        "statement",
-        |it| it.statement = Bytes::new()
-    );
-    bend!(
-        Acknowledgement,
-        wire::Acknowledgement,
-        "acknowledgement",
-        "acknowledgement-no-broker",
-        "For no broker.",
-        "broker",
-        |it| it.broker.clear()
-    );
-    cases
-}
-
 fn run_partner_key(input: &Value) -> Outcome {
     let partner = PartnerName::parse(text(input, "partner")).unwrap();
     let broker = Origin::parse(text(input, "broker")).unwrap();
@@ -831,7 +428,7 @@ fn partner_keys() -> Vec<Case> {
             "key",
             input(
                 Some(&as_signed(&|key| {
-                    key.public_key = Bytes::copy_from_slice(known::key(99).public().as_bytes())
+                    key.public_key = Bytes::copy_from_slice(known::key(99).public().as_bytes());
                 })),
                 Some(offer),
             ),

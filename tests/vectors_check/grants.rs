@@ -2,7 +2,7 @@
 
 use countersign_client::doors;
 use countersign_grants::{
-    catalogue::Catalogue,
+    catalogue::{Catalogue, FieldPath},
     envelope::{self, Signed},
     id::PartnerName,
     lifecycle::Partner,
@@ -95,7 +95,7 @@ fn offers() -> Vec<Case> {
             offer.catalogue_version = vec![1; 32].into();
         }),
         bad("unknown-purpose", "Not in the catalogue.", "purpose", &|offer| {
-            offer.purpose = "advertising".into()
+            offer.purpose = "advertising".into();
         }),
         bad("unknown-field", "Not in the catalogue.", "fields", &|offer| {
             offer.optional_fields.push("trip.fare".into());
@@ -104,7 +104,7 @@ fn offers() -> Vec<Case> {
             (offer.purpose, offer.duration_seconds) = ("trip_updates".into(), 60);
         }),
         bad("longer", "A second over the ceiling.", "duration_seconds", &|offer| {
-            offer.duration_seconds = 2_592_001
+            offer.duration_seconds = 2_592_001;
         }),
         bad("more-uses", "One over.", "uses", &|offer| offer.uses = 25),
         bad("faster", "13 in a minute.", "rate", &|offer| {
@@ -156,7 +156,7 @@ fn terms() -> Vec<Case> {
         }),
         bad("another-offer", "Under another offer.", "offer", &|terms| terms.offer = vec![1; 32].into()),
         bad("another-source", "From another source.", "source", &|terms| {
-            terms.source = "partners/chirp".into()
+            terms.source = "partners/chirp".into();
         }),
         bad("another-recipient", "To another recipient.", "recipient", &|terms| {
             terms.recipient = "partners/chirp".into();
@@ -165,7 +165,7 @@ fn terms() -> Vec<Case> {
             terms.recipient_identity = terms.source_identity.clone();
         }),
         bad("another-purpose", "For another purpose.", "purpose", &|terms| {
-            terms.purpose = "trip_updates".into()
+            terms.purpose = "trip_updates".into();
         }),
         bad("another-catalogue", "Under another catalogue.", "catalogue_version", &|terms| {
             terms.catalogue_version = vec![1; 32].into();
@@ -250,7 +250,7 @@ fn changes() -> Vec<Case> {
             "The resume without the pause: a change was withheld.",
             "sequence",
             0,
-            &[resume.clone()],
+            std::slice::from_ref(&resume),
         ),
         bad(
             "older",
@@ -318,11 +318,12 @@ fn run_permit(input: &Value) -> Outcome {
     let permit = judged.map_err(|refusal| refusal.reason().to_owned())?;
     Ok(json!({
         "grant": permit.grant().as_str(),
-        "fields": permit.fields().iter().map(|field| field.as_str()).collect::<Vec<_>>(),
+        "fields": permit.fields().iter().map(FieldPath::as_str).collect::<Vec<_>>(),
         "log_tag": hex(permit.log_tag()),
     }))
 }
 
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn permits() -> Vec<Case> {
     let terms = STORY.envelope("source-terms");
     let good = json!({

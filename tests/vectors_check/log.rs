@@ -360,7 +360,7 @@ fn proof_files() -> Vec<Case> {
         Case::bad("no-checkpoint", "No empty line.", "file", of(&lines[..5].join("\n"))),
         Case::bad("another-log", "A checkpoint of the same name by another key.", "checkpoint", of(&other)),
         Case::bad("no-signature", "An unsigned checkpoint.", "checkpoint", {
-            of(&good.split_once("\n\u{2014}").unwrap().0.to_owned())
+            of(good.split_once("\n\u{2014}").unwrap().0)
         }),
         Case::bad("another-index", "Index 5.", "inclusion", of(&good.replace("index 4", "index 5"))),
         Case::bad(

@@ -19,6 +19,7 @@ mod known;
 
 mod case;
 mod envelopes;
+mod fields;
 mod grants;
 mod keys;
 mod links;

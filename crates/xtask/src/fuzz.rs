@@ -177,7 +177,10 @@ impl Place {
         for old in files(corpus)?.iter().filter(|path| !named(path).starts_with(SEED)) {
             fs::remove_file(old)?;
         }
-        for (_, path) in news.iter().take(MAX_KEPT_FILES.saturating_sub(seeds.len())) {
+        // Of too many some of every length: the short ones reach little, and the long ones would fill the folder.
+        let room = MAX_KEPT_FILES.saturating_sub(seeds.len()).min(news.len());
+        for at in 0..room {
+            let (_, path) = &news[at * news.len() / room];
             fs::copy(path, corpus.join(named(path)))?;
         }
         Ok(())

@@ -3,10 +3,14 @@
 //! An airline gives, a ride-hailing brand receives, one customer agrees. The secrets stand here on purpose: what verifies
 //! under these keys and was not signed here has been forged.
 
+// Named, since this file is also included from elsewhere, where its folder would be another.
+#[path = "known/told.rs"]
+mod told;
+
 use std::sync::LazyLock;
 
 use bytes::Bytes;
-use countersign_client::{Value, doors};
+use countersign_client::doors;
 use countersign_grants::{
     catalogue::{Catalogue, FieldPath},
     commitment,
@@ -14,12 +18,7 @@ use countersign_grants::{
     envelope,
     id::{CustomerName, Origin, PartnerName, SubjectHandle},
     key::SigningKey,
-    sealing,
-    statement::{
-        Acknowledgement, Fetch, GrantChange, GrantRequest, GrantTerms, LinkAcceptance, LinkConfirmation,
-        LinkInvitation, Offer, PartnerKey, Provision, Statement, code_mac, label_commitment,
-        party_commitment,
-    },
+    statement::party_commitment,
     time::Entropy,
 };
 use countersign_proto::{
@@ -198,7 +197,7 @@ impl Story {
 }
 
 /// The story.
-pub static STORY: LazyLock<Story> = LazyLock::new(tell);
+pub static STORY: LazyLock<Story> = LazyLock::new(told::tell);
 
 /// The log of the story.
 pub struct Log {
@@ -288,135 +287,6 @@ fn public(secret: u8) -> Bytes {
 pub fn published() -> Bytes {
     static PUBLISHED: LazyLock<Bytes> = LazyLock::new(|| Log::of(&[]).checkpoint(1).as_bytes().clone());
     PUBLISHED.clone()
-}
-
-fn tell() -> Story {
-    let mut told = Vec::new();
-    let mut say = |name, envelope: wire::Envelope, signer| {
-        let digest = envelope::digest(&envelope);
-        told.push(Told { name, envelope: envelope.clone(), signer });
-        (digest, envelope)
-    };
-    fn sign<S: Statement>(message: &S::Message, secret: u8) -> wire::Envelope {
-        envelope::sign::<S>(message, &[&key(secret)])
-    }
-
-    let certify = |partner: &str, secret: u8, sequence: u64, previous: Bytes| wire::PartnerKey {
-        broker: ORIGIN.into(),
-        partner: partner.into(),
-        public_key: public(secret),
-        sequence,
-        not_before_ms: NOW_MS - 1_000,
-        not_after_ms: NOW_MS + 86_400_000,
-        previous,
-    };
-    let skylark_key = certify("partners/skylark", SKYLARK, 1, Bytes::new());
-    let (first_key, skylark_key) =
-        say("skylark-key", sign::<PartnerKey>(&skylark_key, SKYLARK_IDENTITY), SKYLARK_IDENTITY);
-    let next_key = certify("partners/skylark", SKYLARK + 2, 2, first_key.into());
-    say("skylark-next-key", sign::<PartnerKey>(&next_key, SKYLARK_IDENTITY), SKYLARK_IDENTITY);
-    let hopp_key = certify("partners/hopp", HOPP, 1, Bytes::new());
-    say("hopp-key", sign::<PartnerKey>(&hopp_key, HOPP_IDENTITY), HOPP_IDENTITY);
-
-    let offer = offer();
-    let (offer, _) = say("offer", sign::<Offer>(&offer, HOPP), HOPP);
-
-    let invitation = |partner: &PartnerName, identity, subject| wire::LinkInvitation {
-        broker: ORIGIN.into(),
-        partner: partner.to_string(),
-        identity_key: public(identity),
-        subject: SubjectHandle::of(partner, [subject; 16]).to_string(),
-        label_commitment: label_commitment(&LABEL_SALT, LABEL).into(),
-        expire_time_ms: NOW_MS + 600_000,
-        time_ms: NOW_MS,
-        checkpoint: published(),
-    };
-    let acceptance = |invitation: Digest, secret: u8| wire::LinkAcceptance {
-        broker: ORIGIN.into(),
-        invitation: invitation.into(),
-        link_key: public(secret),
-        code_mac: code_mac(&LINK_SECRET, invitation, key(secret).public(), CODE).to_vec().into(),
-        time_ms: NOW_MS,
-    };
-    let confirmation = |partner: &PartnerName, acceptance: Digest| wire::LinkConfirmation {
-        broker: ORIGIN.into(),
-        partner: partner.to_string(),
-        acceptance: acceptance.into(),
-        time_ms: NOW_MS,
-        checkpoint: published(),
-    };
-    let (skylark, hopp) = (partner("skylark"), partner("hopp"));
-    let (invited, invitation_envelope) = say(
-        "source-invitation",
-        sign::<LinkInvitation>(&invitation(&skylark, SKYLARK_IDENTITY, 1), SKYLARK),
-        SKYLARK,
-    );
-    let accepted = sign::<LinkAcceptance>(&acceptance(invited, SOURCE_LINK), SOURCE_LINK);
-    let (source_link, _) = say("source-acceptance", accepted, SOURCE_LINK);
-    say(
-        "source-confirmation",
-        sign::<LinkConfirmation>(&confirmation(&skylark, source_link), SKYLARK),
-        SKYLARK,
-    );
-    let (invited, _) =
-        say("recipient-invitation", sign::<LinkInvitation>(&invitation(&hopp, HOPP_IDENTITY, 2), HOPP), HOPP);
-    let accepted = sign::<LinkAcceptance>(&acceptance(invited, RECIPIENT_LINK), RECIPIENT_LINK);
-    let (recipient_link, _) = say("recipient-acceptance", accepted, RECIPIENT_LINK);
-    say("recipient-confirmation", sign::<LinkConfirmation>(&confirmation(&hopp, recipient_link), HOPP), HOPP);
-
-    let (request, _) = say("request", sign::<GrantRequest>(&request(offer), HOPP), HOPP);
-    let terms = terms(offer, request, source_link, recipient_link);
-    let (granted, _) = say("source-terms", sign::<GrantTerms>(&terms, SOURCE_LINK), SOURCE_LINK);
-    say("recipient-terms", sign::<GrantTerms>(&terms, RECIPIENT_LINK), RECIPIENT_LINK);
-
-    let fetch = fetch(granted);
-    let (fetched, _) = say("fetch", sign::<Fetch>(&fetch, HOPP), HOPP);
-    let info = sealing::info(granted, fetched, &paths(&fetch.fields));
-    let values: Vec<(String, Value)> =
-        FIELDS.iter().zip(VALUES).map(|(field, value)| ((*field).to_owned(), Value::from(value))).collect();
-    let sealed = doors::seal(&Fixed(EPHEMERAL), &doors::sealing_key(&OPENING), &info, &values);
-    let sealed = sealed.expect("a key and short values");
-    let provision = wire::Provision {
-        broker: ORIGIN.into(),
-        source: skylark.to_string(),
-        fetch: fetched.into(),
-        sealed: Digest::of(&sealed.encode_to_vec()).into(),
-        time_ms: NOW_MS,
-        checkpoint: published(),
-    };
-    let (provided, _) = say("provision", sign::<Provision>(&provision, SKYLARK), SKYLARK);
-
-    let change = |sequence, verb: wire::grant_change::Verb, previous: Digest| wire::GrantChange {
-        broker: ORIGIN.into(),
-        terms: granted.into(),
-        sequence,
-        verb: verb.into(),
-        erase: verb == wire::grant_change::Verb::Stop,
-        previous: previous.into(),
-        time_ms: NOW_MS + sequence,
-    };
-    use wire::grant_change::Verb;
-    let signed = |change: &wire::GrantChange| sign::<GrantChange>(change, SOURCE_LINK);
-    let (paused, _) = say("pause", signed(&change(1, Verb::Pause, granted)), SOURCE_LINK);
-    let (resumed, _) = say("resume", signed(&change(2, Verb::Resume, paused)), SOURCE_LINK);
-    let (stopped, _) = say("stop", signed(&change(3, Verb::Stop, resumed)), SOURCE_LINK);
-    let acknowledgement = wire::Acknowledgement {
-        broker: ORIGIN.into(),
-        partner: skylark.to_string(),
-        statement: stopped.into(),
-        time_ms: NOW_MS + 4,
-        checkpoint: published(),
-    };
-    say("acknowledgement", sign::<Acknowledgement>(&acknowledgement, SKYLARK), SKYLARK);
-
-    let package = wire::InvitationPackage {
-        invitation: Some(invitation_envelope),
-        partner_key: Some(skylark_key),
-        secret: Bytes::copy_from_slice(&LINK_SECRET),
-        salt: Bytes::copy_from_slice(&LABEL_SALT),
-        label: LABEL.into(),
-    };
-    Story { statements: told, package, sealed, log: Log::of(&[granted, fetched, provided]) }
 }
 
 /// The recipient's offer.

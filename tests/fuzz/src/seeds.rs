@@ -105,7 +105,9 @@ fn log(seeds: &mut Seeds) {
     let tree = log.tree(size);
     let shape = |first: u64, second: usize, hashes: &[countersign_tlog::Hash]| {
         let mut bytes = [first.to_le_bytes(), (second as u64).to_le_bytes()].concat();
-        hashes.iter().for_each(|hash| bytes.extend_from_slice(hash.as_bytes()));
+        for hash in hashes {
+            bytes.extend_from_slice(hash.as_bytes());
+        }
         bytes
     };
     for index in [0, 4, 6] {

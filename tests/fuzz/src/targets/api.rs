@@ -18,6 +18,9 @@ use super::super::known::STORY;
 /// The longest that a message about a bad text may be: what came is cut before it is repeated.
 const MAX_MESSAGE_CHARS: usize = 400;
 
+/// `brokers/` and the longest origin.
+const MAX_NAME_BYTES: usize = "brokers/".len() + Origin::MAX_CHARS;
+
 /// A filter of the log's entries. It takes or leaves every record, and an error repeats little of what came.
 pub(super) fn filter(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
@@ -53,8 +56,6 @@ pub(super) fn name(data: &[u8]) {
             })*
         };
     }
-    /// `brokers/` and the longest origin.
-    const MAX_NAME_BYTES: usize = "brokers/".len() + Origin::MAX_CHARS;
     same!(AuditorName, CatalogueName, CustomerName, FieldPath, GrantName, KeyId, LinkName, OfferName);
     same!(OperatorName, Origin, PartnerName, Principal, PurposeCode, RequestName, SubjectHandle);
     if let Ok(name) = GrantName::parse(text) {

@@ -98,7 +98,7 @@ pub(super) fn inclusion(data: &[u8]) {
 fn length_of_path(mut index: u64, mut size: u64) -> usize {
     let mut depth = 0;
     while size > 1 {
-        let left = 1 << (63 - (size - 1).leading_zeros());
+        let left = 1 << (size - 1).ilog2();
         if index < left {
             size = left;
         } else {
@@ -154,7 +154,9 @@ pub(super) fn tile(data: &[u8]) {
     let hashes: Vec<Hash> = tile.hashes().collect();
     assert_eq!(Tile::from_hashes(&hashes).as_ref(), Some(&tile));
     let mut frontier = countersign_tlog::Frontier::new();
-    hashes.iter().for_each(|hash| frontier.append(*hash));
+    for hash in &hashes {
+        frontier.append(*hash);
+    }
     assert_eq!(tile.root(), frontier.root());
 }
 
