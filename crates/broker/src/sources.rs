@@ -145,11 +145,15 @@ impl Sources {
     }
 }
 
+/// The reason of a source whose own systems have no answer now.
+const UNAVAILABLE: &str = "SOURCE_UNAVAILABLE";
+
 /// A source that says why it refuses is heard; all else is silence.
 fn refused(name: &PartnerName, status: &Status) -> Fault {
     let source_name = name.clone();
     match status.get_details_error_info() {
-        Some(info) if info.domain == DOMAIN && is_reason(&info.reason) => {
+        // One that can't answer now may answer the next try; one that refuses won't.
+        Some(info) if info.domain == DOMAIN && is_reason(&info.reason) && info.reason != UNAVAILABLE => {
             Fault::SourceRefused { source_name, source_reason: info.reason }
         }
         _ => Fault::SourceUnavailable {
