@@ -140,6 +140,12 @@ impl World {
         assert_eq!(ended.expect("no panic"), Ended::Stopped);
     }
 
+    /// Waits until the broker ends by itself, and says why it did.
+    pub(crate) async fn ends(mut self) -> Ended {
+        let ended = tokio::time::timeout(PATIENCE, &mut self.serving).await.expect("it ends");
+        ended.expect("no panic")
+    }
+
     /// The time and randomness of everybody here.
     pub(crate) fn system(&self) -> System {
         System { clock: Arc::new(self.clock.clone()), entropy: Arc::new(SystemEntropy) }

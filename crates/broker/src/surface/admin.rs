@@ -43,7 +43,11 @@ pub(super) fn pages(gate: &Arc<Gate>, metrics: Option<&PrometheusHandle>) -> Rou
 }
 
 async fn health(State(gate): State<Arc<Gate>>) -> Response {
-    let text = if gate.is_serving() { "serving\n" } else { "not serving\n" };
+    let text = match gate.broker().ledger().failure() {
+        _ if gate.is_serving() => "serving\n".to_owned(),
+        Some(failure) => format!("not serving: {failure}\n"),
+        None => "not serving\n".to_owned(),
+    };
     (status(&gate), text).into_response()
 }
 
@@ -56,6 +60,7 @@ async fn detail(State(gate): State<Arc<Gate>>) -> Response {
         "serving": gate.is_serving(),
         "log": {
             "available": ledger.is_available(),
+            "failure": ledger.failure(),
             "published_size": ledger.published().size(),
             "latest_size": ledger.latest().size(),
         },
