@@ -8,6 +8,7 @@ mod campaign;
 mod check;
 mod disk;
 mod files;
+mod full_disk;
 mod image;
 mod model;
 mod options;
@@ -56,7 +57,11 @@ fn main() -> Result<ExitCode> {
     if options.is_slice() || options.self_test {
         self_test(&options)?;
     }
-    if options.self_test && options.images.is_none() && !options.all {
+    if options.is_slice() || options.full_disk {
+        let folder = tempfile::tempdir()?;
+        Builder::new_multi_thread().enable_all().build()?.block_on(full_disk::run(folder.path()))?;
+    }
+    if (options.self_test || options.full_disk) && options.images.is_none() && !options.all {
         return Ok(ExitCode::SUCCESS);
     }
     let kept = std::env::temp_dir().join(format!("countersign-powercut-{}", options.seed));

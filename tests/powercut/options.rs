@@ -31,6 +31,9 @@ pub(crate) struct Options {
     /// Makes the checks prove that they can fail: files that lie about syncs must be found out.
     #[arg(long)]
     pub(crate) self_test: bool,
+    /// Runs a real daemon into a full disk, and starts it again.
+    #[arg(long)]
+    pub(crate) full_disk: bool,
     /// Names of tests, as `cargo test` passes them on: the campaign runs if its name contains one of them.
     #[arg(hide = true)]
     filters: Vec<String>,
@@ -47,7 +50,7 @@ impl Options {
 
     /// Whether nothing was asked for in particular.
     pub(crate) fn is_slice(&self) -> bool {
-        self.images.is_none() && !self.all && !self.self_test
+        self.images.is_none() && !self.all && !self.self_test && !self.full_disk
     }
 
     /// How many images are drawn; `None` is all of them.
