@@ -46,7 +46,9 @@ pub(crate) async fn live(world: Arc<World>, at: usize) -> turmoil::Result {
     tokio::spawn(server.serve_accepted(port.connections(), std::future::pending()));
 
     let desk = Arc::new(Desk { world, partner, at, host });
-    tokio::spawn(Arc::clone(&desk).listen());
+    if !desk.world.storage.is_deaf(at) {
+        tokio::spawn(Arc::clone(&desk).listen());
+    }
     tokio::spawn(Arc::clone(&desk).link());
     tokio::spawn(Arc::clone(&desk).propose());
     tokio::spawn(fetching::fetch(Arc::clone(&desk)));

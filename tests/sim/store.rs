@@ -23,9 +23,13 @@ use prost::Message as _;
 pub(crate) enum Mutation {
     /// A restart loses the last commit, though it was acknowledged.
     DropCommit,
-    /// Once a grant was stopped, its row is read as it was before: a cache that nobody told of it.
+    /// Once a grant was stopped, its row is read as it was before: a cache that nobody told of it. The first partner hears
+    /// no events in such a run, since a source that has heard of the stop refuses by itself.
     StaleReads,
 }
+
+/// Where the broker keeps grants.
+const GRANT_ROWS: &[u8] = b"b/grant/";
 
 /// What stands behind the broker, over all of its lives.
 pub(crate) struct Storage {
@@ -46,6 +50,11 @@ pub(crate) struct SimStore {
 impl Storage {
     pub(crate) fn new(mutation: Option<Mutation>) -> Self {
         Self { current: Mutex::new(Arc::new(SimStore::over(MemoryStore::new(), mutation))), mutation }
+    }
+
+    /// Whether this partner hears no events.
+    pub(crate) fn is_deaf(&self, partner: usize) -> bool {
+        self.mutation == Some(Mutation::StaleReads) && partner == 0
     }
 
     /// The store of the broker's present life.
@@ -93,7 +102,7 @@ impl SimStore {
             Record::decode(leaf.record.clone()).is_ok_and(|record| record.kind() == Kind::GrantWithdrawn)
         });
         if stops {
-            for (key, _) in batch.puts.iter().filter(|(key, _)| key.starts_with(b"grant/")) {
+            for (key, _) in batch.puts.iter().filter(|(key, _)| key.starts_with(GRANT_ROWS)) {
                 if let Some(entry) = self.memory.get(key).await? {
                     self.stale.lock().entry(key.clone()).or_insert(entry);
                 }
