@@ -1,6 +1,8 @@
 //! HPKE (RFC 9180): base mode, X25519, HKDF-SHA256, ChaCha20-Poly1305. All that a seal binds stands in `info`; `aad` is
 //! empty, and one context seals the fields of one answer in their order.
 
+mod x25519;
+
 use std::convert::Infallible;
 
 use countersign_grants::{
@@ -13,14 +15,12 @@ use hpke::{
     Deserializable as _, Kem as _, OpModeR, OpModeS, Serializable as _,
     aead::ChaCha20Poly1305,
     kdf::HkdfSha256,
-    kem::X25519HkdfSha256,
     rand_core::{TryCryptoRng, TryRng},
 };
 use zeroize::Zeroizing;
 
+use self::x25519::X25519Kem as Kem;
 use crate::{system::System, value::Value};
-
-type Kem = X25519HkdfSha256;
 
 /// A key for the answer to one fetch. It wipes itself.
 pub struct OpeningKey {
