@@ -2,8 +2,8 @@
 
 use std::fmt;
 
+use aws_lc_rs::digest::{Context, SHA256, digest};
 use data_encoding::HEXLOWER;
-use sha2::{Digest as _, Sha256};
 
 /// The length of a digest in bytes.
 pub const DIGEST_BYTES: usize = 32;
@@ -15,16 +15,20 @@ pub struct Digest([u8; DIGEST_BYTES]);
 impl Digest {
     /// The digest of some bytes.
     pub fn of(bytes: &[u8]) -> Self {
-        Self(Sha256::digest(bytes).into())
+        Self::taken(&digest(&SHA256, bytes))
     }
 
     /// The digest of several pieces, one after the other.
     pub fn of_parts(parts: &[&[u8]]) -> Self {
-        let mut hasher = Sha256::new();
+        let mut context = Context::new(&SHA256);
         for part in parts {
-            hasher.update(part);
+            context.update(part);
         }
-        Self(hasher.finalize().into())
+        Self::taken(&context.finish())
+    }
+
+    fn taken(digest: &aws_lc_rs::digest::Digest) -> Self {
+        Self(digest.as_ref().try_into().expect("a SHA-256 has 32 bytes"))
     }
 
     /// A digest from its bytes, if there are exactly 32.
@@ -34,7 +38,12 @@ impl Digest {
 
     /// A digest from lower-case hex.
     pub fn from_hex(hex: &str) -> Option<Self> {
-        Self::from_slice(&HEXLOWER.decode(hex.as_bytes()).ok()?)
+        let mut bytes = [0; DIGEST_BYTES];
+        if hex.len() != 2 * DIGEST_BYTES {
+            return None;
+        }
+        HEXLOWER.decode_mut(hex.as_bytes(), &mut bytes).ok()?;
+        Some(Self(bytes))
     }
 
     /// Lower-case hex.

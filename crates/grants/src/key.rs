@@ -6,13 +6,16 @@ use data_encoding::BASE64URL_NOPAD;
 use ed25519_dalek::{Signer as _, SigningKey as DalekSigningKey, VerifyingKey};
 use zeroize::Zeroizing;
 
-use crate::digest::Digest;
+use crate::digest::{DIGEST_BYTES, Digest};
 
 /// The length of an Ed25519 public key, and of a secret key, in bytes.
 pub const KEY_BYTES: usize = 32;
 
 /// The length of an Ed25519 signature in bytes.
 pub const SIGNATURE_BYTES: usize = 64;
+
+/// The length of a thumbprint: 32 bytes, six bits a character.
+const KEY_ID_CHARS: usize = 43;
 
 /// An RFC 7638 thumbprint of an OKP key: 43 characters of unpadded base64url.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,9 +29,12 @@ pub struct NotAKeyId;
 impl KeyId {
     /// Reads a thumbprint.
     pub fn parse(text: &str) -> Result<Self, NotAKeyId> {
-        match BASE64URL_NOPAD.decode(text.as_bytes()) {
-            Ok(bytes) if bytes.len() == crate::digest::DIGEST_BYTES => Ok(Self(text.to_owned())),
-            _ => Err(NotAKeyId),
+        if text.len() != KEY_ID_CHARS {
+            return Err(NotAKeyId);
+        }
+        match BASE64URL_NOPAD.decode_mut(text.as_bytes(), &mut [0; DIGEST_BYTES]) {
+            Ok(_) => Ok(Self(text.to_owned())),
+            Err(_) => Err(NotAKeyId),
         }
     }
 
