@@ -200,19 +200,23 @@ impl Book {
     }
 
     fn append_lagging(&self, state: &mut State, entry: Entry) -> Result<(), BookError> {
-        let bytes = entry.encode();
+        self.write_lagging(state, entry.encode())?;
+        apply(state, entry)
+    }
+
+    fn write_lagging(&self, state: &mut State, bytes: Vec<u8>) -> Result<(), BookError> {
         self.0.storage.append(&bytes, false)?;
         if let Some(since) = &mut state.since_rewrite {
             since.push(bytes);
         }
-        apply(state, entry)
+        Ok(())
     }
 
     /// Spends a use and enters the answer to a fetch, if `check` still holds. An answer under the same request id that
     /// came first wins.
     pub(crate) fn note_answer<E>(
         &self,
-        answer: &Answer,
+        answer: Answer,
         check: impl FnOnce(&GrantRow) -> Result<(), E>,
     ) -> Result<Result<Arc<Answer>, E>, BookError> {
         let mut state = self.0.state.lock();
@@ -224,8 +228,8 @@ impl Book {
         if let Err(error) = check(row) {
             return Ok(Err(error));
         }
-        self.append_lagging(&mut state, answer.to_entry())?;
-        Ok(Ok(Arc::clone(state.answers.get(&answer.key).expect("it was just entered"))))
+        self.write_lagging(&mut state, answer.to_entry().encode())?;
+        state.provided(answer).map(Ok).map_err(|problem| BookError::Entry { number: usize::MAX, problem })
     }
 
     pub(crate) fn read<T>(&self, read: impl FnOnce(&State) -> T) -> T {

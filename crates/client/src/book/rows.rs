@@ -4,6 +4,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
 use countersign_grants::{
+    catalogue::FieldPath,
     digest::Digest,
     envelope,
     id::{GrantName, LinkName, SubjectHandle},
@@ -203,12 +204,15 @@ pub(crate) struct Invitation {
 }
 
 /// What was answered to a fetch.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Answer {
     pub(crate) key: Digest,
     pub(crate) grant: Digest,
     pub(crate) at: Timestamp,
     pub(crate) fetch: Digest,
+    /// When the fetch says that it was signed, and what it asks for.
+    pub(crate) asked: Timestamp,
+    pub(crate) fields: Vec<FieldPath>,
     pub(crate) fetch_bytes: Bytes,
     pub(crate) sealed: Bytes,
     pub(crate) provision: Digest,

@@ -280,22 +280,30 @@ impl State {
     ) -> Result<(), String> {
         let (asked, fetch_digest) = peek::<Fetch>(&fetch)?;
         let (_, provision_digest) = peek::<Provision>(&provision)?;
-        let row = self.grants.get_mut(&grant).ok_or("the grant is not in the book")?;
-        row.spend(at);
-        row.owed.push_back((at, fetch_digest));
-        let answer = Arc::new(Answer {
+        self.provided(Answer {
             key: answer_key(&asked),
             grant,
             at,
             fetch: fetch_digest,
+            asked: asked.time,
+            fields: asked.fields,
             fetch_bytes: fetch.into(),
             sealed: sealed.into(),
             provision: provision_digest,
             provision_bytes: provision.into(),
-        });
-        self.owed.insert(fetch_digest, Arc::clone(&answer));
-        self.answered.insert((asked.time, answer.key));
-        self.answers.insert(answer.key, answer);
-        Ok(())
+        })
+        .map(drop)
+    }
+
+    /// Takes an answer, as it stands in an entry that was admitted.
+    pub(crate) fn provided(&mut self, answer: Answer) -> Result<Arc<Answer>, String> {
+        let row = self.grants.get_mut(&answer.grant).ok_or("the grant is not in the book")?;
+        row.spend(answer.at);
+        row.owed.push_back((answer.at, answer.fetch));
+        let answer = Arc::new(answer);
+        self.owed.insert(answer.fetch, Arc::clone(&answer));
+        self.answered.insert((answer.asked, answer.key));
+        self.answers.insert(answer.key, Arc::clone(&answer));
+        Ok(answer)
     }
 }

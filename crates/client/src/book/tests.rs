@@ -44,6 +44,8 @@ fn answer_to(world: &World, granted: &Granted, fetch: &countersign_proto::statem
         grant: granted.digest(),
         at: world.now(),
         fetch: envelope::digest(&fetch),
+        asked: asked.time,
+        fields: asked.fields,
         fetch_bytes: envelope_bytes(&fetch).into(),
         sealed: Bytes::from_static(b"sealed"),
         provision: envelope::digest(&provision),
@@ -77,7 +79,7 @@ fn filled() -> Filled {
     let mut answers = Vec::new();
     for _ in 0..3 {
         let one = answer(&world, &granted);
-        book.note_answer(&one, |_| Ok::<_, ()>(())).expect("is written").expect("is allowed");
+        book.note_answer(one.clone(), |_| Ok::<_, ()>(())).expect("is written").expect("is allowed");
         answers.push(one);
         world.clock.pass(1000);
     }
@@ -132,7 +134,7 @@ fn an_answer_is_kept_for_as_long_as_its_fetch_is_fresh() {
     let (world, book) = (&filled.world, &filled.book);
     let ahead = world.fetch(filled.granted.digest(), |fetch| fetch.time_ms += 30_000);
     let one = answer_to(world, &filled.granted, &ahead);
-    book.note_answer(&one, |_| Ok::<_, ()>(())).expect("is written").expect("is allowed");
+    book.note_answer(one.clone(), |_| Ok::<_, ()>(())).expect("is written").expect("is allowed");
     let keeps = |millis| {
         world.clock.pass(millis);
         book.tidy(world.now()).expect("tidies");

@@ -47,7 +47,12 @@ impl Secret {
     }
 
     /// The secret that both sides come to. None if the other's key is of small order: then anybody comes to it.
-    fn agree(&self, other: &Public, encapsulated: &Public, opener: &Public) -> Option<SharedSecret<X25519Kem>> {
+    fn agree(
+        &self,
+        other: &Public,
+        encapsulated: &Public,
+        opener: &Public,
+    ) -> Option<SharedSecret<X25519Kem>> {
         let context = [encapsulated.0, opener.0].concat();
         let mut secret = SharedSecret::default();
         let other = UnparsedPublicKey::new(&X25519, other.0);

@@ -51,7 +51,7 @@ impl<H: SourceHandler> Inner<H> {
         // The handler took its time: what held before it is asked again, in one step with the spending.
         let now = answer.at;
         let entered =
-            shared.book.note_answer(&answer, |row| stands(row, now).and_then(|()| affords(row, now)))??;
+            shared.book.note_answer(answer, |row| stands(row, now).and_then(|()| affords(row, now)))??;
         repeat(&entered, fetch)
     }
 
@@ -97,6 +97,8 @@ impl<H: SourceHandler> Inner<H> {
             grant: case.row.digest(),
             at,
             fetch,
+            asked: asked.time,
+            fields: asked.fields.clone(),
             fetch_bytes: envelope_bytes(case.fetch.envelope()).into(),
             sealed,
             provision: countersign_grants::envelope::digest(&provision),

@@ -3,11 +3,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use countersign_grants::{
-    digest::Digest,
-    envelope,
-    statement::{Fetch, MAX_FETCH_AGE},
-};
+use countersign_grants::{digest::Digest, statement::MAX_FETCH_AGE};
 use countersign_proto::{
     log::v1::Kind,
     v1::{ClaimReceiptRequest, DeliverReceiptsRequest, Receipt},
@@ -64,15 +60,14 @@ impl<H> Inner<H> {
 /// Verifies that a receipt is for this very answer, and clears what is owed.
 fn take_receipt(shared: &Shared, answer: &Answer, receipt: Option<&Receipt>) -> Result<(), Error> {
     let leaf = ProvenLeaf::prove(receipt, &shared.monitor)?;
-    let ours =
-        |detail: String| Error::misbehaved(Party::Partner(shared.name.clone()), "book", "fetch", detail);
-    let fetch = envelope::peek::<Fetch>(Some(&envelope_of(&answer.fetch_bytes)))
-        .map_err(|error| ours(error.to_string()))?;
-    let row = shared.book.grant_by(answer.grant).ok_or_else(|| ours("its grant is gone".into()))?;
+    let row = shared.book.grant_by(answer.grant).ok_or_else(|| {
+        let ours = Party::Partner(shared.name.clone());
+        Error::misbehaved(ours, "book", "fetch", "its grant is gone")
+    })?;
     let terms = row.terms();
     let released = leaf.record().kind() == Kind::Transfer;
     // What is released is released while the fetch is fresh; that something was not may be entered at any time since.
-    let latest = if released { fetch.time.plus(MAX_FETCH_AGE) } else { shared.system.now() };
+    let latest = if released { answer.asked.plus(MAX_FETCH_AGE) } else { shared.system.now() };
     leaf.says(&Saying {
         kinds: &[Kind::Transfer, Kind::ProvidedNotReleased],
         source: &terms.source,
@@ -81,7 +76,7 @@ fn take_receipt(shared: &Shared, answer: &Answer, receipt: Option<&Receipt>) -> 
         catalogue_version: terms.catalogue_version,
         log_tag: &terms.log_tag,
         subject: None,
-        fields: Some(&fetch.fields),
+        fields: Some(&answer.fields),
         evidence: Some(&[answer.grant, answer.fetch, answer.provision]),
         use_limit: Some(terms.uses),
         not_before: answer.at.minus(MAX_FETCH_AGE + CLOCK_SKEW),
@@ -148,6 +143,8 @@ mod tests {
                 grant: Digest::of(grant.as_bytes()),
                 at: Timestamp::from_millis(at),
                 fetch: key,
+                asked: Timestamp::from_millis(at),
+                fields: Vec::new(),
                 fetch_bytes: none.clone(),
                 sealed: none.clone(),
                 provision: key,
