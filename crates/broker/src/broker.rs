@@ -6,16 +6,18 @@ use bytes::Bytes;
 use countersign_grants::{
     digest::Digest,
     envelope::{self, Signed},
-    id::{CustomerName, OperatorName, Origin, PartnerName, Principal},
+    id::{CustomerName, GrantName, OperatorName, Origin, PartnerName, Principal},
     key::{KeyId, PublicKey},
-    statement::{PartnerKey, Statement, WorkingKey},
+    statement::{GrantTerms, Statement, WorkingKey},
     time::{Clock, Entropy, Timestamp},
     token::{Issuer, MAX_CLOCK_AHEAD},
 };
 use countersign_ledger::{Ledger, VerifierKey, work::Part};
-use countersign_proto::{row::v1::PartnerRow, statement::v1::Envelope};
+use countersign_proto::{
+    row::v1::{GrantRow, PartnerRow},
+    statement::v1::Envelope,
+};
 use countersign_store::Store;
-use parking_lot::Mutex;
 use prost::Message;
 use tonic::transport::{Channel, Endpoint};
 
@@ -24,7 +26,9 @@ use crate::{
     error::Fault,
     private::{DataKey, DataKeyId, Kek},
     record::CustomerKey,
+    remembered::Remembered,
     rows::{self, Loaded, RowKey},
+    stored::{self, Side},
     sweeper,
 };
 
@@ -35,6 +39,9 @@ const MAX_REMEMBERED_KEYS: usize = 1_024;
 
 /// Verifying what partners signed.
 static STATEMENTS: Part = Part::new("statements");
+
+/// The most grants whose terms are remembered as they read: under 1 KiB each, so 16 MiB.
+const MAX_REMEMBERED_TERMS: usize = 16 * 1024;
 
 /// What a broker is made of.
 pub struct BrokerParts {
@@ -87,7 +94,8 @@ pub struct Broker {
     catalogues: Catalogues,
     operators: HashMap<OperatorName, Vec<PublicKey>>,
     settings: Settings,
-    certified: Mutex<HashMap<(PartnerName, KeyId), Arc<WorkingKey>>>,
+    certified: Remembered<(PartnerName, KeyId), WorkingKey>,
+    terms: Remembered<GrantName, GrantTerms>,
 }
 
 impl Broker {
@@ -111,7 +119,8 @@ impl Broker {
             catalogues,
             operators,
             settings: parts.settings,
-            certified: Mutex::default(),
+            certified: Remembered::new(MAX_REMEMBERED_KEYS),
+            terms: Remembered::new(MAX_REMEMBERED_TERMS),
         });
         broker.put_catalogue_to_use().await?;
         sweeper::start(&broker);
@@ -213,10 +222,10 @@ impl Broker {
 
     async fn partner_call_key(&self, name: &PartnerName, key_id: &KeyId) -> Result<CallKey, Fault> {
         let partner = self.load(rows::partner(name)).await?.ok_or_else(stranger)?;
-        let key = self.load(rows::partner_key(name, key_id)).await?.ok_or_else(stranger)?;
-        // It was verified when it was published.
-        let key = envelope::peek::<PartnerKey>(key.row.statement.as_ref())
-            .map_err(|error| damaged("partner key", &error))?;
+        // The row says that the key is published now; what its statement says never changes.
+        self.load(rows::partner_key(name, key_id)).await?.ok_or_else(stranger)?;
+        let key = self.working_key(name, key_id).await?.ok_or_else(stranger)?;
+        let key = key.certificate().statement();
         let now = self.now();
         let may_call = if partner.row.suspended {
             Err(Fault::PartnerSuspended { partner: name.to_string() })
@@ -226,7 +235,7 @@ impl Broker {
         } else {
             Ok(())
         };
-        Ok(CallKey { key: key.key, may_call })
+        Ok(CallKey { key: key.key.clone(), may_call })
     }
 
     /// A published working key of a partner, its certificate verified. Certificates never change once published, so
@@ -237,21 +246,27 @@ impl Broker {
         key_id: &KeyId,
     ) -> Result<Option<Arc<WorkingKey>>, Fault> {
         let place = (partner.clone(), key_id.clone());
-        if let Some(key) = self.certified.lock().get(&place) {
-            return Ok(Some(Arc::clone(key)));
+        if let Some(key) = self.certified.get(&place) {
+            return Ok(Some(key));
         }
         let Some(row) = self.load(rows::partner_key(partner, key_id)).await? else { return Ok(None) };
         let identity = self.partner(partner).await?.row.identity_key;
         let identity = stored_key(&identity)?;
         let key = WorkingKey::certified(row.row.statement.as_ref(), &identity, partner, &self.origin)
             .map_err(|error| damaged("partner key", &error))?;
-        let key = Arc::new(key);
-        let mut certified = self.certified.lock();
-        if certified.len() >= MAX_REMEMBERED_KEYS {
-            certified.clear();
+        Ok(Some(self.certified.insert(place, key)))
+    }
+
+    /// What the terms of a stored grant say. Reading them is a good part of a transfer, for the keys in them are points of
+    /// a curve; and a grant's name is the hash of its terms, so what they say never changes.
+    pub(crate) fn terms(&self, name: &GrantName, row: &GrantRow) -> Result<Arc<GrantTerms>, Fault> {
+        if let Some(terms) = self.terms.get(name) {
+            return Ok(terms);
         }
-        certified.insert(place, Arc::clone(&key));
-        Ok(Some(key))
+        let signatures = (&row.source_signature, &row.recipient_signature);
+        let terms = stored::one_of_two::<GrantTerms>(&row.terms, signatures, Side::Source);
+        let terms = envelope::peek(Some(&terms)).map_err(|error| damaged("grant", &error))?;
+        Ok(self.terms.insert(name.clone(), terms))
     }
 
     /// Verifies what a partner signed with one of its published working keys, within that key's time, and not in the

@@ -26,6 +26,7 @@ pub mod error;
 pub mod private;
 pub mod receipts;
 pub mod record;
+mod remembered;
 pub mod rows;
 pub mod service;
 pub mod sources;

@@ -41,7 +41,11 @@ const WRAPPED_BYTES: usize = NONCE_BYTES + KEY_BYTES + TAG_BYTES;
 
 /// The broker's key-encryption key. No `Debug`; wipes itself.
 #[derive(Zeroize, ZeroizeOnDrop)]
-pub struct Kek([u8; KEY_BYTES]);
+pub struct Kek {
+    secret: [u8; KEY_BYTES],
+    /// What data keys are wrapped under, which follows from the secret.
+    wrapping: [u8; KEY_BYTES],
+}
 
 /// The key of one customer's private parts, or of the house's. No `Debug`; wipes itself.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
@@ -77,19 +81,20 @@ pub enum OpenPrivateError {
 impl Kek {
     /// The key of 32 secret bytes.
     pub fn new(secret: [u8; KEY_BYTES]) -> Self {
-        Self(secret)
+        let wrapping = derive(&secret, &[], b"countersign/v1 data key");
+        Self { secret, wrapping }
     }
 
     /// The key for records without a customer.
     pub fn house_key(&self) -> DataKey {
-        DataKey(derive(&self.0, &[], b"countersign/v1 house private parts"))
+        DataKey(derive(&self.secret, &[], b"countersign/v1 house private parts"))
     }
 
     /// Draws a customer's data key, and wraps it.
     pub fn draw_data_key(&self, entropy: &dyn Entropy) -> (DataKey, Bytes) {
         let key = DataKey(draw(entropy));
         let nonce: [u8; NONCE_BYTES] = draw(entropy);
-        let sealed = cipher(&self.wrapping_key())
+        let sealed = cipher(&self.wrapping)
             .encrypt(&Nonce::from(nonce), key.0.as_slice())
             .expect("32 bytes are far below the cipher's limit");
         (key, [nonce.as_slice(), &sealed].concat().into())
@@ -102,15 +107,11 @@ impl Kek {
         }
         let (nonce, sealed) = wrapped.split_at(NONCE_BYTES);
         let nonce: [u8; NONCE_BYTES] = nonce.try_into().map_err(|_| OpenPrivateError::Form)?;
-        let key = cipher(&self.wrapping_key())
+        let key = cipher(&self.wrapping)
             .decrypt(&Nonce::from(nonce), sealed)
             .map(Zeroizing::new)
             .map_err(|_| OpenPrivateError::Sealed)?;
         key.as_slice().try_into().map(DataKey).map_err(|_| OpenPrivateError::Form)
-    }
-
-    fn wrapping_key(&self) -> Zeroizing<[u8; KEY_BYTES]> {
-        Zeroizing::new(derive(&self.0, &[], b"countersign/v1 data key"))
     }
 }
 

@@ -3,6 +3,8 @@
 //! What stands in these rows was verified when it was entered. It is verified again only where the type demands it:
 //! a [`Signed`] can be had in no other way.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use countersign_grants::{
     digest::Digest,
@@ -56,7 +58,7 @@ pub struct StoredGrant {
     /// Its row.
     pub read: Loaded<GrantRow>,
     /// What the customer signed.
-    pub terms: GrantTerms,
+    pub terms: Arc<GrantTerms>,
     /// What was spent under it.
     pub spent: Spent,
 }
@@ -178,9 +180,7 @@ impl Broker {
     /// A grant, with what was spent under it.
     pub async fn grant(&self, name: &GrantName) -> Result<Option<StoredGrant>, Fault> {
         let Some(read) = self.load(rows::grant(name)).await? else { return Ok(None) };
-        let signatures = (&read.row.source_signature, &read.row.recipient_signature);
-        let terms = one_of_two::<GrantTerms>(&read.row.terms, signatures, Side::Source);
-        let terms = envelope::peek::<GrantTerms>(Some(&terms)).map_err(|error| damaged("grant", &error))?;
+        let terms = self.terms(name, &read.row)?;
         let spent = self.spent(name, &terms).await?;
         Ok(Some(StoredGrant { name: name.clone(), read, terms, spent }))
     }

@@ -1,6 +1,6 @@
 //! The part of a grant that never changes, verified once and remembered.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use countersign_grants::{
@@ -9,11 +9,11 @@ use countersign_grants::{
     statement::GrantTerms,
 };
 use countersign_proto::statement::v1::Envelope;
-use parking_lot::Mutex;
 
 use crate::{
     broker::{Broker, damaged},
     error::Fault,
+    remembered::Remembered,
     stored::StoredGrant,
 };
 
@@ -37,23 +37,21 @@ pub(super) struct StandingGrant {
 }
 
 /// The grants of which this is remembered.
-#[derive(Default)]
-pub(super) struct StandingGrants(Mutex<HashMap<GrantName, Arc<StandingGrant>>>);
+pub(super) struct StandingGrants(Remembered<GrantName, StandingGrant>);
+
+impl Default for StandingGrants {
+    fn default() -> Self {
+        Self(Remembered::new(MAX_REMEMBERED))
+    }
+}
 
 impl StandingGrants {
     /// What this grant's statements say, from memory or from its rows.
     pub(super) async fn of(&self, broker: &Broker, grant: &StoredGrant) -> Result<Arc<StandingGrant>, Fault> {
-        let name = &grant.name;
-        if let Some(grant) = self.0.lock().get(name) {
-            return Ok(Arc::clone(grant));
+        match self.0.get(&grant.name) {
+            Some(grant) => Ok(grant),
+            None => Ok(self.0.insert(grant.name.clone(), read(broker, grant).await?)),
         }
-        let grant = Arc::new(read(broker, grant).await?);
-        let mut grants = self.0.lock();
-        if grants.len() >= MAX_REMEMBERED {
-            grants.clear();
-        }
-        grants.insert(name.clone(), Arc::clone(&grant));
-        Ok(grant)
     }
 }
 
