@@ -6,10 +6,8 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::{Request, State},
+    extract::Request,
     http::{HeaderMap, header::AUTHORIZATION},
-    middleware::Next,
-    response::Response,
 };
 use countersign_grants::{
     id::Principal,
@@ -17,7 +15,7 @@ use countersign_grants::{
 };
 use countersign_ledger::work::Part;
 
-use super::{Gate, methods, refuse::refusal};
+use super::{Gate, methods};
 use crate::{Caller, Fault, Newcomer, broker::stranger};
 
 /// What stands before the token. The scheme's name is compared without case (RFC 9110, section 11.1).
@@ -26,14 +24,8 @@ const SCHEME: &str = "Bearer ";
 /// Finding out who calls.
 static TOKEN: Part = Part::new("token");
 
-pub(super) async fn layer(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) -> Response {
-    if let Err(fault) = admit(&gate, &mut request).await {
-        return refusal(fault);
-    }
-    next.run(request).await
-}
-
-async fn admit(gate: &Gate, request: &mut Request) -> Result<(), Fault> {
+/// Finds out who calls, and lets the service know.
+pub(super) async fn authenticate(gate: &Gate, request: &mut Request) -> Result<(), Fault> {
     let path = request.uri().path();
     if methods::is_public(path) {
         return Ok(());

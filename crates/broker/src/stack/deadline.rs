@@ -2,17 +2,12 @@
 //!
 //! It ends the call, not its stream: a stream's answer begins within the time, and may then go on.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use axum::{
-    extract::{Request, State},
-    http::HeaderMap,
-    middleware::Next,
-    response::Response,
-};
+use axum::{extract::Request, http::HeaderMap};
 use tokio::time::{Instant, timeout_at};
 
-use super::{Gate, limits, refuse::refusal};
+use super::limits;
 use crate::Fault;
 
 /// When the call must be done: in the extensions of every request, for services that call others.
@@ -22,15 +17,20 @@ pub struct Deadline(pub Instant);
 /// The most digits of a `grpc-timeout`, by the protocol.
 const MAX_DIGITS: usize = 8;
 
-pub(super) async fn layer(State(_): State<Arc<Gate>>, mut request: Request, next: Next) -> Response {
-    let within = match asked(request.headers()) {
-        Ok(asked) => asked.unwrap_or(limits::DEFAULT_DEADLINE).min(limits::MAX_DEADLINE),
-        Err(fault) => return refusal(fault),
-    };
-    let at = Instant::now() + within;
-    request.extensions_mut().insert(Deadline(at));
-    // A call that is dropped here may have a unit in the ledger's queue. The ledger finishes it; a retry replays it.
-    timeout_at(at, next.run(request)).await.unwrap_or_else(|_| refusal(Fault::DeadlineExceeded))
+impl Deadline {
+    /// When this call must be done, which its service learns as well.
+    pub(super) fn set(request: &mut Request) -> Result<Self, Fault> {
+        let within = asked(request.headers())?.unwrap_or(limits::DEFAULT_DEADLINE).min(limits::MAX_DEADLINE);
+        let deadline = Self(Instant::now() + within);
+        request.extensions_mut().insert(deadline);
+        Ok(deadline)
+    }
+
+    /// Ends a call that takes longer. It may have a unit in the ledger's queue, which the ledger finishes; a retry
+    /// replays it.
+    pub(super) async fn hold<T>(self, call: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+        timeout_at(self.0, call).await.unwrap_or(Err(Fault::DeadlineExceeded))
+    }
 }
 
 /// The caller's own deadline, if it named one.

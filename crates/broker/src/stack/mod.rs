@@ -22,28 +22,45 @@ mod trace;
 
 use std::sync::Arc;
 
-use axum::{Router, middleware::from_fn_with_state};
-use tower::ServiceBuilder;
+use axum::{
+    Router,
+    extract::{Request, State},
+    middleware::{Next, from_fn_with_state},
+    response::Response,
+};
 
+use self::refuse::refusal;
 pub(crate) use self::{authenticate::bearer, quota::admit, shed::enter};
 pub use self::{deadline::Deadline, gate::Gate, quota::Quotas};
+use crate::Fault;
 
 /// Puts the stack in front of the services.
 pub fn stack(services: Router, gate: &Arc<Gate>) -> Router {
-    let gate = || Arc::clone(gate);
-    services.layer(
-        ServiceBuilder::new()
-            // Outermost, so that it sees and counts what every other layer refuses; it also keeps a panic to its call.
-            .layer(from_fn_with_state(gate(), trace::layer))
+    services.layer(from_fn_with_state(Arc::clone(gate), call))
+}
+
+/// One call through all layers. They stand in one function, since a chain of services is boxed and cloned at each link for
+/// each call.
+async fn call(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) -> Response {
+    trace::traced(methods::label(request.uri().path()), async move {
+        let answer = match Deadline::set(&mut request) {
             // Before anything waits: the time that a call may take includes the time until it was let in.
-            .layer(from_fn_with_state(gate(), deadline::layer))
-            // Before the first work on a call: a full house must cost nothing, least of all a signature check.
-            .layer(from_fn_with_state(gate(), shed::layer))
-            // Who calls. Behind it nothing is anonymous but health, reflection and a newcomer.
-            .layer(from_fn_with_state(gate(), authenticate::layer))
-            // Needs to know whose quota it is.
-            .layer(from_fn_with_state(gate(), quota::layer))
-            // Innermost: what outlives its call, a stream, is counted by principal and ends with the broker.
-            .layer(from_fn_with_state(gate(), streams::layer)),
-    )
+            Ok(deadline) => deadline.hold(admitted(&gate, request, next)).await,
+            Err(fault) => Err(fault),
+        };
+        answer.unwrap_or_else(refusal)
+    })
+    .await
+}
+
+async fn admitted(gate: &Gate, mut request: Request, next: Next) -> Result<Response, Fault> {
+    // Before the first work on a call: a full house must cost nothing, least of all a signature check. Held until the
+    // answer begins.
+    let _place = enter(gate)?;
+    // Who calls. From here on nothing is anonymous but health, reflection and a newcomer.
+    authenticate::authenticate(gate, &mut request).await?;
+    // Needs to know whose quota it is.
+    let _slot = quota::count(gate, &request)?;
+    // Innermost: what outlives its call, a stream, is counted by principal and ends with the broker.
+    streams::run(gate, request, next).await
 }

@@ -1,19 +1,15 @@
 //! How often each principal may call, and how much it may have in progress.
 
-use std::{num::NonZeroU32, sync::Arc};
+use std::num::NonZeroU32;
 
-use axum::{
-    extract::{Request, State},
-    middleware::Next,
-    response::Response,
-};
+use axum::extract::Request;
 use countersign_grants::id::Principal;
 use governor::{
     DefaultDirectRateLimiter, DefaultKeyedRateLimiter, NotUntil, Quota, RateLimiter,
     clock::{Clock as _, DefaultClock},
 };
 
-use super::{Gate, limits, refuse::refusal, slots::Slot};
+use super::{Gate, limits, slots::Slot};
 use crate::{Caller, Fault, Newcomer};
 
 /// Calls a second. Each may also come in a burst of twice as many.
@@ -87,18 +83,15 @@ fn twice(a_second: NonZeroU32) -> Quota {
     Quota::per_second(a_second).allow_burst(a_second.saturating_mul(NonZeroU32::MIN.saturating_add(1)))
 }
 
-pub(super) async fn layer(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
-    let within = if let Some(caller) = request.extensions().get::<Caller>() {
-        admit(&gate, caller).map(Some)
+/// Counts a call of whoever makes it; what comes is held as long as the call takes.
+pub(super) fn count(gate: &Gate, request: &Request) -> Result<Option<impl Drop + Send + use<>>, Fault> {
+    if let Some(caller) = request.extensions().get::<Caller>() {
+        admit(gate, caller).map(Some)
     } else if request.extensions().get::<Newcomer>().is_some() {
         gate.rates.newcomers.check().map(|()| None).map_err(|until| exceeded("calls by newcomers", &until))
     } else {
-        // Health and reflection, whose streams are counted by the layer of streams.
+        // Health and reflection, whose streams are counted by themselves.
         Ok(None)
-    };
-    match within {
-        Ok(_slot) => next.run(request).await,
-        Err(fault) => refusal(fault),
     }
 }
 

@@ -2,23 +2,10 @@
 
 use std::sync::Arc;
 
-use axum::{
-    extract::{Request, State},
-    middleware::Next,
-    response::Response,
-};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Gate, limits, refuse::refusal};
+use super::{Gate, limits};
 use crate::Fault;
-
-pub(super) async fn layer(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
-    match enter(&gate) {
-        // Held until the answer begins; what streams on is counted by the layer of streams.
-        Ok(_place) => next.run(request).await,
-        Err(fault) => refusal(fault),
-    }
-}
 
 /// A place in the house, for as long as it is held.
 pub(crate) fn enter(gate: &Gate) -> Result<OwnedSemaphorePermit, Fault> {

@@ -2,13 +2,12 @@
 
 use std::{
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
 };
 
 use axum::{
     body::{Body, Bytes},
-    extract::{Request, State},
+    extract::Request,
     http::HeaderMap,
     middleware::Next,
     response::Response,
@@ -18,21 +17,23 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::Status;
 
-use super::{Gate, limits, methods, refuse::refusal, slots::Slot};
+use super::{Gate, limits, methods, slots::Slot};
 use crate::{Caller, Fault};
 
-pub(super) async fn layer(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
+/// Has the service answer. What streams on holds a place of its own.
+pub(super) async fn run(gate: &Gate, request: Request, next: Next) -> Result<Response, Fault> {
     if !methods::is_streaming(request.uri().path()) {
-        return next.run(request).await;
+        return Ok(next.run(request).await);
     }
     let principal = request.extensions().get::<Caller>().map(|caller| caller.principal.clone());
     let most =
         if principal.is_some() { limits::MAX_STREAMS_PER_PRINCIPAL } else { limits::MAX_PUBLIC_STREAMS };
     let Some(slot) = gate.streams.take(principal, most) else {
-        return refusal(Fault::QuotaExceeded { quota: "streams", retry_after: Some(limits::COME_AGAIN) });
+        return Err(Fault::QuotaExceeded { quota: "streams", retry_after: Some(limits::COME_AGAIN) });
     };
     let stopping = Box::pin(gate.stopping.clone().cancelled_owned());
-    next.run(request).await.map(|body| Body::new(Stream { body, stopping, ended: false, _slot: slot }))
+    let response = next.run(request).await;
+    Ok(response.map(|body| Body::new(Stream { body, stopping, ended: false, _slot: slot })))
 }
 
 /// The body of a stream. What it has to say it says; once it would wait and the broker stops, it ends.

@@ -1,36 +1,31 @@
 //! What an operator sees of a call, whatever became of it.
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::panic::AssertUnwindSafe;
 
-use axum::{
-    extract::{Request, State},
-    middleware::Next,
-    response::Response,
-};
+use axum::response::Response;
 use futures_util::FutureExt as _;
 use metrics::{Gauge, counter, gauge, histogram};
 use tokio::time::Instant;
 use tonic::{Code, Status};
 use tracing::{Instrument as _, field};
 
-use super::{Gate, methods, refuse::refusal};
+use super::refuse::refusal;
 use crate::Fault;
 
-pub(super) async fn layer(State(_): State<Arc<Gate>>, request: Request, next: Next) -> Response {
-    let method = methods::label(request.uri().path());
-    let span = tracing::info_span!("call", method, principal = field::Empty, code = field::Empty);
+/// Outermost, so that it sees and counts what every other layer refuses; it also keeps a panic to its call.
+pub(super) async fn traced(method: &'static str, call: impl Future<Output = Response>) -> Response {
+    let span = tracing::info_span!("call", method, principal = field::Empty);
     let _in_progress = InProgress::enter(method);
     let began = Instant::now();
     // A bug in one call must not end the other calls of its connection. Nothing that the call held is used again:
     // what outlives it, the ledger and the store, has no state that a handler's panic could leave half done.
-    let run = AssertUnwindSafe(next.run(request)).catch_unwind();
+    let run = AssertUnwindSafe(call).catch_unwind();
     let response = run.instrument(span.clone()).await;
     let response = response.unwrap_or_else(|_| refusal(Fault::Bug { what: "a handler panicked" }));
 
     let took = began.elapsed();
     let code = code(&response);
-    span.record("code", field::debug(code));
-    span.in_scope(|| tracing::debug!(?took, "done"));
+    span.in_scope(|| tracing::debug!(?took, ?code, "done"));
     counter!("countersign_calls_total", "method" => method, "code" => name(code)).increment(1);
     histogram!("countersign_call_seconds", "method" => method).record(took.as_secs_f64());
     response
