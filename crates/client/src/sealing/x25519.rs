@@ -38,7 +38,10 @@ pub(super) struct Secret {
 }
 
 impl Secret {
-    fn of(bytes: Zeroizing<[u8; BYTES]>) -> Result<Self, HpkeError> {
+    /// The key of 32 bytes, of which five bits are as the curve wants them (RFC 7748, section 5).
+    fn of(mut bytes: Zeroizing<[u8; BYTES]>) -> Result<Self, HpkeError> {
+        bytes[0] &= 0xf8;
+        bytes[BYTES - 1] = bytes[BYTES - 1] & 0x7f | 0x40;
         let key = PrivateKey::from_private_key(&X25519, bytes.as_slice());
         let key = key.map_err(|_| HpkeError::ValidationError)?;
         let public = key.compute_public_key().map_err(|_| HpkeError::ValidationError)?;
@@ -155,9 +158,10 @@ mod tests {
     fn check<From: Kem, To: Kem>() {
         let system = System::real();
         let (material, info) = (system.draw::<32>(), system.draw::<100>());
-        let (_, public) = From::derive_keypair(&material);
+        let (other, public) = From::derive_keypair(&material);
         let (secret, same) = To::derive_keypair(&material);
         assert_eq!(public.to_bytes().as_slice(), same.to_bytes().as_slice());
+        assert_eq!(other.to_bytes().as_slice(), secret.to_bytes().as_slice());
         let mut rng = Draws(system.entropy.as_ref());
         let (key, mut sealing) = setup_sender_with_rng::<ChaCha20Poly1305, HkdfSha256, From>(
             &OpModeS::Base,
