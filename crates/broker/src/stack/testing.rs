@@ -97,7 +97,10 @@ impl House {
 
     /// Enters a partner that is suspended, with this working key.
     pub(crate) async fn enter_suspended(&self, name: &PartnerName, key: &SigningKey) {
-        let row = PartnerRow { name: name.to_string(), suspended: true, ..PartnerRow::default() };
+        // Its identity key is its working key here.
+        let identity_key = Bytes::copy_from_slice(key.public().as_bytes());
+        let row =
+            PartnerRow { name: name.to_string(), identity_key, suspended: true, ..PartnerRow::default() };
         let certificate = wire::PartnerKey {
             broker: ORIGIN.to_owned(),
             partner: name.to_string(),
