@@ -28,6 +28,24 @@ pub const FIRST_REQUEST: Duration = Duration::from_secs(15);
 /// How long the head of an HTTP/1.1 request may take, and how long such a connection may idle.
 pub const HEADER_READ: Duration = Duration::from_secs(15);
 
+/// The bytes of one call that may come before they are read: half of the largest request, and all of any other.
+pub const STREAM_WINDOW_BYTES: u32 = 128 * 1024;
+
+/// The same for all calls of a connection together. All connections of a listener hold at most 224 MiB so.
+pub const CONNECTION_WINDOW_BYTES: u32 = 256 * 1024;
+
+/// What is handed to the transport of a call's answer at a time, and lies there if its reader takes nothing more: with
+/// all calls of a connection 4 MiB.
+pub const ANSWER_PIECE_BYTES: usize = 16 * 1024;
+
+/// How often each connection is looked at. An answer must be taken within two looks: 30 s for at most 4 MiB are 1.1
+/// Mbit/s, a bad mobile network; a call has as long to begin its answer.
+pub const LOOK_AT_CONNECTION_EVERY: Duration = Duration::from_secs(15);
+
+/// How many looks in a row may find a connection quiet, with no call and no stream: five minutes, the life of a token.
+/// Whoever calls less often pays for a handshake.
+pub const QUIET_LOOKS: u32 = 20;
+
 /// How often a quiet HTTP/2 connection is asked whether it still stands. Below the 30 s after which the strictest of
 /// common middleboxes forget a connection.
 pub const KEEPALIVE_EVERY: Duration = Duration::from_secs(20);

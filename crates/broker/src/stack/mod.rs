@@ -8,6 +8,7 @@ mod deadline;
 mod gate;
 pub mod limits;
 mod methods;
+mod places;
 mod quota;
 mod refuse;
 mod shed;
@@ -30,7 +31,12 @@ use axum::{
 };
 
 use self::refuse::refusal;
-pub(crate) use self::{authenticate::bearer, quota::admit, shed::enter};
+pub(crate) use self::{
+    authenticate::bearer,
+    places::{Endless, Places},
+    quota::admit,
+    shed::enter,
+};
 pub use self::{deadline::Deadline, gate::Gate, quota::Quotas};
 use crate::Fault;
 
@@ -55,12 +61,13 @@ async fn call(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) -
 
 async fn admitted(gate: &Gate, mut request: Request, next: Next) -> Result<Response, Fault> {
     // Before the first work on a call: a full house must cost nothing, least of all a signature check. Held until the
-    // answer begins.
-    let _place = enter(gate)?;
+    // answer is taken.
+    let place = enter(gate)?;
     // Who calls. From here on nothing is anonymous but health, reflection and a newcomer.
     authenticate::authenticate(gate, &mut request).await?;
     // Needs to know whose quota it is.
-    let _slot = quota::count(gate, &request)?;
+    let slot = quota::count(gate, &request)?;
     // Innermost: what outlives its call, a stream, is counted by principal and ends with the broker.
-    streams::run(gate, request, next).await
+    let answer = streams::run(gate, request, next).await?;
+    Ok(places::hold(answer, place, slot))
 }

@@ -84,9 +84,9 @@ fn twice(a_second: NonZeroU32) -> Quota {
 }
 
 /// Counts a call of whoever makes it; what comes is held as long as the call takes.
-pub(super) fn count(gate: &Gate, request: &Request) -> Result<Option<impl Drop + Send + use<>>, Fault> {
+pub(super) fn count(gate: &Gate, request: &Request) -> Result<Option<Slot<Principal>>, Fault> {
     if let Some(caller) = request.extensions().get::<Caller>() {
-        admit(gate, caller).map(Some)
+        slot(gate, caller).map(Some)
     } else if request.extensions().get::<Newcomer>().is_some() {
         gate.rates.newcomers.check().map(|()| None).map_err(|until| exceeded("calls by newcomers", &until))
     } else {
@@ -95,8 +95,13 @@ pub(super) fn count(gate: &Gate, request: &Request) -> Result<Option<impl Drop +
     }
 }
 
-/// Counts a call of this caller; its slot is held as long as the call takes.
+/// Counts a call of this caller, whatever it is for; what comes is held as long as it takes.
 pub(crate) fn admit(gate: &Gate, caller: &Caller) -> Result<impl Drop + Send + use<>, Fault> {
+    slot(gate, caller)
+}
+
+/// Counts a call of this caller; its slot is held as long as the call takes.
+pub(super) fn slot(gate: &Gate, caller: &Caller) -> Result<Slot<Principal>, Fault> {
     let principal = &caller.principal;
     gate.rates.of(principal).check_key(principal).map_err(|until| exceeded("calls a second", &until))?;
     let slot: Option<Slot<Principal>> = gate.calls.take(principal.clone(), limits::MAX_CALLS_PER_PRINCIPAL);

@@ -17,7 +17,7 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::Status;
 
-use super::{Gate, limits, methods, slots::Slot};
+use super::{Endless, Gate, limits, methods, slots::Slot};
 use crate::{Caller, Fault};
 
 /// Has the service answer. What streams on holds a place of its own.
@@ -32,7 +32,8 @@ pub(super) async fn run(gate: &Gate, request: Request, next: Next) -> Result<Res
         return Err(Fault::QuotaExceeded { quota: "streams", retry_after: Some(limits::COME_AGAIN) });
     };
     let stopping = Box::pin(gate.stopping.clone().cancelled_owned());
-    let response = next.run(request).await;
+    let mut response = next.run(request).await;
+    response.extensions_mut().insert(Endless);
     Ok(response.map(|body| Body::new(Stream { body, stopping, ended: false, _slot: slot })))
 }
 

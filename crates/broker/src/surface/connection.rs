@@ -1,13 +1,6 @@
 //! One connection, from its first byte to its end.
 
-use std::{
-    convert::Infallible,
-    pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::{convert::Infallible, pin::pin, sync::Arc};
 
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
@@ -21,7 +14,10 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::pages::Doors;
+use super::{
+    pages::Doors,
+    underway::{Found, UnderWay},
+};
 use crate::stack::limits;
 
 /// What the connections of a listener share.
@@ -59,31 +55,47 @@ impl Connections {
 
     /// Speaks HTTP/1.1 or HTTP/2, whichever the other side begins with.
     async fn speak(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, quiet_until: Instant) {
-        let asked = Arc::new(AtomicBool::new(false));
+        let under_way = Arc::new(UnderWay::default());
         let service = service_fn({
-            let (doors, asked) = (self.doors, Arc::clone(&asked));
+            let (doors, under_way) = (self.doors, Arc::clone(&under_way));
             move |request: hyper::Request<Incoming>| {
-                asked.store(true, Ordering::Relaxed);
-                let doors = doors.clone();
-                async move { Ok::<_, Infallible>(doors.answer(request.map(axum::body::Body::new)).await) }
+                let (doors, entered) = (doors.clone(), under_way.enter());
+                async move {
+                    let response = doors.answer(request.map(axum::body::Body::new)).await;
+                    Ok::<_, Infallible>(entered.answer(response))
+                }
             }
         });
         let builder = builder();
         let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
-        let (mut stopping, mut heard) = (false, false);
+        let (mut stopping, mut looked, mut quiet) = (false, 0, 0);
+        let mut look_at = quiet_until;
         loop {
             tokio::select! {
+                // The ends come first: a connection that is never done with its frames must not hide them.
                 biased;
                 () = self.cut.cancelled() => return,
                 () = self.stop.cancelled(), if !stopping => {
                     stopping = true;
                     connection.as_mut().graceful_shutdown();
                 }
-                // One that asks for nothing, before or after the protocol is known, must not keep a place for ever.
-                () = sleep_until(quiet_until), if !heard => {
-                    heard = true;
-                    if !asked.load(Ordering::Relaxed) {
+                () = sleep_until(look_at) => {
+                    look_at += limits::LOOK_AT_CONNECTION_EVERY;
+                    if !under_way.was_asked() {
+                        // Before or after the protocol is known: it must not keep a place for ever.
                         tracing::debug!("a connection asked for nothing");
+                        return;
+                    }
+                    let found = under_way.look(&mut looked);
+                    quiet = if found == Found::Quiet { quiet + 1 } else { 0 };
+                    if found == Found::Slow {
+                        tracing::debug!("a connection does not take its answers");
+                        return;
+                    }
+                    if quiet == limits::QUIET_LOOKS {
+                        tracing::debug!("a connection was quiet for long");
+                        connection.as_mut().graceful_shutdown();
+                    } else if quiet > limits::QUIET_LOOKS {
                         return;
                     }
                 }
@@ -111,6 +123,8 @@ fn builder() -> Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .keep_alive_interval(limits::KEEPALIVE_EVERY)
         .keep_alive_timeout(limits::KEEPALIVE_ANSWER)
+        .initial_stream_window_size(limits::STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(limits::CONNECTION_WINDOW_BYTES)
         .max_concurrent_streams(limits::MAX_STREAMS_PER_CONNECTION)
         .max_header_list_size(limits::MAX_HEADER_BYTES);
     builder

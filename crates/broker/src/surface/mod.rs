@@ -11,8 +11,11 @@ mod listener;
 mod log;
 mod pages;
 #[cfg(test)]
+mod patience;
+#[cfg(test)]
 mod tests;
 pub mod tls;
+mod underway;
 
 use std::{fmt, sync::Arc};
 
