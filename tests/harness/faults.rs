@@ -293,7 +293,7 @@ fn copy(from: &Path, to: &Path) {
 async fn the_world_check_passes_a_sound_disk_and_finds_what_is_harmed() {
     let folders = tempfile::tempdir().expect("a folder");
     let sound = folders.path().join("sound");
-    let (keys, receipt) = lived_in(&sound).await;
+    let (keys, receipt) = Box::pin(lived_in(&sound)).await;
     let check = async |name: &str, harm: &dyn Fn(&Path)| {
         let folder = folders.path().join(name);
         copy(&sound, &folder);

@@ -241,15 +241,12 @@ impl Disk {
     /// Gives a name to a file or folder, or to nothing any more.
     fn name(&mut self, path: &Path, node: Option<Node>) {
         let (folder, name) = (self.parent(path), name_of(path));
-        match node {
-            Some(node) => {
-                folder.live.insert(name.clone(), node);
-                folder.pending.push(Naming::Name(name, node));
-            }
-            None => {
-                folder.live.remove(&name);
-                folder.pending.push(Naming::Unname(name));
-            }
+        if let Some(node) = node {
+            folder.live.insert(name.clone(), node);
+            folder.pending.push(Naming::Name(name, node));
+        } else {
+            folder.live.remove(&name);
+            folder.pending.push(Naming::Unname(name));
         }
     }
 

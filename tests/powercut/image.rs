@@ -67,7 +67,7 @@ impl Builder {
             match content {
                 None => fs::create_dir(&path)?,
                 Some(Content { bytes, same: Some((node, version)) }) => {
-                    self.link(&path, *node, *version, bytes)?
+                    self.link(&path, *node, *version, bytes)?;
                 }
                 Some(Content { bytes, same: None }) => fs::write(&path, bytes)?,
             }

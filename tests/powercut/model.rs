@@ -143,7 +143,7 @@ impl State {
         tail.last = index;
         tail.length += 1;
         let mut key = [b"s/", [stream.len() as u8].as_slice(), stream].concat();
-        if tail.length % BLOCK_ITEMS == 0 {
+        if tail.length.is_multiple_of(BLOCK_ITEMS) {
             let block = [&key, b"b".as_slice(), &index.to_be_bytes()].concat();
             self.rows.insert(block, (std::mem::take(&mut tail.items).into(), sequence));
         }

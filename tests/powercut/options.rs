@@ -11,6 +11,7 @@ const SLICE: usize = 200;
 /// A store's disk as power cuts leave it, opened and checked.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "powercut", bin_name = "cargo xtask powercut")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct Options {
     /// How many images, drawn from all that there are. Without it, and without --all, a short slice runs, and the
     /// proof that the checks can fail.

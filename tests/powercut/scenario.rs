@@ -204,7 +204,7 @@ impl Driver {
             Answer::Unit(unit, Ok(Outcome::Committed(committed))) => {
                 self.units.committed(&unit, committed.version);
                 let version = committed.version;
-                self.model.add(version, done(number, *unit, committed)?);
+                self.model.add(version, done(number, *unit, &committed)?);
             }
             Answer::Unit(
                 _,
@@ -277,7 +277,7 @@ async fn hand_in(ledger: &Ledger, recorder: &Recorder, number: usize, work: Work
     }
 }
 
-fn done(number: usize, unit: Unit, committed: Committed) -> Result<Done> {
+fn done(number: usize, unit: Unit, committed: &Committed) -> Result<Done> {
     ensure!(committed.receipts.len() == unit.records.len(), "a receipt for each record");
     let mut records = Vec::new();
     for (draft, receipt) in unit.records.into_iter().zip(&committed.receipts) {

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-mod cargo;
 mod campaign;
+mod cargo;
 mod ci;
 mod deny;
 mod fuzz;
