@@ -240,9 +240,9 @@ mod tests {
         let key = |secret| Arc::new(SigningKey::from_secret(&[secret; 32]));
         let maker = Maker {
             origin: Origin::parse("bench.example/log").unwrap(),
-            recipient: PartnerName::parse("partners/r").unwrap(),
+            recipient: PartnerName::parse("partners/recipient").unwrap(),
             recipient_key: key(1),
-            source: PartnerName::parse("partners/s").unwrap(),
+            source: PartnerName::parse("partners/source").unwrap(),
             source_key: key(2),
             grants: Arc::new(vec![Digest::of(b"terms")]),
             checkpoint: Bytes::from_static(b"head"),
