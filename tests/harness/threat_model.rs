@@ -11,7 +11,10 @@ fn named(text: &str) -> BTreeSet<(String, String)> {
     let quoted = text.split('`').skip(1).step_by(2);
     let as_name = |quoted: &str| {
         let (path, function) = quoted.split_once("::")?;
-        path.ends_with(".rs").then(|| (path.to_owned(), function.to_owned()))
+        Path::new(path)
+            .extension()
+            .is_some_and(|it| it == "rs")
+            .then(|| (path.to_owned(), function.to_owned()))
     };
     quoted.filter_map(as_name).collect()
 }

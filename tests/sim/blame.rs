@@ -58,13 +58,13 @@ fn refusal<'a>(plan: &Plan, code: Code, reason: &str, metadata: impl Fn(&str) ->
         "GRANT_ENDED" | "GRANT_PAUSED" | "FREQUENCY_EXCEEDED" | "WRONG_STATE" | "GRANT_UNKNOWN"
         | "INVITATION_USED" | "OVERLOADED" => true,
         "SOURCE_REFUSED" => metadata("source_reason").is_some_and(|said| by_its_book(plan, said)),
-        // A claim took the id while the recipient was away; or the customer's request never arrived.
-        "REQUEST_ID_REUSED" | "RESOURCE_UNKNOWN" | "ALREADY_EXISTS" | "LINK_MISSING" => plan.breaks_calls(),
+        // A claim took the id while the recipient was away; the customer's request never arrived; nobody answered.
+        "REQUEST_ID_REUSED" | "RESOURCE_UNKNOWN" | "ALREADY_EXISTS" | "LINK_MISSING" | "LOG_UNAVAILABLE"
+        | "DEADLINE_EXCEEDED" => plan.breaks_calls(),
         "INVITATION_EXPIRED" => plan.breaks_calls() || plan.has(Fault::Skew),
         "SOURCE_UNAVAILABLE" => {
             plan.breaks_calls() || plan.has(Fault::Suspension) || plan.has(Fault::SlowHandler)
         }
-        "LOG_UNAVAILABLE" | "DEADLINE_EXCEEDED" => plan.breaks_calls(),
         "PARTNER_SUSPENDED" => plan.has(Fault::Suspension),
         "TOKEN_INVALID" => plan.has(Fault::Skew),
         "STATEMENT_INVALID" => plan.has(Fault::Skew) && metadata("check").is_some_and(is_of_time),

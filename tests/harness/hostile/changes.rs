@@ -44,7 +44,10 @@ async fn a_stop_that_is_kept_from_the_source_is_recorded_and_not_stopped() {
     let fetch = operator.signed(&bare_fetch(&operator).await);
     operator.draw(&fetch).await;
     let standing = operator.skylark.partner.standing_grants(&operator.at_skylark);
-    assert_eq!(standing.iter().map(|row| row.name().clone()).collect::<Vec<_>>(), [operator.grant.clone()]);
+    assert_eq!(
+        standing.iter().map(|row| row.name().clone()).collect::<Vec<_>>(),
+        std::slice::from_ref(&operator.grant)
+    );
     operator.skylark.partner.stop_locally(&operator.grant).await.expect("stops");
     let fetch = operator.signed(&bare_fetch(&operator).await);
     let refused = reason_of(operator.provide(operator.papers(&operator.grant, &fetch).await).await);

@@ -235,7 +235,7 @@ async fn a_grant_that_the_customer_never_gave_is_not_listed() {
     operator.front.bend::<ListGrantsResponse>("ListGrants", |list| {
         let mut made_up = list.grants[0].clone();
         let terms = Operator::forged::<GrantTerms>(made_up.terms.as_ref(), |terms| {
-            terms.log_tag = vec![3; 32].into()
+            terms.log_tag = vec![3; 32].into();
         });
         made_up.name = GrantName::of(countersign_grants::envelope::digest(&terms)).to_string();
         made_up.terms = Some(terms);
