@@ -124,6 +124,8 @@ pub async fn prepare(config: &Config) -> Result<Ready, ServeError> {
     let keys = Keys::read(config)?;
     let kept = catalogues::keep(&DataFolder::at(&config.data).catalogues(), config.catalogue.as_deref())?;
     let listeners = bind(config).await?;
+    // Before anything is counted: what is counted first keeps the counter that it found.
+    let options = options(config);
 
     let engine = Opened::open(config).await?;
     let now = Arc::new(|| SystemClock.now().as_millis());
@@ -140,7 +142,7 @@ pub async fn prepare(config: &Config) -> Result<Ready, ServeError> {
         settings: Settings { reflection: config.reflection, ..Settings::default() },
     })
     .await?;
-    Ok(Ready { broker, listeners, options: options(config), engine })
+    Ok(Ready { broker, listeners, options, engine })
 }
 
 impl Ready {
