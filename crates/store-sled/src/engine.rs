@@ -143,7 +143,7 @@ impl Store for SledStore {
         match recent {
             Recent::Row(entry) => Ok(Some(entry)),
             Recent::Deleted => Ok(None),
-            Recent::Elsewhere => self.of_index(self.shared.trees.get(key)),
+            Recent::Elsewhere(since) => self.of_index(self.shared.trees.get(key, since)),
         }
     }
 

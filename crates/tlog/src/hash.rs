@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use sha2::{Digest, Sha256};
+use aws_lc_rs::digest::{Context, SHA256, digest};
 
 use crate::text;
 
@@ -51,7 +51,10 @@ impl Hash {
 
 /// The leaf hash of a record: SHA-256(`00` ‖ record).
 pub fn leaf_hash(record: &[u8]) -> Hash {
-    Hash(Sha256::new().chain_update([LEAF_PREFIX]).chain_update(record).finalize().into())
+    let mut hash = Context::new(&SHA256);
+    hash.update(&[LEAF_PREFIX]);
+    hash.update(record);
+    taken(&hash.finish())
 }
 
 /// The hash of an inner node: SHA-256(`01` ‖ left ‖ right).
@@ -59,7 +62,11 @@ pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
     let mut input = [NODE_PREFIX; 1 + 2 * HASH_BYTES];
     input[1..=HASH_BYTES].copy_from_slice(&left.0);
     input[1 + HASH_BYTES..].copy_from_slice(&right.0);
-    Hash(Sha256::digest(input).into())
+    taken(&digest(&SHA256, &input))
+}
+
+fn taken(digest: &aws_lc_rs::digest::Digest) -> Hash {
+    Hash(digest.as_ref().try_into().expect("SHA-256 has 32 bytes"))
 }
 
 /// Joins a run of neighbouring perfect subtrees, largest first, to the hash of the whole. RFC 6962 splits at the
@@ -117,8 +124,8 @@ mod tests {
 
     #[test]
     fn the_empty_root_is_the_hash_of_nothing() {
-        let computed: [u8; HASH_BYTES] = Sha256::digest(b"").into();
-        assert_eq!(Hash::EMPTY_ROOT.as_bytes(), &computed);
+        let computed = taken(&digest(&SHA256, b""));
+        assert_eq!(Hash::EMPTY_ROOT, computed);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! count once in it, and a thread of its own applies it. Reads look through at most two layers: the one that gathers
 //! and the one that is being applied.
 
+mod hot;
 pub(crate) mod mark;
 mod restore;
 mod trees;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use countersign_store::{Entry, Key, ReadError, RequestRow};
 
+use hot::{Hot, Moment};
 pub(crate) use restore::Restore;
 pub(crate) use trees::{Trees, caught, is_stale};
 
@@ -71,8 +73,8 @@ impl Layer {
 pub(crate) enum Recent {
     Row(Entry),
     Deleted,
-    /// Nothing: the trees have to be asked.
-    Elsewhere,
+    /// Nothing since this moment: the trees have to be asked.
+    Elsewhere(Moment),
 }
 
 /// The index as of one head.
@@ -122,10 +124,11 @@ impl Index {
     /// The trees may be asked without this index: what leaves memory after this looked is in the trees, and a newer state
     /// of a row is as good.
     pub(crate) fn recent(&self, key: &[u8]) -> Recent {
+        let moment = self.trees.moment();
         match self.layers().find_map(|layer| layer.rows.get(key)) {
             Some(Some(entry)) => Recent::Row(entry.clone()),
             Some(None) => Recent::Deleted,
-            None => Recent::Elsewhere,
+            None => Recent::Elsewhere(moment),
         }
     }
 
@@ -211,7 +214,7 @@ mod tests {
                 let found = match index.recent(key) {
                     Recent::Row(entry) => Some(entry),
                     Recent::Deleted => None,
-                    Recent::Elsewhere => trees.get(key).unwrap(),
+                    Recent::Elsewhere(since) => trees.get(key, since).unwrap(),
                 };
                 assert_eq!(found.as_ref(), Some(entry));
             }

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use countersign_store::{Entry, Key, REQUEST_HOURS, ReadError};
 use parking_lot::RwLock;
 
-use super::Layer;
+use super::{Hot, Layer, Moment};
 use crate::manifest::StoreId;
 
 const ROWS: &[u8] = b"rows/1";
@@ -35,6 +35,7 @@ pub(crate) struct Trees {
     db: sled::Db,
     rows: sled::Tree,
     hours: RwLock<BTreeMap<u64, sled::Tree>>,
+    hot: Hot,
     id: StoreId,
 }
 
@@ -52,7 +53,7 @@ impl Trees {
                     hours.insert(hour, db.open_tree(&name)?);
                 }
             }
-            Ok(Trees { db, rows, hours: RwLock::new(hours), id })
+            Ok(Trees { db, rows, hours: RwLock::new(hours), hot: Hot::default(), id })
         })
     }
 
@@ -85,6 +86,7 @@ impl Trees {
     /// layer is in the journal, is applied again, and ends in the same state: every row of it is put or removed, never
     /// changed. So nothing here needs sled's batches, which would lock readers out.
     pub(crate) fn apply(&self, layer: &Layer) -> Result<(), sled::Error> {
+        self.hot.begin(layer);
         caught(|| self.apply_rows(layer))
     }
 
@@ -112,12 +114,24 @@ impl Trees {
         self.drop_stale_hours(newest)
     }
 
-    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Entry>, ReadError> {
+    /// What a reader notes before it looks through the layers, and gives to [`get`](Trees::get) if they lack the row.
+    pub(super) fn moment(&self) -> Moment {
+        self.hot.moment()
+    }
+
+    /// A row that no layer had, whose reader looked through them after this moment.
+    pub(crate) fn get(&self, key: &[u8], since: Moment) -> Result<Option<Entry>, ReadError> {
         if key == APPLIED {
             return Ok(None);
         }
+        if let Some(entry) = self.hot.get(key) {
+            return Ok(Some(entry));
+        }
         let value = caught(|| self.rows.get(key)).map_err(|error| unavailable(&error))?;
-        value.map(|value| entry(key, &value)).transpose()
+        let Some(value) = value else { return Ok(None) };
+        let entry = entry(key, &value)?;
+        self.hot.put(key, &entry, since);
+        Ok(Some(entry))
     }
 
     /// The rows of a range that isn't empty, in order.

@@ -1,7 +1,7 @@
 use std::fmt;
 
+use aws_lc_rs::digest::{Context, SHA256};
 use ed25519_dalek::{PUBLIC_KEY_LENGTH, SECRET_KEY_LENGTH, Signature, Signer, SigningKey, VerifyingKey};
-use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::{KeyName, KeyNameError, NoteSignature};
@@ -35,12 +35,11 @@ impl KeyId {
     }
 
     fn of(name: &KeyName, public: &VerifyingKey) -> Self {
-        let digest = Sha256::new()
-            .chain_update(name.as_str())
-            .chain_update([b'\n', ED25519])
-            .chain_update(public.as_bytes())
-            .finalize();
-        Self([digest[0], digest[1], digest[2], digest[3]])
+        let mut digest = Context::new(&SHA256);
+        digest.update(name.as_str().as_bytes());
+        digest.update(&[b'\n', ED25519]);
+        digest.update(public.as_bytes());
+        Self(*digest.finish().as_ref().first_chunk().expect("SHA-256 has 32 bytes"))
     }
 
     /// Parses eight lowercase hexadecimal digits.
