@@ -1,6 +1,6 @@
 //! The state after the units judged so far: what they changed, over what the store holds.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 use countersign_store::{Batch, Head, Key, Leaf, RequestRow};
@@ -31,7 +31,8 @@ pub(super) struct Pending {
     /// Rows as they were put, or deleted. A row is written by one unit of a batch at most.
     rows: HashMap<Key, Option<Bytes>>,
     pub(super) counters: HashMap<Key, Own<Counter>>,
-    pub(super) tails: HashMap<StreamKey, Own<Tail>>,
+    /// In order, so that those who watch them are woken in the same order each time.
+    pub(super) tails: BTreeMap<StreamKey, Own<Tail>>,
     blocks: Vec<(Key, Bytes)>,
     requests: HashMap<Key, KnownRequest>,
     request_rows: Vec<RequestRow>,
@@ -56,7 +57,7 @@ impl Pending {
             time_ms,
             rows: HashMap::new(),
             counters: HashMap::new(),
-            tails: HashMap::new(),
+            tails: BTreeMap::new(),
             blocks: Vec::new(),
             requests: HashMap::new(),
             request_rows: Vec::new(),
