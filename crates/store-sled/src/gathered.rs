@@ -61,6 +61,12 @@ impl Gathered {
         }
     }
 
+    /// Whether nobody waits for rows to be applied, nor will soon.
+    pub(crate) fn is_calm(&self) -> bool {
+        let state = self.state.lock();
+        state.bytes < APPLY_BYTES && state.ending.is_none()
+    }
+
     /// `true` when a commit may add rows, `false` when none will ever be applied again.
     pub(crate) fn wait_for_room(&self) -> bool {
         let mut state = self.state.lock();

@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use countersign_store::layout::WIDTH;
 use countersign_store::{Batch, CommitError, Head};
@@ -26,6 +27,15 @@ use crate::standing::Standing;
 
 /// The frame buffer is kept from commit to commit up to this size; a usual batch is far below it.
 const KEPT_FRAME_BYTES: usize = 1 << 20;
+
+/// How long the thread that applies rows rests at a time, while nobody waits for it.
+const REST: Duration = Duration::from_millis(1);
+
+/// How often it rests in one layer at most, so that a layer of any size is applied in about half a second.
+const MAX_RESTS: usize = 300;
+
+/// The fewest rows between two rests: about a millisecond's work.
+const MIN_STRIDE_ROWS: usize = 32;
 
 /// What readers see. A commit holds it for as long as it takes to change memory: so each read is of one state.
 pub(crate) struct View {
@@ -170,11 +180,35 @@ fn run_applying(shared: &Shared) {
         shared.gathered.has(0);
         drop(view);
         let Some(layer) = layer else { continue };
-        if let Err(error) = shared.trees.apply(&layer) {
+        let mut stride = Stride::over(layer.len());
+        let rest = || {
+            if stride.is_due() && shared.gathered.is_calm() {
+                std::thread::sleep(REST);
+            }
+        };
+        if let Err(error) = shared.trees.apply(&layer, rest) {
             // Reads go on to find these rows in memory.
             return shared.poison(&format!("the index: {error}"));
         }
         shared.view.write().index.applied();
+    }
+}
+
+/// When to rest while many rows are applied: applied in one go they would keep a processor for tens of milliseconds each
+/// second, and the calls of that time wait.
+struct Stride {
+    rows: usize,
+    done: usize,
+}
+
+impl Stride {
+    fn over(rows: usize) -> Self {
+        Self { rows: (rows / MAX_RESTS).max(MIN_STRIDE_ROWS), done: 0 }
+    }
+
+    fn is_due(&mut self) -> bool {
+        self.done += 1;
+        self.done.is_multiple_of(self.rows)
     }
 }
 

@@ -45,6 +45,11 @@ pub(crate) struct Changes {
 }
 
 impl Layer {
+    /// How many rows it has.
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len() + self.requests.values().map(BTreeMap::len).sum::<usize>()
+    }
+
     fn add(&mut self, version: u64, changes: Changes) {
         self.sequence = version;
         for key in changes.deletes {
@@ -203,7 +208,7 @@ mod tests {
         let trees = Arc::new(Trees::open(folder.path(), 1 << 20, StoreId([7; 16])).unwrap());
         let mut index = Index::new(Arc::clone(&trees));
         index.add(1, changes(stored));
-        trees.apply(&index.begin_applying().unwrap()).unwrap();
+        trees.apply(&index.begin_applying().unwrap(), || ()).unwrap();
         index.applied();
         index.add(2, changes(applying));
         let layer = index.begin_applying().unwrap();
@@ -229,12 +234,12 @@ mod tests {
         for limit in 0..=expected.len() + 1 {
             assert_eq!(look(&index, limit), owned(&expected[..limit.min(expected.len())]), "limit {limit}");
         }
-        trees.apply(&layer).unwrap();
+        trees.apply(&layer, || ()).unwrap();
         assert_eq!(trees.applied(), Ok(Some(2)));
         assert_eq!(look(&index, 99), owned(expected), "while a layer is in both places");
         index.applied();
         assert_eq!(look(&index, 99), owned(expected), "when it is in the trees alone");
-        trees.apply(&index.begin_applying().unwrap()).unwrap();
+        trees.apply(&index.begin_applying().unwrap(), || ()).unwrap();
         index.applied();
         assert_eq!(look(&index, 99), owned(expected), "when all is in the trees");
         assert!(index.begin_applying().is_none());

@@ -85,17 +85,21 @@ impl Trees {
     /// Applies a layer, row by row, and its sequence at the very end. Should the process end in between, all of the
     /// layer is in the journal, is applied again, and ends in the same state: every row of it is put or removed, never
     /// changed. So nothing here needs sled's batches, which would lock readers out.
-    pub(crate) fn apply(&self, layer: &Layer) -> Result<(), sled::Error> {
+    ///
+    /// `after_row` is called after each row: who is in no hurry can rest there, so that readers get the processor.
+    pub(crate) fn apply(&self, layer: &Layer, after_row: impl FnMut()) -> Result<(), sled::Error> {
         self.hot.begin(layer);
-        caught(|| self.apply_rows(layer))
+        let mut after_row = after_row;
+        caught(|| self.apply_rows(layer, &mut after_row))
     }
 
-    fn apply_rows(&self, layer: &Layer) -> Result<(), sled::Error> {
+    fn apply_rows(&self, layer: &Layer, after_row: &mut dyn FnMut()) -> Result<(), sled::Error> {
         let newest = layer.requests.keys().next_back().copied().max(self.newest_hour());
         for (&hour, rows) in layer.requests.iter().filter(|(hour, _)| !is_stale(**hour, newest)) {
             let tree = self.hour(hour)?;
             for (key, value) in rows {
                 tree.insert(key.as_slice(), value.as_ref())?;
+                after_row();
             }
         }
         let mut versioned = Vec::new();
@@ -109,6 +113,7 @@ impl Trees {
                     self.rows.insert(key.as_slice(), versioned.as_slice())?
                 }
             };
+            after_row();
         }
         self.set_applied(layer.sequence)?;
         self.drop_stale_hours(newest)

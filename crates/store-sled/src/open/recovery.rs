@@ -94,7 +94,7 @@ impl Recovery {
     /// Applies what has gathered. At the end too: its values share the memory of whole segments.
     fn apply(&mut self) -> Result<(), OpenError> {
         if let Some(layer) = self.index.begin_applying() {
-            self.trees.apply(&layer).map_err(|error| refused(&error))?;
+            self.trees.apply(&layer, || ()).map_err(|error| refused(&error))?;
             self.index.applied();
         }
         Ok(())
