@@ -283,6 +283,10 @@ impl Clock for HostClock {
         let right = BEGINNING_MS + world.elapsed_ms() + world.forward_ms.load(Ordering::Relaxed);
         Timestamp::from_millis(right.saturating_add_signed(world.skews[&self.host].load(Ordering::Relaxed)))
     }
+
+    fn elapsed(&self) -> Duration {
+        Duration::from_millis(self.world.elapsed_ms() + self.world.forward_ms.load(Ordering::Relaxed))
+    }
 }
 
 pub(crate) fn log_key(seed: u64) -> SignerKey {

@@ -10,7 +10,6 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use countersign_grants::time::Timestamp;
 use countersign_proto::v1::{GetCheckpointRequest, GetConsistencyProofRequest};
 use countersign_tlog::{
     Hash, SignedCheckpoint, VerifierKey,
@@ -120,7 +119,7 @@ impl Monitor {
                 Error::malformed("book", format!("its checkpoint is not of this log: {error}"))
             })?;
             heads.proven.insert(newest.size(), newest.clone());
-            heads.published = Some((newest.clone(), Timestamp::default()));
+            heads.published = Some((newest.clone(), None));
             heads.head = Some(newest);
         }
         Ok(Self(Arc::new(Inner {
@@ -154,7 +153,7 @@ impl Monitor {
         let checkpoint = self.verify(bytes, who)?;
         let mut heads = self.0.heads.lock();
         // Whatever a checkpoint came with, it came through the broker.
-        heads.heard = Some(self.0.system.now());
+        heads.heard = Some(self.0.system.elapsed());
         let size = checkpoint.size();
         if let Some(known) = heads.known(size) {
             if known.root() != checkpoint.root() {
@@ -174,10 +173,10 @@ impl Monitor {
 
     /// The newest published checkpoint that this side verified, for a statement that it is about to sign.
     pub async fn for_signing(&self) -> Result<Bytes, Error> {
-        let now = self.0.system.now();
+        let now = self.0.system.elapsed();
         let published = self.0.heads.lock().published.clone();
-        if let Some((checkpoint, asked)) = &published {
-            let age = now.distance(*asked);
+        if let Some((checkpoint, Some(asked))) = &published {
+            let age = now.saturating_sub(*asked);
             if age >= REFRESH_AFTER && age < WAIT_AFTER {
                 self.0.wake.notify_one();
             }
@@ -192,7 +191,7 @@ impl Monitor {
             Err(Error::Unreachable { detail }) => {
                 let mut heads = self.0.heads.lock();
                 let (checkpoint, asked) = heads.published.as_mut().ok_or(Error::Unreachable { detail })?;
-                *asked = now;
+                *asked = Some(now);
                 Ok(checkpoint.as_bytes().clone())
             }
             Err(error) => Err(error),
@@ -203,10 +202,10 @@ impl Monitor {
     pub async fn refresh(&self) -> Result<SignedCheckpoint, Error> {
         let _round = self.0.round.lock().await;
         no_fork(&self.0.heads.lock())?;
-        let now = self.0.system.now();
+        let now = self.0.system.elapsed();
         let asked = self.0.log.newest().await;
         if matches!(&asked, Ok(_) | Err(Error::Refused(_))) {
-            self.0.heads.lock().heard = Some(self.0.system.now());
+            self.0.heads.lock().heard = Some(self.0.system.elapsed());
         }
         let newest = asked.and_then(|bytes| self.take(&bytes, Met::InStatement, &Party::Broker));
         // What waits is proven even if the newest is kept back: else that alone would stop the clock on every proof.
@@ -225,11 +224,11 @@ impl Monitor {
         let kept = match &mut heads.published {
             // A broker that answers with an older one changes nothing but the time of asking.
             Some((published, asked)) if published.size() >= newest.size() => {
-                *asked = now;
+                *asked = Some(now);
                 return Ok(published.clone());
             }
             published => {
-                *published = Some((newest.clone(), now));
+                *published = Some((newest.clone(), Some(now)));
                 newest
             }
         };
@@ -287,8 +286,8 @@ impl Monitor {
     }
 
     fn is_stale(&self) -> bool {
-        let asked = self.0.heads.lock().published.as_ref().map(|(_, asked)| *asked);
-        asked.is_none_or(|asked| self.0.system.now().distance(asked) >= REFRESH_AFTER)
+        let asked = self.0.heads.lock().published.as_ref().and_then(|(_, asked)| *asked);
+        asked.is_none_or(|asked| self.0.system.elapsed().saturating_sub(asked) >= REFRESH_AFTER)
     }
 
     /// A signature costs as much as a transfer's own: the answers of one batch share a checkpoint, and partners meet the
@@ -365,7 +364,7 @@ impl Monitor {
         enters: bool,
     ) -> Result<(), Error> {
         let mut heads = self.0.heads.lock();
-        let now = self.0.system.now();
+        let now = self.0.system.elapsed();
         match proof {
             Ok(()) => {
                 round.answered = true;
@@ -378,6 +377,14 @@ impl Monitor {
             Err((Error::Misbehaved(_), ours)) => {
                 let fork = LogForked { ours, theirs: checkpoint.as_bytes().clone() };
                 Err(self.halt(&mut heads, fork))
+            }
+            // Who calls is not believed: this side's clock or key is at fault before the broker is. If it goes on for too
+            // long it is withheld like any other.
+            Err((Error::Refused(refused), _)) if refused.code == tonic::Code::Unauthenticated => {
+                heads.heard = Some(now);
+                heads.not_proven(checkpoint.size(), false);
+                round.silence = Some(Error::Refused(refused));
+                Ok(())
             }
             // No proof is no fork yet; `check` stops waiting for it.
             Err((error @ Error::Refused(_), _)) => {

@@ -93,6 +93,24 @@ async fn a_proof_that_is_withheld_halts_after_a_minute_and_silence_does_not() {
 }
 
 #[tokio::test]
+async fn a_clock_that_is_set_makes_no_proof_overdue() {
+    let (world, book) = (World::new(), Book::in_memory());
+    let monitor = monitor(&world, &book);
+    monitor.refresh().await.expect("is consistent");
+    world.log.append(b"more");
+    take(&monitor, &world.log.checkpoint()).expect("the log signed it");
+    world.log.withholds.store(true, Ordering::SeqCst);
+    for off in [600_000, -600_000, 0] {
+        world.clock.set(off);
+        monitor.settle().await.expect("a refusal is no fork");
+        monitor.check().expect("no minute has passed");
+    }
+    world.clock.pass(61_000);
+    monitor.settle().await.expect("a refusal is no fork");
+    monitor.check().expect_err("now it has");
+}
+
+#[tokio::test]
 async fn a_proof_that_stays_out_halts_as_a_refusal_does_and_heals_when_it_comes() {
     let (world, book) = (World::new(), Book::in_memory());
     let monitor = monitor(&world, &book);

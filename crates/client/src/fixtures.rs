@@ -4,8 +4,9 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -50,17 +51,31 @@ pub(crate) const START: u64 = 1_362_700_000_000;
 pub(crate) const PURPOSE: &str = "pickup_planning";
 pub(crate) const FIELDS: [&str; 2] = ["trip.flight_no", "trip.terminal"];
 
-pub(crate) struct TestClock(pub(crate) AtomicU64);
+pub(crate) struct TestClock {
+    now: AtomicU64,
+    /// By how much it was set, in milliseconds: no time passed in it.
+    set: AtomicI64,
+}
 
 impl TestClock {
     pub(crate) fn pass(&self, millis: u64) {
-        self.0.fetch_add(millis, Ordering::SeqCst);
+        self.now.fetch_add(millis, Ordering::SeqCst);
+    }
+
+    /// Sets it so far from where it would be.
+    pub(crate) fn set(&self, off_millis: i64) {
+        self.set.store(off_millis, Ordering::SeqCst);
     }
 }
 
 impl Clock for TestClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_millis(self.0.load(Ordering::SeqCst))
+        let now = self.now.load(Ordering::SeqCst);
+        Timestamp::from_millis(now.saturating_add_signed(self.set.load(Ordering::SeqCst)))
+    }
+
+    fn elapsed(&self) -> Duration {
+        Duration::from_millis(self.now.load(Ordering::SeqCst))
     }
 }
 
@@ -191,7 +206,7 @@ impl World {
     pub(crate) fn new() -> Self {
         Self {
             log: Arc::new(TestLog::new()),
-            clock: Arc::new(TestClock(START.into())),
+            clock: Arc::new(TestClock { now: START.into(), set: AtomicI64::new(0) }),
             skylark: Brand::new("skylark", 10),
             hopp: Brand::new("hopp", 20),
             call_key: SigningKey::from_secret(&[40; 32]),

@@ -1,8 +1,8 @@
 //! The machine's own clock and randomness, behind the traits that everything else takes.
 
 use std::{
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    sync::{Arc, LazyLock},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use countersign_grants::time::{Clock, Entropy, Timestamp, draw};
@@ -25,6 +25,11 @@ impl System {
     /// The moment it is.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// How long this run has lasted, for deadlines within it.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.clock.elapsed()
     }
 
     /// Draws an array.
@@ -55,6 +60,12 @@ impl Clock for SystemClock {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the clock that everything else is given")]
+    fn elapsed(&self) -> Duration {
+        static BEGUN: LazyLock<Instant> = LazyLock::new(Instant::now);
+        BEGUN.elapsed()
+    }
 }
 
 /// The machine's randomness.
@@ -67,7 +78,7 @@ impl Entropy for SystemEntropy {
         reason = "this is the one place where the SDK asks the machine's randomness"
     )]
     fn fill(&self, bytes: &mut [u8]) {
-        getrandom::fill(bytes)
+        aws_lc_rs::rand::fill(bytes)
             .expect("a kernel that has booted has randomness, and nothing here is safe without");
     }
 }

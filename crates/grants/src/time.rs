@@ -53,6 +53,9 @@ impl fmt::Display for Timestamp {
 pub trait Clock: Send + Sync + 'static {
     /// The moment it is.
     fn now(&self) -> Timestamp;
+    /// How long it has been since some moment of this run: for deadlines within it. Unlike the moment, it never jumps when
+    /// somebody sets the machine's clock.
+    fn elapsed(&self) -> Duration;
 }
 
 /// Draws random bytes. The real one stands in `countersignd` and `client` alone.

@@ -1,9 +1,12 @@
 //! The heads that one side has met: which are proven, which wait, and which of those the next round proves.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    time::Duration,
+};
 
 use bytes::Bytes;
-use countersign_grants::time::{Entropy, Timestamp, draw};
+use countersign_grants::time::{Entropy, draw};
 use countersign_tlog::SignedCheckpoint;
 
 use super::{Met, PROVE_WITHIN};
@@ -29,21 +32,22 @@ const MAX_REMEMBERED: usize = 256;
 pub(super) struct Heads {
     /// The largest head that is proven.
     pub(super) head: Option<SignedCheckpoint>,
-    /// The newest published one that is proven, and when it was asked for.
-    pub(super) published: Option<(SignedCheckpoint, Timestamp)>,
+    /// The newest published one that is proven, and when in this run it was asked for.
+    pub(super) published: Option<(SignedCheckpoint, Option<Duration>)>,
     /// By size. Two roots of one size are a fork.
     pub(super) proven: BTreeMap<u64, SignedCheckpoint>,
     pub(super) pending: BTreeMap<u64, Pending>,
     pub(super) verified: HashMap<Bytes, SignedCheckpoint>,
     pub(super) verified_order: VecDeque<Bytes>,
     pub(super) forked: Option<LogForked>,
-    /// When the broker was last heard, by whatever call.
-    pub(super) heard: Option<Timestamp>,
+    /// When the broker was last heard, by whatever call. These times are of the run: a clock that is set must not make a
+    /// proof overdue.
+    pub(super) heard: Option<Duration>,
 }
 
 pub(super) struct Pending {
     pub(super) checkpoint: SignedCheckpoint,
-    pub(super) since: Timestamp,
+    pub(super) since: Duration,
     pub(super) met: Met,
     /// Its proof was asked for and did not come. Such a head stays until it is proven, whatever else comes.
     pub(super) tried: bool,
@@ -78,7 +82,7 @@ impl Heads {
                 _ => return Ok(()),
             }
         }
-        let since = system.now();
+        let since = system.elapsed();
         let (size, tried, refused, withheld) = (checkpoint.size(), false, false, false);
         self.pending.insert(size, Pending { checkpoint, since, met, tried, refused, withheld });
         Ok(())
@@ -88,7 +92,7 @@ impl Heads {
     /// as this side's randomness draws them, so that nobody who hands them out knows which; and each head whose proof did
     /// not come, again. The rest keep waiting.
     pub(super) fn choose(&self, entropy: &dyn Entropy) -> Vec<SignedCheckpoint> {
-        let mut statements: Vec<(Timestamp, u64)> = self
+        let mut statements: Vec<(Duration, u64)> = self
             .pending
             .iter()
             .filter(|(_, one)| one.met == Met::InStatement)
@@ -123,7 +127,7 @@ impl Heads {
         let Some(pending) = self.pending.get_mut(&size) else { return };
         pending.tried = true;
         pending.refused |= refused;
-        pending.withheld |= heard.is_some_and(|heard| heard.since(pending.since) > PROVE_WITHIN);
+        pending.withheld |= heard.is_some_and(|heard| heard.saturating_sub(pending.since) > PROVE_WITHIN);
     }
 
     /// A head is proven.
