@@ -11,7 +11,7 @@ mod rows;
 mod state;
 mod storage;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use countersign_grants::{
@@ -66,7 +66,7 @@ impl Book {
             state.admits(&entry).map_err(|error| misfit(error.to_string()))?;
             state.apply(entry).map_err(misfit)?;
         }
-        state.prune(now);
+        state.prune(now, Duration::ZERO);
         let snapshot = state.snapshot();
         if snapshot.len() < entries.len() {
             storage.rewrite(&snapshot)?;
@@ -139,12 +139,13 @@ impl Book {
         self.0.state.lock().owed.len()
     }
 
-    /// Makes durable what was entered without a sync, and rewrites the file when most of it is past. Blocks.
-    pub fn tidy(&self, now: Timestamp) -> Result<(), BookError> {
+    /// Makes durable what was entered without a sync, and rewrites the file when most of it is past. `elapsed` is the time
+    /// of the run, which never jumps. Blocks.
+    pub fn tidy(&self, now: Timestamp, elapsed: Duration) -> Result<(), BookError> {
         self.0.storage.sync()?;
         let mut compacted = self.0.compacted.lock();
         if self.0.storage.size() < *compacted * 2 + COMPACT_BEYOND_BYTES {
-            self.0.state.lock().prune(now);
+            self.0.state.lock().prune(now, elapsed);
             return Ok(());
         }
         // What is durable waits for the rewrite, off the runtime's threads; what may lag goes on, and is carried over. The
@@ -152,7 +153,7 @@ impl Book {
         let _durable = self.0.durable.lock();
         let snapshot = {
             let mut state = self.0.state.lock();
-            state.prune(now);
+            state.prune(now, elapsed);
             state.since_rewrite = Some(Vec::new());
             state.snapshot()
         };

@@ -1,8 +1,9 @@
 //! A book in memory: what its entries add up to.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -62,6 +63,8 @@ pub(crate) struct State {
     pub(crate) own_keys: HashSet<String>,
     /// Grants that are held, and whose terms have not come.
     held: BTreeSet<Digest>,
+    /// What the clock said lately, each with its time of the run.
+    looks: VecDeque<(Duration, Timestamp)>,
     /// What was entered since a rewrite of the file began.
     pub(crate) since_rewrite: Option<Vec<Vec<u8>>>,
 }
@@ -178,7 +181,16 @@ impl State {
     }
 
     /// Forgets answers whose fetch is too old to be sent again, and invitations that have lapsed for as long.
-    pub(crate) fn prune(&mut self, now: Timestamp) {
+    ///
+    /// Too old by each look at the clock of the last two minutes, and what has passed since: a clock that is set forward
+    /// and back again must not make this side answer a fetch twice.
+    pub(crate) fn prune(&mut self, now: Timestamp, elapsed: Duration) {
+        self.looks.push_back((elapsed, now));
+        while self.looks.front().is_some_and(|(at, _)| elapsed.saturating_sub(*at) > MAX_FETCH_AGE) {
+            self.looks.pop_front();
+        }
+        let looks = self.looks.iter().map(|(at, look)| look.plus(elapsed.saturating_sub(*at)));
+        let now = looks.min().unwrap_or(now);
         while let Some((asked, key)) = self.answered.first().copied()
             && now.since(asked) > MAX_FETCH_AGE
         {

@@ -1,6 +1,8 @@
 //! What a book says after it was opened again.
 
-use countersign_grants::statement::Verb;
+use std::time::Duration;
+
+use countersign_grants::{statement::Verb, time::Clock as _};
 
 use super::*;
 use crate::fixtures::{Granted, START, World};
@@ -137,12 +139,31 @@ fn an_answer_is_kept_for_as_long_as_its_fetch_is_fresh() {
     book.note_answer(one.clone(), |_| Ok::<_, ()>(())).expect("is written").expect("is allowed");
     let keeps = |millis| {
         world.clock.pass(millis);
-        book.tidy(world.now()).expect("tidies");
+        book.tidy(world.now(), world.clock.elapsed()).expect("tidies");
         book.read(|state| state.answers.contains_key(&one.key))
     };
     assert!(keeps(121_000), "it is fresh for 150 seconds");
     assert!(keeps(29_000));
     assert!(!keeps(1));
+}
+
+#[test]
+fn a_clock_that_is_set_forward_and_back_forgets_no_answer() {
+    let filled = filled();
+    let (world, book) = (&filled.world, &filled.book);
+    let fetch = world.fetch(filled.granted.digest(), |_| ());
+    let one = answer_to(world, &filled.granted, &fetch);
+    book.note_answer(one.clone(), |_| Ok::<_, ()>(())).expect("is written").expect("is allowed");
+    let keeps = |ahead: u64, elapsed: u64| {
+        let now = world.now().plus(Duration::from_secs(ahead + elapsed));
+        book.tidy(now, Duration::from_secs(1000 + elapsed)).expect("tidies");
+        book.read(|state| state.answers.contains_key(&one.key))
+    };
+    assert!(keeps(0, 1));
+    assert!(keeps(600, 2), "set forward");
+    assert!(keeps(0, 3), "and back");
+    assert!(keeps(600, 120), "set forward again");
+    assert!(!keeps(600, 125), "two minutes by every look");
 }
 
 #[test]
@@ -288,7 +309,7 @@ fn a_rewrite_loses_nothing_of_what_comes_meanwhile_and_holds_nobody_up() {
     };
     let book = Book::open(busy, filled.world.now()).expect("opens");
     assert!(itself.set(book.clone()).is_ok());
-    book.tidy(filled.world.now()).expect("tidies");
+    book.tidy(filled.world.now(), filled.world.clock.elapsed()).expect("tidies");
     let again = Book::open(filled.storage.clone(), filled.world.now()).expect("opens");
     assert_eq!((book.cursor(), again.cursor()), (99, 99));
     assert_eq!(again.receipts_owed(), 2);

@@ -15,8 +15,8 @@ pub(crate) fn spawn(shared: &Arc<Shared>) {
         loop {
             tokio::time::sleep(ROUND).await;
             let Some(shared) = weak.upgrade() else { return };
-            let now = shared.system.now();
-            if let Err(error) = shared.book.off_thread(move |book| book.tidy(now)).await {
+            let (now, elapsed) = (shared.system.now(), shared.system.elapsed());
+            if let Err(error) = shared.book.off_thread(move |book| book.tidy(now, elapsed)).await {
                 tracing::error!(partner = %shared.name, %error, "the book can't be kept");
             }
         }
