@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use countersign_grants::{digest::Digest, statement::MAX_FETCH_AGE};
+use countersign_grants::{digest::Digest, statement::MAX_FETCH_AGE, time::Timestamp};
 use countersign_proto::{
     log::v1::Kind,
     v1::{ClaimReceiptRequest, DeliverReceiptsRequest, Receipt},
@@ -68,7 +68,7 @@ fn take_receipt(shared: &Shared, answer: &Answer, receipt: Option<&Receipt>) -> 
     let released = leaf.record().kind() == Kind::Transfer;
     // What is released is released while the fetch is fresh; that something was not may be entered at any time since.
     let latest = if released { answer.asked.plus(MAX_FETCH_AGE) } else { shared.system.now() };
-    leaf.says(&Saying {
+    let saying = Saying {
         kinds: &[Kind::Transfer, Kind::ProvidedNotReleased],
         source: &terms.source,
         recipient: &terms.recipient,
@@ -81,7 +81,17 @@ fn take_receipt(shared: &Shared, answer: &Answer, receipt: Option<&Receipt>) -> 
         use_limit: Some(terms.uses),
         not_before: answer.at.minus(MAX_FETCH_AGE + CLOCK_SKEW),
         not_after: latest.plus(CLOCK_SKEW),
+    };
+    // What is owed is proof that the log has it. A broker whose clock was wrong can't enter it again, and to refuse what it
+    // entered would end the grant for good; the recipient refuses data that comes with a wrong time.
+    leaf.says(&Saying {
+        not_before: Timestamp::default(),
+        not_after: Timestamp::from_millis(u64::MAX),
+        ..saying.clone()
     })?;
+    if let Err(error) = leaf.says(&saying) {
+        tracing::warn!(fetch = %answer.fetch, index = leaf.index(), %error, "the log dates a release wrongly");
+    }
     Ok(shared.book.note(Entry::ReceiptTaken { fetch: *answer.fetch.as_bytes() })?)
 }
 
@@ -130,7 +140,6 @@ async fn claim(shared: &Shared, answer: &Answer) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use countersign_grants::time::Timestamp;
 
     use super::*;
 
