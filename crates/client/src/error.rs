@@ -201,6 +201,17 @@ impl Error {
         }
     }
 
+    /// Whether the broker refused for what passes without this side doing anything else: an operator has suspended it, or
+    /// its clock, or the broker's, is wrong.
+    pub(crate) fn is_for_now(&self) -> bool {
+        let Self::Refused(refused) = self else { return false };
+        match refused.reason.as_str() {
+            "PARTNER_SUSPENDED" | "TOKEN_INVALID" => true,
+            "STATEMENT_INVALID" => refused.metadata.get("check").is_some_and(|check| check == "time"),
+            _ => false,
+        }
+    }
+
     pub(crate) fn misbehaved(
         who: Party,
         what: &'static str,

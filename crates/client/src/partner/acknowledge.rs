@@ -105,7 +105,8 @@ impl Shared {
         let asked = AcknowledgeGrantRequest { name: name.to_string(), statement };
         match self.connection.grants().acknowledge_grant(call(asked)).await.map_err(Error::from) {
             Ok(_) => Ok(()),
-            Err(error) if error.is_transient() => Err(error),
+            // Until it is said this side has not handled what it heard.
+            Err(error) if error.is_transient() || error.is_for_now() => Err(error),
             // A newer change may have overtaken it. The book has it, which is what counts for this side.
             Err(error) => {
                 tracing::warn!(grant = %name, %error, "the acknowledgement was not taken");

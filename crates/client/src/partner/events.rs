@@ -258,7 +258,7 @@ impl EventWatch {
         let grant = GrantName::parse(&event.grant).ok();
         let heard = match self.shared.interpret(event).await {
             Ok(heard) => heard,
-            Err(error) if error.is_transient() => return Err(error),
+            Err(error) if error.is_transient() || error.is_for_now() => return Err(error),
             Err(error @ (Error::LogForked(_) | Error::Book(_))) => return Err(error),
             Err(error) if changes_a_grant(kind) && self.hears_again(index) => {
                 tracing::warn!(index, %error, "an event does not lead to what it says; hearing it again");
