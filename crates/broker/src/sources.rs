@@ -1,6 +1,6 @@
 //! Calling sources: one channel for each approved endpoint, and a token for each.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, ops::Range, sync::Arc, time::Duration};
 
 use countersign_grants::{id::PartnerName, time::Timestamp, token::MAX_TOKEN_LIFE};
 use countersign_proto::{
@@ -49,7 +49,8 @@ struct Known {
     endpoint: String,
     channel: Channel,
     token: MetadataValue<Ascii>,
-    token_until: Timestamp,
+    /// When it is used. One from the future is of a clock that was set back since: no source would take it.
+    token_times: Range<Timestamp>,
 }
 
 /// A client for one source, and the token to call it with.
@@ -87,9 +88,9 @@ impl Sources {
         }
         let now = self.broker.now();
         let mut known = self.known.lock();
-        let stands = known
-            .get(name)
-            .is_some_and(|source| source.endpoint == row.source_endpoint && source.token_until > now);
+        let stands = known.get(name).is_some_and(|source| {
+            source.endpoint == row.source_endpoint && source.token_times.contains(&now)
+        });
         if !stands {
             let channel = match known.remove(name).filter(|source| source.endpoint == row.source_endpoint) {
                 Some(source) => source.channel,
@@ -100,7 +101,7 @@ impl Sources {
                 endpoint: row.source_endpoint.clone(),
                 channel,
                 token: token.parse().expect("a token is base64url and dots"),
-                token_until: now.plus(MAX_TOKEN_LIFE).minus(TOKEN_RESERVE),
+                token_times: now..now.plus(MAX_TOKEN_LIFE).minus(TOKEN_RESERVE),
             };
             known.insert(name.clone(), source);
         }

@@ -160,9 +160,10 @@ impl Minter {
     fn current(&self) -> MetadataValue<Ascii> {
         let now = self.clock.now();
         let mut last = self.last.lock();
-        // By distance, so that a clock that was set back mints anew as well.
+        // One from the future is of a clock that was set back since: whoever is called would not take it.
         if let Some((minted, value)) = last.as_ref()
-            && minted.distance(now) < TOKEN_RENEWAL
+            && *minted <= now
+            && now.since(*minted) < TOKEN_RENEWAL
         {
             return value.clone();
         }
@@ -251,5 +252,18 @@ mod tests {
                 .expect("opens");
         assert!(connection.authorization().starts_with("Bearer "));
         assert_eq!(connection.authorization(), connection.authorization());
+    }
+
+    #[tokio::test]
+    async fn no_token_is_from_the_future() {
+        let world = crate::fixtures::World::new();
+        let principal = Principal::Partner(PartnerName::of_id("hopp").expect("an id"));
+        let key = SigningKey::from_secret(&[3; 32]);
+        let connection = Connection::open(&trust("http://127.0.0.1:1"), principal, &key, world.clock.clone())
+            .expect("opens");
+        world.clock.set(60_000);
+        let ahead = connection.authorization();
+        world.clock.set(0);
+        assert_ne!(connection.authorization(), ahead, "its `iat` lies ahead");
     }
 }
