@@ -58,16 +58,22 @@ fn refusal<'a>(plan: &Plan, code: Code, reason: &str, metadata: impl Fn(&str) ->
         "GRANT_ENDED" | "GRANT_PAUSED" | "FREQUENCY_EXCEEDED" | "WRONG_STATE" | "GRANT_UNKNOWN"
         | "INVITATION_USED" | "OVERLOADED" => true,
         "SOURCE_REFUSED" => metadata("source_reason").is_some_and(|said| by_its_book(plan, said)),
-        // A claim took the id while the recipient was away; the customer's request never arrived; nobody answered.
-        "REQUEST_ID_REUSED" | "RESOURCE_UNKNOWN" | "ALREADY_EXISTS" | "LINK_MISSING" | "LOG_UNAVAILABLE"
-        | "DEADLINE_EXCEEDED" => plan.breaks_calls(),
+        // A claim took the id while the recipient was away, or the same fetch is late by somebody's clock.
+        "REQUEST_ID_REUSED" => plan.breaks_calls() || plan.has(Fault::Skew),
+        // The customer's request never arrived; nobody answered.
+        "RESOURCE_UNKNOWN" | "ALREADY_EXISTS" | "LINK_MISSING" | "LOG_UNAVAILABLE" | "DEADLINE_EXCEEDED" => {
+            plan.breaks_calls()
+        }
         "INVITATION_EXPIRED" => plan.breaks_calls() || plan.has(Fault::Skew),
         "SOURCE_UNAVAILABLE" => {
             plan.breaks_calls() || plan.has(Fault::Suspension) || plan.has(Fault::SlowHandler)
         }
         "PARTNER_SUSPENDED" => plan.has(Fault::Suspension),
         "TOKEN_INVALID" => plan.has(Fault::Skew),
-        "STATEMENT_INVALID" => plan.has(Fault::Skew) && metadata("check").is_some_and(is_of_time),
+        // A source whose clock is set while it answers signs another time than it was asked at.
+        "STATEMENT_INVALID" | "SOURCE_MISBEHAVED" => {
+            plan.has(Fault::Skew) && metadata("check").is_some_and(is_of_time)
+        }
         _ => code == Code::DeadlineExceeded && plan.breaks_calls(),
     }
 }
@@ -76,7 +82,8 @@ fn refusal<'a>(plan: &Plan, code: Code, reason: &str, metadata: impl Fn(&str) ->
 fn by_its_book(plan: &Plan, reason: &str) -> bool {
     match reason {
         "GRANT_ENDED" | "GRANT_PAUSED" | "FREQUENCY_EXCEEDED" => true,
-        "RECEIPT_MISSING" | "REQUEST_ID_REUSED" => plan.breaks_calls(),
+        "RECEIPT_MISSING" => plan.breaks_calls(),
+        "REQUEST_ID_REUSED" => plan.breaks_calls() || plan.has(Fault::Skew),
         "STATEMENT_INVALID" | "TOKEN_INVALID" => plan.has(Fault::Skew),
         _ => false,
     }
