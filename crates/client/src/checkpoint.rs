@@ -204,7 +204,11 @@ impl Monitor {
         no_fork(&self.0.heads.lock())?;
         let now = self.0.system.elapsed();
         let asked = self.0.log.newest().await;
-        if matches!(&asked, Ok(_) | Err(Error::Refused(_))) {
+        let heard = match &asked {
+            Ok(_) => true,
+            Err(error) => matches!(error, Error::Refused(_)) && !is_of_caller(error),
+        };
+        if heard {
             self.0.heads.lock().heard = Some(self.0.system.elapsed());
         }
         let newest = asked.and_then(|bytes| self.take(&bytes, Met::InStatement, &Party::Broker));
@@ -378,12 +382,9 @@ impl Monitor {
                 let fork = LogForked { ours, theirs: checkpoint.as_bytes().clone() };
                 Err(self.halt(&mut heads, fork))
             }
-            // Who calls is not believed: this side's clock or key is at fault before the broker is. If it goes on for too
-            // long it is withheld like any other.
-            Err((Error::Refused(refused), _)) if refused.code == tonic::Code::Unauthenticated => {
-                heads.heard = Some(now);
+            Err((error, _)) if is_of_caller(&error) => {
                 heads.not_proven(checkpoint.size(), false);
-                round.silence = Some(Error::Refused(refused));
+                round.silence = Some(error);
                 Ok(())
             }
             // No proof is no fork yet; `check` stops waiting for it.
@@ -435,6 +436,12 @@ struct Round {
     answered: bool,
     /// A call without an answer.
     silence: Option<Error>,
+}
+
+/// Whether the broker doesn't believe who calls: somebody's clock or key is at fault, and all calls fail alike. So this is
+/// as good as silence; a broker that says so to proofs alone is heard by what else it answers.
+fn is_of_caller(error: &Error) -> bool {
+    matches!(error, Error::Refused(refused) if refused.code == tonic::Code::Unauthenticated)
 }
 
 fn no_fork(heads: &Heads) -> Result<(), Error> {
