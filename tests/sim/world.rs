@@ -285,7 +285,7 @@ impl Clock for HostClock {
     }
 
     fn elapsed(&self) -> Duration {
-        Duration::from_millis(self.world.elapsed_ms() + self.world.forward_ms.load(Ordering::Relaxed))
+        Duration::from_millis(self.world.elapsed_ms())
     }
 }
 

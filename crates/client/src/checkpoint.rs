@@ -438,10 +438,11 @@ struct Round {
     silence: Option<Error>,
 }
 
-/// Whether the broker doesn't believe who calls: somebody's clock or key is at fault, and all calls fail alike. So this is
-/// as good as silence; a broker that says so to proofs alone is heard by what else it answers.
+/// Whether the broker turns down who calls, by a clock or a key that is wrong or for a suspension, so that all calls fail
+/// alike. That is as good as silence; a broker that says so to proofs alone is heard by what else it answers.
 fn is_of_caller(error: &Error) -> bool {
-    matches!(error, Error::Refused(refused) if refused.code == tonic::Code::Unauthenticated)
+    let Error::Refused(refused) = error else { return false };
+    refused.code == tonic::Code::Unauthenticated || refused.reason == "PARTNER_SUSPENDED"
 }
 
 fn no_fork(heads: &Heads) -> Result<(), Error> {

@@ -42,7 +42,8 @@ pub struct Options {
 
 impl Default for Options {
     /// 64 MiB of cache: the hot rows of a broker (grants in use, tails of streams, counters) for a million grants fit,
-    /// and the whole broker is to stay under 200 MiB.
+    /// and the whole broker is to stay under 200 MiB. Rows that were
+    /// read lately take up to 16 MiB more.
     fn default() -> Options {
         Options { cache_bytes: 64 << 20, segment_bytes: SEGMENT_BYTES, snapshot_bytes: SNAPSHOT_BYTES }
     }

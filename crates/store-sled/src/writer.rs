@@ -31,7 +31,7 @@ const KEPT_FRAME_BYTES: usize = 1 << 20;
 /// How long the thread that applies rows rests at a time, while nobody waits for it.
 const REST: Duration = Duration::from_millis(1);
 
-/// How often it rests in one layer at most, so that a layer of any size is applied in about half a second.
+/// How often it rests in one layer at most: its rests add a third of a second to a layer of any size.
 const MAX_RESTS: usize = 300;
 
 /// The fewest rows between two rests: about a millisecond's work.

@@ -194,6 +194,13 @@ mod tests {
     }
 
     #[test]
+    fn paths_are_those_of_the_specification() {
+        let check = |index, size, path| assert_eq!(BundleCoord::in_log(index, size).unwrap().path(), path);
+        check(0, 1, "tile/entries/000.p/1");
+        check(1234, 1235 * 256, "tile/entries/x001/234");
+    }
+
+    #[test]
     fn bounds_hold() {
         assert_eq!(encode::<&[u8]>(&[]), Err(EncodeBundleError::Records { count: 0 }));
         assert_eq!(encode(&[[0_u8]; 257]), Err(EncodeBundleError::Records { count: 257 }));

@@ -129,6 +129,12 @@ mod tests {
     }
 
     #[test]
+    fn the_bytes_are_those_of_the_hash() {
+        let hash = leaf_hash(b"abc");
+        assert_eq!(AsRef::<[u8]>::as_ref(&hash), hash.as_bytes());
+    }
+
+    #[test]
     fn prefixes_keep_leaves_and_nodes_apart() {
         let (left, right) = (leaf_hash(b"l"), leaf_hash(b"r"));
         let both = [left.as_bytes().as_slice(), right.as_bytes()].concat();

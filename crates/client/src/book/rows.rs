@@ -179,7 +179,8 @@ impl GrantRow {
 
     /// Since when the oldest receipt is owed, and for which fetch.
     pub(crate) fn owed_since(&self) -> Option<(Timestamp, Digest)> {
-        self.owed.front().copied()
+        // Not the first: a clock that was ahead for a while must not hide what is owed since.
+        self.owed.iter().min().copied()
     }
 
     /// Whether the customer ever signed such a change.

@@ -47,6 +47,10 @@ pub(crate) enum Unadmitted {
     Unreadable(String),
 }
 
+/// A fetch may be signed by a clock that is [`MAX_FETCH_AGE`] ahead, and is fresh for as long after that; and a round of
+/// upkeep.
+const LOOKS_BACK: Duration = Duration::from_secs(2 * MAX_FETCH_AGE.as_secs() + 2);
+
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) links: BTreeMap<Digest, LinkRow>,
@@ -182,11 +186,11 @@ impl State {
 
     /// Forgets answers whose fetch is too old to be sent again, and invitations that have lapsed for as long.
     ///
-    /// Too old by each look at the clock of the last two minutes, and what has passed since: a clock that is set forward
-    /// and back again must not make this side answer a fetch twice.
+    /// Too old by each look at the clock of this run's last [`LOOKS_BACK`], and what has passed since: a clock that is set
+    /// forward for less, and back again, does not make this side answer a fetch twice.
     pub(crate) fn prune(&mut self, now: Timestamp, elapsed: Duration) {
         self.looks.push_back((elapsed, now));
-        while self.looks.front().is_some_and(|(at, _)| elapsed.saturating_sub(*at) > MAX_FETCH_AGE) {
+        while self.looks.front().is_some_and(|(at, _)| elapsed.saturating_sub(*at) > LOOKS_BACK) {
             self.looks.pop_front();
         }
         let looks = self.looks.iter().map(|(at, look)| look.plus(elapsed.saturating_sub(*at)));

@@ -427,6 +427,25 @@ async fn a_local_stop_and_the_end_of_time_end_a_grant() {
 }
 
 #[tokio::test]
+async fn a_receipt_that_the_log_dates_wrongly_is_taken_soon_and_not_later() {
+    let bench = Bench::new();
+    for _ in 0..2 {
+        bench.ask(bench.request()).await.expect("provides");
+    }
+    let owed: Vec<_> = bench.skylark.book().read(|state| state.owed.values().cloned().collect());
+    let receipts = owed.iter().map(|answer| {
+        let statements = [answer.grant, answer.fetch, answer.provision];
+        let ahead = |record: &mut countersign_proto::log::v1::Record| record.time_ms += 600_000;
+        (answer.fetch, bench.world.receipt(&bench.granted, statements, &paths(&FIELDS), ahead))
+    });
+    let [(soon, first), (later, second)] = receipts.collect::<Vec<_>>().try_into().expect("two are owed");
+    bench.deliver(soon, first).await.expect("the log has the release");
+    bench.world.clock.pass(901_000);
+    bench.deliver(later, second).await.expect_err("who knows when that was released");
+    assert_eq!(bench.skylark.book().receipts_owed(), 1);
+}
+
+#[tokio::test]
 async fn a_source_counts_for_itself_and_waits_for_no_receipt_longer_than_a_minute() {
     let bench = Bench::new();
     for _ in 0..2 {
