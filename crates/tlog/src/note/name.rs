@@ -82,7 +82,8 @@ mod tests {
     #[test]
     fn names_are_bounded_and_separable() {
         for good in ["a", "example.com/log42", "grüße.example", &"x".repeat(MAX_NAME_BYTES)] {
-            assert_eq!(KeyName::parse(good).unwrap().as_str(), good);
+            let name = KeyName::parse(good).unwrap();
+            assert_eq!((name.as_str(), AsRef::<str>::as_ref(&name)), (good, good));
         }
         assert_eq!(KeyName::parse(""), Err(KeyNameError::Empty));
         assert_eq!(KeyName::parse(&"x".repeat(513)), Err(KeyNameError::TooLong { bytes: 513 }));

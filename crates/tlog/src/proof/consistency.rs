@@ -48,11 +48,8 @@ fn roots(from: u64, from_root: &Hash, to: u64, proof: &[Hash]) -> (Hash, Hash) {
     for sibling in rest {
         if at & 1 == 1 || at == last {
             old = node_hash(sibling, &old);
+            // At the right edge it stays there. Levels at which it has no sibling don't count: the length is checked.
             new = node_hash(sibling, &new);
-            while at & 1 == 0 && at != 0 {
-                at >>= 1;
-                last >>= 1;
-            }
         } else {
             new = node_hash(&new, sibling);
         }

@@ -26,12 +26,9 @@ pub fn root_of_inclusion(index: u64, size: u64, leaf: &Hash, path: &[Hash]) -> R
     let mut hash = *leaf;
     for sibling in path {
         if at & 1 == 1 || at == last {
+            // A node at the right edge stays there, and all that is left are left siblings. Levels at which it has none
+            // don't count: the length is checked.
             hash = node_hash(sibling, &hash);
-            // A node at the right edge without a sibling rises unchanged until it is somebody's right child.
-            while at & 1 == 0 && at != 0 {
-                at >>= 1;
-                last >>= 1;
-            }
         } else {
             hash = node_hash(&hash, sibling);
         }
