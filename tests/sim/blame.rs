@@ -58,13 +58,12 @@ fn refusal<'a>(plan: &Plan, code: Code, reason: &str, metadata: impl Fn(&str) ->
         "GRANT_ENDED" | "GRANT_PAUSED" | "FREQUENCY_EXCEEDED" | "WRONG_STATE" | "GRANT_UNKNOWN"
         | "INVITATION_USED" | "OVERLOADED" => true,
         "SOURCE_REFUSED" => metadata("source_reason").is_some_and(|said| by_its_book(plan, said)),
-        // A claim took the id while the recipient was away, or the same fetch is late by somebody's clock.
-        "REQUEST_ID_REUSED" => plan.breaks_calls() || plan.has(Fault::Skew),
         // The customer's request never arrived; nobody answered.
         "RESOURCE_UNKNOWN" | "ALREADY_EXISTS" | "LINK_MISSING" | "LOG_UNAVAILABLE" | "DEADLINE_EXCEEDED" => {
             plan.breaks_calls()
         }
-        "INVITATION_EXPIRED" => plan.breaks_calls() || plan.has(Fault::Skew),
+        // A claim took the id while the recipient was away; or it is late by somebody's clock.
+        "REQUEST_ID_REUSED" | "INVITATION_EXPIRED" => plan.breaks_calls() || plan.has(Fault::Skew),
         "SOURCE_UNAVAILABLE" => {
             plan.breaks_calls() || plan.has(Fault::Suspension) || plan.has(Fault::SlowHandler)
         }

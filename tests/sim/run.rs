@@ -167,7 +167,7 @@ impl Driver {
                 match self.unsettled() {
                     None => break,
                     Some(what) if self.settled_ms > SETTLES_WITHIN_MS + ahead => {
-                        self.world.fail("liveness", what)
+                        self.world.fail("liveness", what);
                     }
                     Some(_) => {}
                 }
