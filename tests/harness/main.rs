@@ -17,6 +17,7 @@ mod faults;
 mod hostile;
 mod journey;
 mod outside;
+mod policy;
 mod races;
 mod restart;
 mod threat_model;

@@ -103,6 +103,9 @@ fn offers() -> Vec<Case> {
         bad("field-of-another-purpose", "In the catalogue, for another purpose.", "fields", &|offer| {
             (offer.purpose, offer.duration_seconds) = ("trip_updates".into(), 60);
         }),
+        bad("observed-and-required", "What was observed starts switched off.", "required_fields", &|offer| {
+            offer.required_fields.append(&mut offer.optional_fields);
+        }),
         bad("longer", "A second over the ceiling.", "duration_seconds", &|offer| {
             offer.duration_seconds = 2_592_001;
         }),

@@ -50,7 +50,7 @@ pub struct Catalogues {
 impl Catalogues {
     /// Reads the documents.
     pub fn parse(current: &[u8], older: &[Bytes]) -> Result<Self, CatalogueError> {
-        let current = Arc::new(Catalogue::parse(current)?);
+        let current = Arc::new(Catalogue::parse_for_use(current)?);
         let mut by_version = HashMap::from([(current.version(), Arc::clone(&current))]);
         for document in older {
             let catalogue = Catalogue::parse(document)?;

@@ -63,7 +63,7 @@ pub fn keep(folder: &Path, own: Option<&Path>) -> Result<Kept, KeepError> {
         Some(path) => {
             let document = fs::read(path).map_err(failed(path))?;
             // Before it is kept: what is kept is kept for good.
-            Catalogue::parse(&document)
+            Catalogue::parse_for_use(&document)
                 .map_err(|source| KeepError::Catalogue { path: path.to_owned(), source })?;
             document
         }

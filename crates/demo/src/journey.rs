@@ -118,6 +118,8 @@ pub(crate) struct Row {
     pub(crate) purpose: &'static str,
     /// The fields, all of one resource.
     pub(crate) fields: &'static [&'static str],
+    /// The fields that the person may add.
+    optional_fields: &'static [&'static str],
     /// Starts switched off.
     pub(crate) optional: bool,
     /// How often data may be fetched in all.
@@ -143,6 +145,7 @@ pub(crate) static ROWS: [Row; 5] = [
         recipient: Brand::Hopp,
         purpose: "pickup_planning",
         fields: &["trip.flight_no", "trip.airport", "trip.terminal", "trip.eta"],
+        optional_fields: &[],
         optional: false,
         uses: 12,
         rate: Some(12),
@@ -165,6 +168,7 @@ pub(crate) static ROWS: [Row; 5] = [
         recipient: Brand::Chirp,
         purpose: "ride_updates",
         fields: &["ride.status", "ride.eta", "ride.plate_last3"],
+        optional_fields: &[],
         optional: false,
         uses: 20,
         rate: Some(20),
@@ -182,6 +186,7 @@ pub(crate) static ROWS: [Row; 5] = [
         recipient: Brand::Hopp,
         purpose: "driver_contact",
         fields: &["contact.reply_alias"],
+        optional_fields: &[],
         optional: false,
         uses: 1,
         rate: Some(1),
@@ -204,6 +209,7 @@ pub(crate) static ROWS: [Row; 5] = [
         recipient: Brand::Chirp,
         purpose: "trip_updates",
         fields: &["trip.gate", "trip.boarding_time"],
+        optional_fields: &[],
         optional: false,
         uses: 10,
         rate: Some(10),
@@ -220,7 +226,9 @@ pub(crate) static ROWS: [Row; 5] = [
         source: Brand::Hopp,
         recipient: Brand::Skylark,
         purpose: "missed_flight_help",
-        fields: &["ride.dropoff_eta"],
+        fields: &["ride.status"],
+        // What was observed starts switched off within the row as well.
+        optional_fields: &["ride.dropoff_eta"],
         optional: true,
         uses: 6,
         rate: Some(6),
@@ -241,6 +249,7 @@ pub(crate) static BENCH_ROW: Row = Row {
     recipient: Brand::BenchRecipient,
     purpose: "pickup_planning",
     fields: &["trip.flight_no", "trip.airport", "trip.terminal", "trip.eta"],
+    optional_fields: &[],
     optional: false,
     uses: 1_000_000_000,
     rate: None,
@@ -267,7 +276,7 @@ impl Row {
             source: self.source.partner(),
             purpose: self.purpose.to_owned(),
             required_fields: self.fields.iter().map(|field| (*field).to_owned()).collect(),
-            optional_fields: Vec::new(),
+            optional_fields: self.optional_fields.iter().map(|field| (*field).to_owned()).collect(),
             duration: Duration::from_secs(self.hours * HOUR),
             uses: self.uses,
             rate: self.rate.map(|uses| (uses, Duration::from_secs(60))),
@@ -284,7 +293,10 @@ impl Row {
 
 #[cfg(test)]
 mod tests {
-    use countersign_client::grants::{catalogue::Catalogue, statement::MAX_REQUEST_WORDS};
+    use countersign_client::grants::{
+        catalogue::{Catalogue, Provenance},
+        statement::MAX_REQUEST_WORDS,
+    };
 
     use super::*;
 
@@ -306,9 +318,11 @@ mod tests {
         let catalogue = Catalogue::parse(countersign_client::grants::catalogue::SHIPPED).unwrap();
         for row in &ROWS {
             let purpose = catalogue.purpose(row.purpose).unwrap();
-            for field in row.fields {
-                let field = catalogue.field(field).unwrap();
-                assert!(purpose.allows(field.path()), "{}", field.path());
+            for path in row.fields.iter().chain(row.optional_fields) {
+                let field = catalogue.field(path).unwrap();
+                assert!(purpose.allows(field.path()), "{path}");
+                let observed = field.provenance() == Provenance::Observed;
+                assert_eq!(observed, row.optional_fields.contains(path), "{path}");
             }
             let draft = row.draft();
             let asked = countersign_client::grants::catalogue::Ceilings {

@@ -27,7 +27,7 @@ pub use name::{FieldPath, PurposeCode};
 pub use purpose::{Ceilings, OverCeiling, Purpose, Titles};
 pub use read::MAX_DOCUMENT_BYTES;
 
-/// The document that is shipped with the product: airline, ride-hailing, messenger.
+/// The document that is shipped with the product: airline, ride-hailing, messenger, hotel, retail.
 pub const SHIPPED: &[u8] = include_bytes!("../catalogue/catalogue.toml");
 
 /// The language that every catalogue has, and that titles fall back to.
@@ -37,6 +37,7 @@ pub const ENGLISH: &str = "en";
 #[derive(Clone, PartialEq, Eq)]
 pub struct Catalogue {
     version: Digest,
+    format: u32,
     document: Bytes,
     languages: BTreeSet<String>,
     purposes: BTreeMap<PurposeCode, Purpose>,
@@ -44,14 +45,26 @@ pub struct Catalogue {
 }
 
 impl Catalogue {
-    /// Reads a document and holds it to every rule.
+    /// Reads a document and holds it to every rule of its format, which may be an older one: grants are judged under the
+    /// catalogue that they were signed under.
     pub fn parse(document: &[u8]) -> Result<Self, CatalogueError> {
         read::read(document)
     }
 
+    /// Reads a document that shall count for new offers: it has to be of the newest format, so that no rule is passed by
+    /// in an old one.
+    pub fn parse_for_use(document: &[u8]) -> Result<Self, CatalogueError> {
+        let catalogue = Self::parse(document)?;
+        if catalogue.format == read::FORMAT {
+            Ok(catalogue)
+        } else {
+            Err(CatalogueError::Superseded { format: catalogue.format })
+        }
+    }
+
     /// The catalogue that is shipped with the product.
     pub fn shipped() -> Self {
-        Self::parse(SHIPPED).expect("the shipped document meets every rule: a test reads it")
+        Self::parse_for_use(SHIPPED).expect("the shipped document meets every rule: a test reads it")
     }
 
     /// SHA-256 of the document.

@@ -96,26 +96,13 @@ impl World {
     /// A broker with the keys that every broker here has, on this store and by this clock.
     pub(crate) async fn at(store: Arc<dyn Store>, clock: TestClock) -> Self {
         let origin = Origin::parse(ORIGIN).expect("an origin");
-        let (log_key, call_key, operator_key) =
-            (signer(1), SigningKey::from_secret(&[2; 32]), SigningKey::from_secret(&[3; 32]));
+        let (log_key, call_key, operator_key) = (signer(1), call_key(), operator_key());
         let log_verifier = log_key.verifier().clone();
         let now = clock.clone();
         let ledger =
             Ledger::open(store, log_key, Arc::new(move || now.now().as_millis())).await.expect("opens");
-        let operator = OperatorName::of_id("root").expect("an id");
-        let broker = Broker::open(BrokerParts {
-            ledger,
-            clock: Arc::new(clock.clone()),
-            entropy: Arc::new(SystemEntropy),
-            issuer: Issuer::new(Principal::Broker(origin.clone()), &call_key),
-            kek: Kek::new([4; 32]),
-            catalogue: catalogue::SHIPPED.into(),
-            older_catalogues: vec![],
-            operators: vec![(operator.clone(), operator_key.public().clone())],
-            settings: Settings { sweep_interval: Duration::from_millis(50), ..Settings::default() },
-        })
-        .await
-        .expect("opens");
+        let broker =
+            Broker::open(parts(ledger, clock.clone(), catalogue::SHIPPED.into())).await.expect("opens");
 
         let loopback = "127.0.0.1:0".parse().expect("an address");
         let listener = Listener::bind(loopback, &[Surface::Api, Surface::Log], None).await.expect("binds");
@@ -132,9 +119,19 @@ impl World {
             ca_pem: None,
         };
         let operator =
-            Connection::open(&trust, Principal::Operator(operator), &operator_key, Arc::new(clock.clone()))
+            Connection::open(&trust, Principal::Operator(operator()), &operator_key, Arc::new(clock.clone()))
                 .expect("an address");
         Self { broker, trust, clock, operator, call_key, stop, serving }
+    }
+
+    /// Whether a broker opens with this catalogue for new offers, or why not.
+    pub(crate) async fn opens_with(catalogue: bytes::Bytes) -> Result<(), String> {
+        let clock = TestClock(Arc::new(AtomicU64::new(1_790_000_000_000)));
+        let now = clock.clone();
+        let opened =
+            Ledger::open(Arc::new(MemoryStore::new()), signer(1), Arc::new(move || now.now().as_millis()));
+        let parts = parts(opened.await.expect("opens"), clock, catalogue);
+        Broker::open(parts).await.map(drop).map_err(|error| error.to_string())
     }
 
     /// Ends the broker in order: its calls, its log.
@@ -221,6 +218,34 @@ impl World {
             v1::SuspendPartnerRequest { name: brand.partner.name().to_string(), reason: "a test".to_owned() };
         self.operator.partners().suspend_partner(asked).await.expect("suspends");
     }
+}
+
+/// What every broker here is made of.
+fn parts(ledger: Ledger, clock: TestClock, catalogue: bytes::Bytes) -> BrokerParts {
+    let origin = Origin::parse(ORIGIN).expect("an origin");
+    BrokerParts {
+        ledger,
+        clock: Arc::new(clock),
+        entropy: Arc::new(SystemEntropy),
+        issuer: Issuer::new(Principal::Broker(origin), &call_key()),
+        kek: Kek::new([4; 32]),
+        catalogue,
+        older_catalogues: vec![],
+        operators: vec![(operator(), operator_key().public().clone())],
+        settings: Settings { sweep_interval: Duration::from_millis(50), ..Settings::default() },
+    }
+}
+
+fn operator() -> OperatorName {
+    OperatorName::of_id("root").expect("an id")
+}
+
+fn call_key() -> SigningKey {
+    SigningKey::from_secret(&[2; 32])
+}
+
+fn operator_key() -> SigningKey {
+    SigningKey::from_secret(&[3; 32])
 }
 
 /// A key under the log's name; the log's own has seed 1.

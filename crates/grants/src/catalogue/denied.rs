@@ -27,9 +27,10 @@ pub enum Denied {
     Photo,
     /// Belief, politics, origin, sexuality, unions, crime.
     SensitiveTopic,
-    /// Where somebody is or lives, to the street. It leaves only by the person's own tap, so never by a standing
-    /// grant.
+    /// Where somebody is, to the street. It leaves only by the person's own tap, so never by a standing grant.
     PreciseLocation,
+    /// Where somebody lives or was born.
+    Address,
     /// Passwords and the like.
     Credential,
     /// What somebody browses, searches, posts or calls, and the traces of devices.
@@ -38,6 +39,8 @@ pub enum Denied {
     TooBroad,
     /// Purposes: advertising, marketing, selling.
     Advertising,
+    /// Purposes: contact that nobody asked for, set off by a place, a search or a post.
+    Outreach,
     /// Purposes: judging people's credit or character.
     Scoring,
 }
@@ -116,9 +119,14 @@ const DATA: &[Class] = &[
     },
     Class {
         denied: Denied::PreciseLocation,
-        terms: "GPSCoordinate PhysicalAddress Street HouseNumber RoomNumber PostalCode BirthPlace \
-            PlaceOfBirth Domicile Residency",
-        words: "gps latitude longitude lat lon lng coordinate coordinates position address street home",
+        terms: "GPSCoordinate",
+        words: "gps latitude longitude lat lon lng coordinate coordinates position",
+    },
+    Class {
+        denied: Denied::Address,
+        terms: "PhysicalAddress Street HouseNumber RoomNumber PostalCode BirthPlace PlaceOfBirth Domicile \
+            Residency",
+        words: "address street home",
     },
     Class {
         denied: Denied::Credential,
@@ -167,21 +175,64 @@ const PURPOSES: &[Class] = &[
     },
 ];
 
+/// Refused as categories of fields from format 2 on, beside those above.
+const DATA_SINCE_2: &[Class] = &[
+    Class { denied: Denied::Money, terms: "", words: "accounts banking financial finance swift receipts" },
+    Class { denied: Denied::IdentityNumber, terms: "", words: "passportno idcard aadhaar curp nin tin" },
+    Class { denied: Denied::OtherPeople, terms: "", words: "contactlist following" },
+    Class {
+        denied: Denied::MessageContent,
+        terms: "",
+        words: "messaging conversation conversations dm dms sms transcripts",
+    },
+    Class {
+        denied: Denied::Health,
+        terms: "",
+        words: "allergies diagnosis illness symptoms vaccination blood",
+    },
+    Class { denied: Denied::Biometric, terms: "", words: "faceprint faceid fingerprints" },
+    Class { denied: Denied::Photo, terms: "", words: "selfies avatar" },
+    Class { denied: Denied::PreciseLocation, terms: "", words: "location whereabouts" },
+    Class { denied: Denied::Address, terms: "", words: "postcode zip birthplace room" },
+];
+
+/// Refused as purposes from format 2 on, beside those above.
+const PURPOSES_SINCE_2: &[Class] = &[
+    Class {
+        denied: Denied::Advertising,
+        terms: "",
+        words: "advertisement advertisements advertiser advertisers remarketing promotional upselling campaigns \
+            newsletters lookalike audience audiences mirroring",
+    },
+    Class {
+        denied: Denied::Outreach,
+        terms: "",
+        words: "outreach geofence geofencing nearby proximity winback reengagement prospecting leads cold \
+            unsolicited",
+    },
+    Class { denied: Denied::Scoring, terms: "", words: "profiles inference inferences prediction" },
+];
+
+/// The format from which the longer lists count. A catalogue of an older one is read as it always was.
+const LONGER_SINCE: u32 = 2;
+
 /// Why a field is refused: its category's term, or a word in its path.
-pub(super) fn field(path: &str, term: &str) -> Option<(Denied, String)> {
-    find(DATA, path, term)
+pub(super) fn field(path: &str, term: &str, format: u32) -> Option<(Denied, String)> {
+    find(DATA, DATA_SINCE_2, path, term, format)
 }
 
 /// Why a purpose is refused: its term, or a word in its code.
-pub(super) fn purpose(code: &str, term: &str) -> Option<(Denied, String)> {
-    find(PURPOSES, code, term)
+pub(super) fn purpose(code: &str, term: &str, format: u32) -> Option<(Denied, String)> {
+    find(PURPOSES, PURPOSES_SINCE_2, code, term, format)
 }
 
-fn find(classes: &[Class], name: &str, term: &str) -> Option<(Denied, String)> {
-    classes.iter().find_map(|class| {
-        let by_term = class.terms.split(' ').find(|denied| denied.eq_ignore_ascii_case(term));
-        let by_word =
-            || name.split(['.', '_']).find(|word| class.words.split(' ').any(|denied| denied == *word));
+fn find(always: &[Class], later: &[Class], name: &str, term: &str, format: u32) -> Option<(Denied, String)> {
+    let later = if format >= LONGER_SINCE { later } else { &[] };
+    always.iter().chain(later).find_map(|class| {
+        let by_term = class.terms.split_whitespace().find(|denied| denied.eq_ignore_ascii_case(term));
+        let by_word = || {
+            name.split(['.', '_']).find(|word| class.words.split_whitespace().any(|denied| denied == *word))
+        };
         let sign = by_term.or_else(by_word)?;
         Some((class.denied, sign.to_owned()))
     })
@@ -200,10 +251,12 @@ impl fmt::Display for Denied {
             Self::Photo => "pictures",
             Self::SensitiveTopic => "sensitive topics",
             Self::PreciseLocation => "precise location",
+            Self::Address => "where somebody lives",
             Self::Credential => "credentials",
             Self::Trace => "traces of behaviour and devices",
             Self::TooBroad => "a category that holds anything",
             Self::Advertising => "advertising",
+            Self::Outreach => "contact that nobody asked for",
             Self::Scoring => "scoring people",
         })
     }
@@ -214,11 +267,11 @@ mod tests {
     use super::*;
 
     fn check_field(path: &str, term: &str, expected: Option<Denied>) {
-        assert_eq!(field(path, term).map(|(denied, _)| denied), expected, "{path} {term}");
+        assert_eq!(field(path, term, LONGER_SINCE).map(|(denied, _)| denied), expected, "{path} {term}");
     }
 
     fn check_purpose(code: &str, term: &str, expected: Option<Denied>) {
-        assert_eq!(purpose(code, term).map(|(denied, _)| denied), expected, "{code} {term}");
+        assert_eq!(purpose(code, term, LONGER_SINCE).map(|(denied, _)| denied), expected, "{code} {term}");
     }
 
     #[test]
@@ -236,6 +289,7 @@ mod tests {
             (Denied::Photo, "Picture", "person.photo"),
             (Denied::SensitiveTopic, "Religion", "person.religion"),
             (Denied::PreciseLocation, "GPSCoordinate", "ride.pickup_lat"),
+            (Denied::Address, "PhysicalAddress", "stay.home_street"),
             (Denied::Credential, "Password", "login.password"),
             (Denied::Trace, "BrowserHistory", "person.search_terms"),
             (Denied::TooBroad, "PersonalData", "trip.everything"),
@@ -252,10 +306,34 @@ mod tests {
             (Denied::Advertising, "TargetedAdvertising", "partner_ads"),
             (Denied::Advertising, "DirectMarketing", "marketing_mail"),
             (Denied::Scoring, "CreditChecking", "rider_scoring"),
+            (Denied::Scoring, "CustomerSolvencyMonitoring", "guest_profiling"),
             (Denied::TooBroad, "CommercialPurpose", "any_purpose"),
         ] {
             check_purpose("ride_updates", term, Some(denied));
             check_purpose(code, "ServiceProvision", Some(denied));
+        }
+    }
+
+    #[test]
+    fn contact_that_nobody_asked_for_is_no_purpose() {
+        for code in ["nearby_texts", "geofence_hello", "cold_calls", "guest_winback", "partner_outreach"] {
+            check_purpose(code, "ServiceProvision", Some(Denied::Outreach));
+        }
+        for code in ["search_ads", "post_mirroring", "lookalike_audience"] {
+            check_purpose(code, "ServiceProvision", Some(Denied::Advertising));
+        }
+    }
+
+    #[test]
+    fn an_older_format_has_the_shorter_lists() {
+        assert_eq!(field("stay.room", "TravelHistory", 1), None);
+        assert_eq!(purpose("nearby_texts", "ServiceProvision", 1), None);
+        check_field("stay.room", "TravelHistory", Some(Denied::Address));
+        for (classes, later) in [(DATA, DATA_SINCE_2), (PURPOSES, PURPOSES_SINCE_2)] {
+            let known: Vec<&str> = classes.iter().flat_map(|class| class.words.split_whitespace()).collect();
+            for word in later.iter().flat_map(|class| class.words.split_whitespace()) {
+                assert!(!known.contains(&word), "{word} stands twice");
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{
     Denied,
-    read::{FORMAT, MAX_DOCUMENT_BYTES, MAX_TITLE_CHARS},
+    read::{FORMAT, MAX_DOCUMENT_BYTES, MAX_TITLE_CHARS, OLDEST_FORMAT},
 };
 use crate::id::NotAName;
 
@@ -43,8 +43,18 @@ pub enum CatalogueError {
         message: String,
     },
     /// It is of a format that this code doesn't read.
-    #[error("format {format}, where this broker reads {FORMAT}")]
+    #[error(
+        "format {format}, where formats {OLDEST_FORMAT} to {FORMAT} are read here: is this program too old?"
+    )]
     Format {
+        /// The format.
+        format: u32,
+    },
+    /// It is of an older format, which is read for the grants that were signed under it, and counts for no new offer.
+    #[error(
+        "format {format} is read for older grants alone: write what counts for new offers in format {FORMAT}"
+    )]
+    Superseded {
         /// The format.
         format: u32,
     },
@@ -125,7 +135,7 @@ pub enum CatalogueError {
         place: Place,
     },
     /// A field declares itself inferred. What is inferred is never shared.
-    #[error("{place}: what is inferred is never shared")]
+    #[error("{place}: what is inferred is never shared: take it out of the catalogue")]
     Inferred {
         /// Where.
         place: Place,
@@ -136,8 +146,18 @@ pub enum CatalogueError {
         /// Where.
         place: Place,
     },
+    /// A purpose that fills in a form allows more than one use.
+    #[error("{place}: a form is filled in once, and this allows {uses} uses: set `uses = 1`")]
+    NotOnce {
+        /// Where.
+        place: Place,
+        /// How many it allows.
+        uses: u32,
+    },
     /// It is of a kind that is never brokered.
-    #[error("{place}: {class} is never brokered (`{sign}`)")]
+    #[error(
+        "{place}: {class}: never brokered, as `{sign}` shows: take it out of the catalogue, or name what is really meant"
+    )]
     Denied {
         /// Where.
         place: Place,

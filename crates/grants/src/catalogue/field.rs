@@ -52,7 +52,7 @@ pub enum Sensitivity {
 pub enum Provenance {
     /// The person gave it, or asked for the service that it belongs to.
     Provided,
-    /// The source saw it. Off until the person switches it on.
+    /// The source saw it. Off until the person switches it on: an offer can have it among its optional fields alone.
     Observed,
 }
 

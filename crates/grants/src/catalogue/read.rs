@@ -16,8 +16,25 @@ use crate::{digest::Digest, id::NotAName};
 /// The largest document: ten times the shipped one. It is kept for good and fetched whole by every party.
 pub const MAX_DOCUMENT_BYTES: usize = 256 * 1024;
 
-/// The one format that this code reads.
-pub(super) const FORMAT: u32 = 1;
+/// The format of catalogues for new offers. It is told by what its documents must keep to:
+///
+/// | format | |
+/// |---|---|
+/// | 1 | the first |
+/// | 2 | a purpose that fills in a form has one use; longer lists of what is never brokered |
+///
+/// Older ones are read as they always were, since grants are judged under the catalogue that they were signed under.
+pub(super) const FORMAT: u32 = 2;
+
+/// The oldest format that this code reads.
+pub(super) const OLDEST_FORMAT: u32 = 1;
+
+/// From this format on a form is filled in once.
+const FORMAT_OF_ONCE: u32 = 2;
+
+/// A purpose fills in a form if DPV says so, or a word of its code.
+const FORM_TERM: &str = "ServiceRegistration";
+const FORM_WORDS: [&str; 3] = ["prefill", "autofill", "signup"];
 
 /// The most entries of each kind; a person reviews them all.
 const MAX_ENTRIES: usize = 1_024;
@@ -46,7 +63,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Catalogue, CatalogueError> {
     let text = std::str::from_utf8(bytes)
         .map_err(|error| CatalogueError::NotText { valid_up_to: error.valid_up_to() })?;
     let document: Document = toml::from_str(text).map_err(|error| malformed(text, &error))?;
-    if document.format != FORMAT {
+    if !(OLDEST_FORMAT..=FORMAT).contains(&document.format) {
         return Err(CatalogueError::Format { format: document.format });
     }
     count(&Place::Top, "languages", document.languages.len(), MAX_ENTRIES)?;
@@ -56,7 +73,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Catalogue, CatalogueError> {
 
     let mut fields = BTreeMap::new();
     for raw in document.field {
-        let field = field(raw, &languages)?;
+        let field = field(raw, document.format, &languages)?;
         let path = field.path.clone();
         if fields.insert(path.clone(), field).is_some() {
             let what = path.to_string();
@@ -65,7 +82,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Catalogue, CatalogueError> {
     }
     let mut purposes = BTreeMap::new();
     for raw in document.purpose {
-        let purpose = purpose(raw, &fields, &languages)?;
+        let purpose = purpose(raw, document.format, &fields, &languages)?;
         let code = purpose.code.clone();
         if purposes.insert(code.clone(), purpose).is_some() {
             let what = code.to_string();
@@ -77,7 +94,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<Catalogue, CatalogueError> {
     {
         return Err(CatalogueError::Unused { place: Place::Field(unused.to_string()) });
     }
-    Ok(Catalogue { version: Digest::of(bytes), document: bytes.to_vec().into(), languages, purposes, fields })
+    let (version, format) = (Digest::of(bytes), document.format);
+    Ok(Catalogue { version, format, document: bytes.to_vec().into(), languages, purposes, fields })
 }
 
 #[derive(Deserialize)]
@@ -171,12 +189,12 @@ fn languages(tags: Vec<String>) -> Result<BTreeSet<String>, CatalogueError> {
     }
 }
 
-fn field(raw: RawField, languages: &BTreeSet<String>) -> Result<Field, CatalogueError> {
+fn field(raw: RawField, format: u32, languages: &BTreeSet<String>) -> Result<Field, CatalogueError> {
     let path =
         FieldPath::parse(&raw.path).map_err(|source| CatalogueError::Name { place: Place::Top, source })?;
     let place = Place::Field(path.to_string());
     let term = term(&place, &raw.category, CATEGORY_NAMESPACE)?;
-    if let Some((class, sign)) = denied::field(path.as_str(), term) {
+    if let Some((class, sign)) = denied::field(path.as_str(), term, format) {
         return Err(CatalogueError::Denied { place, class, sign });
     }
     let provenance = match raw.provenance {
@@ -222,6 +240,7 @@ fn enum_values(place: &Place, values: Vec<String>, max_bytes: u16) -> Result<Vec
 
 fn purpose(
     raw: RawPurpose,
+    format: u32,
     known: &BTreeMap<FieldPath, Field>,
     languages: &BTreeSet<String>,
 ) -> Result<Purpose, CatalogueError> {
@@ -229,7 +248,7 @@ fn purpose(
         PurposeCode::parse(&raw.code).map_err(|source| CatalogueError::Name { place: Place::Top, source })?;
     let place = Place::Purpose(code.to_string());
     let term = term(&place, &raw.iri, PURPOSE_NAMESPACE)?;
-    if let Some((class, sign)) = denied::purpose(code.as_str(), term) {
+    if let Some((class, sign)) = denied::purpose(code.as_str(), term, format) {
         return Err(CatalogueError::Denied { place, class, sign });
     }
     count(&place, "fields", raw.fields.len(), MAX_FIELDS_OF_A_PURPOSE)?;
@@ -245,7 +264,15 @@ fn purpose(
     }
     let titles = titles(&place, raw.titles, languages)?;
     let ceilings = ceilings(&place, &raw.ceilings)?;
+    if format >= FORMAT_OF_ONCE && fills_in(code.as_str(), term) && ceilings.uses != 1 {
+        return Err(CatalogueError::NotOnce { place, uses: ceilings.uses });
+    }
     Ok(Purpose { code, iri: raw.iri, titles, fields, ceilings })
+}
+
+/// Whether a purpose fills in a form.
+fn fills_in(code: &str, term: &str) -> bool {
+    term.eq_ignore_ascii_case(FORM_TERM) || code.split('_').any(|word| FORM_WORDS.contains(&word))
 }
 
 fn ceilings(place: &Place, raw: &RawCeilings) -> Result<Ceilings, CatalogueError> {

@@ -8,7 +8,17 @@ const JOURNEY: [(&str, &[&str], u32); 5] = [
     ("ride_updates", &["ride.status", "ride.eta", "ride.plate_last3"], 20),
     ("driver_contact", &["contact.reply_alias"], 1),
     ("trip_updates", &["trip.gate", "trip.boarding_time"], 10),
-    ("missed_flight_help", &["ride.dropoff_eta"], 6),
+    ("missed_flight_help", &["ride.status", "ride.dropoff_eta"], 6),
+];
+
+/// What hotel and retail can ask for, of an airline, a ride-hailing brand, and each other.
+const HOTEL_AND_RETAIL: [(&str, &[&str], u32); 6] = [
+    ("arrival_planning", &["trip.eta", "ride.dropoff_eta"], 24),
+    ("stay_updates", &["stay.hotel", "stay.status", "stay.check_in_time", "stay.check_out_time"], 20),
+    ("stay_transfer", &["stay.hotel", "stay.check_out_time"], 8),
+    ("order_updates", &["order.status", "order.ready_time"], 20),
+    ("delivery_to_stay", &["stay.hotel", "stay.status", "person.given_name"], 4),
+    ("collect_on_the_way", &["order.store", "order.parcels"], 8),
 ];
 
 #[test]
@@ -21,9 +31,9 @@ fn the_shipped_document_meets_every_rule() {
 }
 
 #[test]
-fn the_journey_can_be_asked_for() {
+fn the_journey_can_be_asked_for_and_so_can_hotel_and_retail() {
     let catalogue = Catalogue::shipped();
-    for (code, fields, uses) in JOURNEY {
+    for (code, fields, uses) in JOURNEY.into_iter().chain(HOTEL_AND_RETAIL) {
         let purpose = catalogue.purpose(code).expect(code);
         for path in fields {
             let field = catalogue.field(path).expect(path);
@@ -32,7 +42,8 @@ fn the_journey_can_be_asked_for() {
             assert_eq!(field.provenance() == Provenance::Observed, observed, "{path}");
         }
         let day = Duration::from_secs(86_400);
-        let asked = Ceilings { duration: 2 * day, uses, rate: None, retention: day };
+        let rate = purpose.ceilings().rate;
+        let asked = Ceilings { duration: 2 * day, uses, rate, retention: day };
         assert_eq!(purpose.ceilings().check(&asked), Ok(()), "{code}");
     }
 }
@@ -48,6 +59,29 @@ fn what_is_never_shared_stands_nowhere() {
     }
     let eta = FieldPath::parse("trip.eta").expect("a path");
     assert!(!catalogue.purpose("ride_updates").expect("listed").allows(&eta));
+}
+
+#[test]
+fn what_is_observed_is_little_and_a_form_is_filled_in_once() {
+    let catalogue = Catalogue::shipped();
+    let observed: Vec<&str> = catalogue
+        .fields()
+        .filter(|field| field.provenance() == Provenance::Observed)
+        .map(|field| field.path().as_str())
+        .collect();
+    assert_eq!(observed, ["ride.dropoff_eta"]);
+    assert_eq!(catalogue.purpose("prefill").expect("listed").ceilings().uses, 1);
+}
+
+#[test]
+fn every_purpose_can_be_offered_without_anything_observed() {
+    let catalogue = Catalogue::shipped();
+    let provided = |path: &FieldPath| {
+        catalogue.field(path.as_str()).is_some_and(|field| field.provenance() == Provenance::Provided)
+    };
+    for purpose in catalogue.purposes() {
+        assert!(purpose.fields().iter().any(provided), "{}", purpose.code());
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use countersign_proto::statement::v1 as wire;
 
 use super::parse::{self, Checkpoint, Malformed, Statement};
 use crate::{
-    catalogue::{Catalogue, Ceilings, FieldPath, OverCeiling, PurposeCode},
+    catalogue::{Catalogue, Ceilings, FieldPath, OverCeiling, Provenance, PurposeCode},
     digest::Digest,
     id::{Origin, PartnerName},
     key::PublicKey,
@@ -135,6 +135,14 @@ impl Offer {
                 let problem = format!("the catalogue does not allow `{path}` for `{}`", self.purpose);
                 return Err(Malformed::new("fields", problem));
             }
+        }
+        // What was observed starts switched off, and what is required can't be switched off.
+        let observed = |path: &&FieldPath| {
+            catalogue.field(path.as_str()).is_some_and(|field| field.provenance() == Provenance::Observed)
+        };
+        if let Some(path) = self.required_fields.iter().find(observed) {
+            let problem = format!("`{path}` is observed, not provided: name it in `optional_fields`");
+            return Err(Malformed::new("required_fields", problem));
         }
         let asked =
             Ceilings { duration: self.duration, uses: self.uses, rate: self.rate, retention: self.retention };

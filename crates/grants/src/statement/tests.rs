@@ -95,6 +95,28 @@ fn an_offer_stays_within_the_catalogue() {
 }
 
 #[test]
+fn what_was_observed_is_never_required() {
+    let catalogue = Catalogue::shipped();
+    let help = |required: &[&str], optional: &[&str]| {
+        let names = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect();
+        let offer = wire::Offer {
+            purpose: "missed_flight_help".into(),
+            required_fields: names(required),
+            optional_fields: names(optional),
+            ..offer()
+        };
+        signed::<Offer>(&offer).statement().within(&catalogue)
+    };
+    assert_eq!(help(&["ride.status"], &["ride.dropoff_eta"]), Ok(()), "it can be switched on");
+    assert_eq!(help(&["ride.status"], &[]), Ok(()), "what was provided can be required");
+    for required in [&["ride.dropoff_eta"][..], &["ride.status", "ride.dropoff_eta"]] {
+        let refused = help(required, &[]).expect_err("it would start switched on");
+        assert_eq!(refused.field, "required_fields");
+        assert!(refused.to_string().contains("`ride.dropoff_eta` is observed"), "{refused}");
+    }
+}
+
+#[test]
 fn terms_lie_within_their_offer() {
     let offer = signed::<Offer>(&offer());
     let within = |terms: &wire::GrantTerms| {

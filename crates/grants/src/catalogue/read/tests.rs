@@ -4,7 +4,7 @@ use super::*;
 use crate::catalogue::Denied;
 
 /// A catalogue as small as one can be.
-const SMALL: &str = r#"format = 1
+const SMALL: &str = r#"format = 2
 languages = ["en", "ja"]
 [[purpose]]
 code = "ride_updates"
@@ -75,7 +75,7 @@ fn every_key_is_known_and_there() {
         Err(CatalogueError::Malformed { message, .. }) => assert!(message.contains(key), "{message}"),
         other => panic!("{key}: {other:?}"),
     };
-    unknown(SMALL.replacen("format = 1", "format = 1\nhidden = 1", 1), "unknown field `hidden`");
+    unknown(SMALL.replacen("format = 2", "format = 2\nhidden = 1", 1), "unknown field `hidden`");
     unknown(SMALL.replacen("code =", "notes = \"\"\ncode =", 1), "unknown field `notes`");
     unknown(SMALL.replacen("uses = 5", "uses = 5\nburst = 1", 1), "unknown field `burst`");
     unknown(
@@ -93,7 +93,9 @@ fn every_key_is_known_and_there() {
     let expected =
         "unknown field `hidden`, expected one of `duration_seconds`, `uses`, `rate`, `retention_seconds`";
     assert_eq!(read(broken.as_bytes()), Err(malformed(11, expected)));
-    refused("format = 1", "format = 2", CatalogueError::Format { format: 2 });
+    for format in [0, 3] {
+        refused("format = 2", &format!("format = {format}"), CatalogueError::Format { format });
+    }
 }
 
 #[test]
@@ -236,6 +238,20 @@ fn what_is_never_brokered_is_refused_whoever_lists_it() {
         refused("ServiceConsumptionBehavior", term, denied(in_field(), class, term));
     }
     for (class, path, sign) in [
+        (Denied::OtherPeople, "person.contactlist", "contactlist"),
+        (Denied::Photo, "person.photos", "photos"),
+        (Denied::Photo, "person.avatar", "avatar"),
+        (Denied::Biometric, "person.fingerprint", "fingerprint"),
+        (Denied::Biometric, "person.biometrics", "biometrics"),
+        (Denied::Money, "person.bank_name", "bank"),
+        (Denied::Money, "person.financial_standing", "financial"),
+        (Denied::Money, "loyalty.account_no", "account"),
+        (Denied::IdentityNumber, "person.national_no", "national"),
+        (Denied::MessageContent, "thread.conversation", "conversation"),
+        (Denied::SensitiveTopic, "person.religion", "religion"),
+        (Denied::PreciseLocation, "ride.pickup_lat", "lat"),
+        (Denied::Address, "person.home_zip", "home"),
+        (Denied::Trace, "person.search_terms", "search"),
         (Denied::Money, "ride.fare", "fare"),
         (Denied::PaymentCard, "ride.card_last4", "card"),
         (Denied::IdentityNumber, "trip.passport_no", "passport"),
@@ -256,14 +272,47 @@ fn what_is_never_brokered_is_refused_whoever_lists_it() {
     ] {
         refused("#ServiceProvision", &format!("#{term}"), denied(in_purpose(), class, term));
     }
-    let place = Place::Purpose("ride_ads".to_owned());
-    refused("code = \"ride_updates\"", "code = \"ride_ads\"", denied(place, Denied::Advertising, "ads"));
+    for (class, code, sign) in [
+        (Denied::Advertising, "ride_ads", "ads"),
+        (Denied::Advertising, "partner_marketing", "marketing"),
+        (Denied::Scoring, "rider_profiling", "profiling"),
+        (Denied::Outreach, "nearby_texts", "nearby"),
+    ] {
+        let document = SMALL.replace("code = \"ride_updates\"", &format!("code = \"{code}\""));
+        let expected = denied(Place::Purpose(code.to_owned()), class, sign);
+        assert_eq!(read(document.as_bytes()), Err(expected));
+    }
+}
+
+#[test]
+fn a_form_is_filled_in_once() {
+    let registration = "https://w3id.org/dpv#ServiceRegistration";
+    let by_term = SMALL.replace("https://w3id.org/dpv#ServiceProvision", registration);
+    let by_word = SMALL.replace("code = \"ride_updates\"", "code = \"ride_prefill\"");
+    for document in [by_term, by_word] {
+        let found = read(document.as_bytes());
+        assert!(matches!(found, Err(CatalogueError::NotOnce { uses: 5, .. })), "{found:?}");
+        read(document.replace("uses = 5", "uses = 1").as_bytes()).expect("one use is what it is for");
+    }
+}
+
+#[test]
+fn an_older_format_is_read_and_not_put_to_use() {
+    let old = SMALL.replace("format = 2", "format = 1").replace("\"ride_updates\"", "\"ride_prefill\"");
+    read(old.as_bytes()).expect("its rules were those of its time");
+    let refused = Catalogue::parse_for_use(old.as_bytes());
+    assert_eq!(refused, Err(CatalogueError::Superseded { format: 1 }));
+    Catalogue::parse_for_use(SMALL.as_bytes()).expect("the newest");
 }
 
 #[test]
 fn errors_name_the_place() {
     let error = read(SMALL.replacen("uses = 5", "uses = 0", 1).as_bytes()).unwrap_err();
     assert_eq!(error.to_string(), "purpose `ride_updates`: uses is 0, where 1 to 4294967295 can stand");
+    let error = read(SMALL.replace("ride.status", "person.photo").as_bytes()).unwrap_err();
+    let expected = "field `person.photo`: pictures: never brokered, as `photo` shows: take it out of the catalogue, or \
+                    name what is really meant";
+    assert_eq!(error.to_string(), expected);
 }
 
 proptest! {
