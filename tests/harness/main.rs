@@ -19,4 +19,5 @@ mod journey;
 mod outside;
 mod races;
 mod restart;
+mod stops;
 mod threat_model;
