@@ -136,7 +136,7 @@ impl Rules {
             Kind::GrantPaused => grant.flags |= PAUSED,
             Kind::GrantResumed => grant.flags &= !PAUSED,
             Kind::GrantWithdrawn | Kind::GrantRevoked | Kind::GrantRevokedByOperator => {
-                grant.flags |= STOPPED
+                grant.flags |= STOPPED;
             }
             Kind::GrantSuspended => grant.flags |= SUSPENDED,
             Kind::GrantUnsuspended => grant.flags &= !SUSPENDED,

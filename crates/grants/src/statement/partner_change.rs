@@ -152,10 +152,10 @@ mod tests {
     }
 
     fn check(bend: impl FnOnce(&mut wire::PartnerChange), expected: Result<(), &str>) {
-        let mut bent = message();
-        bend(&mut bent);
+        let mut message = message();
+        bend(&mut message);
         let key = SigningKey::from_secret(&[1; 32]);
-        let signed = envelope::sign::<PartnerChange>(&bent, &[&key]);
+        let signed = envelope::sign::<PartnerChange>(&message, &[&key]);
         let origin = Origin::parse("broker.test/log").expect("an origin");
         let verified = envelope::verify::<PartnerChange>(Some(&signed), &[key.public()], &origin);
         assert_eq!(verified.map(drop).map_err(|error| error.check()), expected);
