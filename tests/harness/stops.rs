@@ -63,13 +63,13 @@ async fn nothing_follows_a_revocation_whoever_says_it() {
         let (skylark, hopp) = (&granted.skylark, &granted.hopp);
         match by {
             "source" => {
-                drop(skylark.partner.revoke_grant(&granted.grant, ChangeReason::Closed).await.expect(by))
+                drop(skylark.partner.revoke_grant(&granted.grant, ChangeReason::Closed).await.expect(by));
             }
             "recipient" => {
-                drop(hopp.partner.revoke_grant(&granted.grant, ChangeReason::NotNeeded).await.expect(by))
+                drop(hopp.partner.revoke_grant(&granted.grant, ChangeReason::NotNeeded).await.expect(by));
             }
             _ => {
-                drop(operator(&granted).revoke_grant(&granted.grant, ChangeReason::Security).await.expect(by))
+                drop(operator(&granted).revoke_grant(&granted.grant, ChangeReason::Security).await.expect(by));
             }
         }
         let late = bare_fetch(&granted).await;
