@@ -30,7 +30,8 @@ pub(crate) fn check_world(records: &[Record]) {
             "record {index}: approval comes first"
         );
         assert!(!(*stopped && record.kind() == Kind::Transfer), "record {index}: a transfer after the stop");
-        *stopped |= record.kind() == Kind::GrantWithdrawn;
+        *stopped |=
+            matches!(record.kind(), Kind::GrantWithdrawn | Kind::GrantRevoked | Kind::GrantRevokedByOperator);
     }
 }
 

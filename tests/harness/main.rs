@@ -20,4 +20,5 @@ mod outside;
 mod policy;
 mod races;
 mod restart;
+mod stops;
 mod threat_model;

@@ -123,7 +123,9 @@ impl Checks {
             Kind::GrantApproved => grant.approved = true,
             Kind::GrantPaused => grant.paused = Some(index),
             Kind::GrantResumed => grant.paused = None,
-            Kind::GrantWithdrawn => grant.stopped = Some(index),
+            Kind::GrantWithdrawn | Kind::GrantRevoked | Kind::GrantRevokedByOperator => {
+                grant.stopped = Some(index);
+            }
             Kind::Transfer => {
                 if let Some(stop) = grant.stopped {
                     wrong = Some(("stop", format!("transfer {index} follows the stop {stop} of its grant")));

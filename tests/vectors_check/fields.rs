@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use countersign_grants::statement::{
     Acknowledgement, Fetch, GrantChange, GrantRequest, GrantTerms, LinkAcceptance, LinkInvitation, Offer,
-    PartnerKey, Provision, Statement,
+    PartnerChange, PartnerKey, Provision, Statement,
 };
 use countersign_proto::statement::v1::{self as wire, grant_change::Verb};
 use prost::Message as _;
@@ -330,5 +330,26 @@ fn of_transfers() -> Vec<Case> {
                 it.broker.clear();
             },
         ),
+        bend::<PartnerChange>("suspension", "suspension-no-reason", "Without a reason.", "reason", |it| {
+            it.reason = 0;
+        }),
+        bend::<PartnerChange>(
+            "suspension",
+            "suspension-made-up-reason",
+            "A reason that is none.",
+            "reason",
+            |it| {
+                it.reason = 99;
+            },
+        ),
+        bend::<PartnerChange>("suspension-end", "suspension-end-reason", "With a reason.", "reason", |it| {
+            it.reason = 1;
+        }),
+        bend::<PartnerChange>("revocation", "revocation-no-verb", "Without a verb.", "verb", |it| {
+            it.verb = 0;
+        }),
+        bend::<PartnerChange>("revocation", "revocation-no-number", "Without a number.", "sequence", |it| {
+            it.sequence = 0;
+        }),
     ]
 }

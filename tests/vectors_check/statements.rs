@@ -7,7 +7,7 @@ use countersign_grants::{
     key::PublicKey,
     statement::{
         Acknowledgement, Fetch, GrantChange, GrantRequest, GrantTerms, LinkAcceptance, LinkConfirmation,
-        LinkInvitation, Offer, PartnerKey, Provision, Statement,
+        LinkInvitation, Offer, PartnerChange, PartnerKey, Provision, Statement,
     },
 };
 use countersign_proto::statement::v1::{Envelope, Signature};
@@ -65,6 +65,7 @@ pub(crate) fn verify(
         LinkConfirmation,
         LinkInvitation,
         Offer,
+        PartnerChange,
         PartnerKey,
         Provision
     )
@@ -158,6 +159,9 @@ fn make() -> Vec<Case> {
             "resume" => "The second builds on the first.",
             "stop" => "The third ends the grant, and asks for erasure.",
             "acknowledgement" => "The source has the stop in its book.",
+            "suspension" => "The source suspends the grant; a partner's first change builds on the terms.",
+            "suspension-end" => "It ends its suspension, which needs no reason.",
+            "revocation" => "The recipient ends the grant; each partner counts its own changes.",
             other => panic!("`{other}` needs a comment"),
         };
         Case::good(told.name, comment, input)

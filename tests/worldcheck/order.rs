@@ -12,6 +12,7 @@ struct Grant {
     records: u64,
     uses: u64,
     paused: bool,
+    suspended: [bool; 2],
     stopped: bool,
 }
 
@@ -56,7 +57,11 @@ pub(super) fn check(records: &[Record]) -> Result<(), Finding> {
         match record.kind() {
             Kind::GrantPaused => grant.paused = true,
             Kind::GrantResumed => grant.paused = false,
-            Kind::GrantWithdrawn => grant.stopped = true,
+            Kind::GrantSuspended => grant.suspended[0] = true,
+            Kind::GrantUnsuspended => grant.suspended[0] = false,
+            Kind::GrantSuspendedByOperator => grant.suspended[1] = true,
+            Kind::GrantUnsuspendedByOperator => grant.suspended[1] = false,
+            Kind::GrantWithdrawn | Kind::GrantRevoked | Kind::GrantRevokedByOperator => grant.stopped = true,
             Kind::Transfer => {
                 transfer(index, record, grant)?;
                 for side in [&record.source, &record.recipient] {
@@ -74,6 +79,9 @@ pub(super) fn check(records: &[Record]) -> Result<(), Finding> {
 fn transfer(index: usize, record: &Record, grant: &mut Grant) -> Result<(), Finding> {
     ensure(!grant.stopped, || format!("record {index} is a transfer after the stop of its grant"))?;
     ensure(!grant.paused, || format!("record {index} is a transfer while its grant is paused"))?;
+    ensure(grant.suspended == [false; 2], || {
+        format!("record {index} is a transfer while its grant is suspended")
+    })?;
     match record.result() {
         Went::Released => {
             grant.uses += 1;

@@ -175,30 +175,34 @@ impl Rows {
 
     /// Each grant stands as its records leave it.
     fn check_grants(&self, records: &[Record], parts: &[PrivatePart]) -> Result<(), Finding> {
-        let mut last = HashMap::<&str, (Kind, u64)>::new();
+        let mut grants = HashMap::<&str, Stands>::new();
         for (record, part) in records.iter().zip(parts) {
-            let changes =
-                matches!(record.kind(), Kind::GrantPaused | Kind::GrantResumed | Kind::GrantWithdrawn);
             if record.kind() == Kind::GrantApproved {
-                last.insert(&part.grant, (Kind::GrantApproved, 0));
-            } else if changes && let Some(state) = last.get_mut(part.grant.as_str()) {
-                *state = (record.kind(), state.1 + 1);
+                grants.insert(&part.grant, Stands::default());
+            } else if let Some(grant) = grants.get_mut(part.grant.as_str()) {
+                grant.take(record, part);
             }
         }
-        for (name, (kind, changes)) in last {
+        for (name, said) in grants {
             let (_, row) = self.grant(name)?;
             self.terms(name)?;
-            let state = row.state;
-            let fits = match kind {
-                Kind::GrantWithdrawn => state == State::Withdrawn as i32,
-                Kind::GrantPaused => state == State::Paused as i32,
-                _ => ![State::Withdrawn as i32, State::Paused as i32].contains(&state),
+            let found = Stands {
+                paused: row.state == State::Paused as i32,
+                suspended: [row.suspended_by_source, row.suspended_by_operator],
+                end: [State::Withdrawn, State::Revoked].into_iter().find(|end| row.state == *end as i32),
+                changes: row.change_sequence,
+                by_source: row.source_sequence,
+                by_recipient: row.recipient_sequence,
             };
-            ensure(fits && row.change_sequence == changes, || {
-                format!(
-                    "{name} stands at state {state} after {} changes, and its records end in {kind:?} after {changes}",
-                    row.change_sequence
-                )
+            ensure(found == said, || {
+                format!("the row of {name} says {found:?}, and its records leave it at {said:?}")
+            })?;
+            let open = said.end.is_none() && !said.paused;
+            ensure(open == [State::Active as i32, State::Suspended as i32].contains(&row.state), || {
+                format!("{name} stands at state {}, and its records leave it at {said:?}", row.state)
+            })?;
+            ensure(row.state != State::Suspended as i32 || said.suspended != [false; 2], || {
+                format!("{name} is suspended by nobody")
             })?;
         }
         Ok(())
@@ -218,7 +222,13 @@ impl Rows {
             + of(Kind::RequestRefused)
             + of(Kind::RequestCancelled)
             + of(Kind::RequestLapsed);
-        let changes = of(Kind::GrantPaused) + of(Kind::GrantResumed) + of(Kind::GrantWithdrawn);
+        let changes = of(Kind::GrantPaused)
+            + of(Kind::GrantResumed)
+            + of(Kind::GrantWithdrawn)
+            + of(Kind::GrantSuspended)
+            + of(Kind::GrantUnsuspended)
+            + of(Kind::GrantRevoked);
+        let stopped = of(Kind::GrantWithdrawn) + of(Kind::GrantRevoked) + of(Kind::GrantRevokedByOperator);
         let expected = [
             ("auditor", of(Kind::AuditorCreated)),
             ("catalogue", of(Kind::CataloguePublished)),
@@ -228,7 +238,7 @@ impl Rows {
             ("due", requests - answered.min(requests)),
             ("grant", grants),
             ("grant-statement", changes + of(Kind::Acknowledged)),
-            ("grants-from", grants - of(Kind::GrantWithdrawn).min(grants)),
+            ("grants-from", grants - stopped.min(grants)),
             ("grants-of", 3 * grants),
             ("keys-of", of(Kind::PartnerKeyPublished)),
             ("link", of(Kind::LinkInvited)),
@@ -246,6 +256,49 @@ impl Rows {
             ensure(found == count, || format!("{found} rows b/{kind}, and the records make {count}"))?;
         }
         Ok(())
+    }
+}
+
+/// Where a grant stands.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Stands {
+    paused: bool,
+    /// By its source, by an operator.
+    suspended: [bool; 2],
+    end: Option<State>,
+    /// How often its customer, its source and its recipient changed it.
+    changes: u64,
+    by_source: u64,
+    by_recipient: u64,
+}
+
+impl Stands {
+    fn take(&mut self, record: &Record, part: &PrivatePart) {
+        match record.kind() {
+            Kind::GrantPaused => self.paused = true,
+            Kind::GrantResumed => self.paused = false,
+            Kind::GrantSuspended => self.suspended[0] = true,
+            Kind::GrantUnsuspended => self.suspended[0] = false,
+            Kind::GrantSuspendedByOperator => self.suspended[1] = true,
+            Kind::GrantUnsuspendedByOperator => self.suspended[1] = false,
+            Kind::GrantWithdrawn => self.end(State::Withdrawn),
+            Kind::GrantRevoked | Kind::GrantRevokedByOperator => self.end(State::Revoked),
+            _ => {}
+        }
+        match record.kind() {
+            Kind::GrantPaused | Kind::GrantResumed | Kind::GrantWithdrawn => self.changes += 1,
+            Kind::GrantSuspended | Kind::GrantUnsuspended | Kind::GrantRevoked => {
+                let by =
+                    if part.actor == record.source { &mut self.by_source } else { &mut self.by_recipient };
+                *by += 1;
+            }
+            _ => {}
+        }
+    }
+
+    /// An end clears all stops that stood beside it.
+    fn end(&mut self, state: State) {
+        (self.paused, self.suspended, self.end) = (false, [false; 2], Some(state));
     }
 }
 

@@ -11,6 +11,8 @@
 //! | `REQUEST_*` | the request | the requester, the customer |
 //! | `GRANT_APPROVED` | the terms | source, recipient, requester, customer, grant |
 //! | `GRANT_PAUSED`, `_RESUMED`, `_WITHDRAWN` | the change | source, recipient, customer, grant |
+//! | `GRANT_SUSPENDED`, `_UNSUSPENDED`, `_REVOKED` | the partner's change | source, recipient, customer, grant |
+//! | the same `_BY_OPERATOR` | nothing | source, recipient, customer, grant |
 //! | `ACKNOWLEDGED` | the acknowledgement | source, recipient, customer, grant |
 //! | `CHANGE_NOTICE` | nothing | source, recipient, customer, grant |
 //! | `TRANSFER`, `PROVIDED_NOT_RELEASED` | terms, fetch, provision | source, recipient, customer, grant |
@@ -63,7 +65,7 @@ pub struct Happening<'a> {
     pub catalogue_version: Option<Digest>,
     /// How it went.
     pub result: Outcome,
-    /// Why it was refused, or why an operator acted.
+    /// Why it was refused, or why an operator or a partner acted.
     pub reason: &'a str,
     /// The grant, and the bytes by which the log knows it.
     pub grant: Option<(&'a GrantName, [u8; 32])>,

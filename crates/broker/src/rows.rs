@@ -169,6 +169,12 @@ pub fn acknowledgement(grant: &GrantName, sequence: u64, partner: &PartnerName) 
     RowKey::new("grant-statement", &[grant.as_bytes(), b"a", &sequence.to_be_bytes(), partner.as_bytes()])
 }
 
+/// A partner's own change of this number.
+pub fn partner_change(grant: &GrantName, partner: &PartnerName, sequence: u64) -> RowKey<GrantStatementRow> {
+    let (grant, partner) = (grant.digest(), partner.id());
+    RowKey::new("grant-statement", &[grant.as_bytes(), b"p", partner.as_bytes(), &sequence.to_be_bytes()])
+}
+
 /// A range of rows of one kind, read in the order of their keys.
 pub struct RowRange<R> {
     prefix: RowKey<R>,
@@ -187,6 +193,11 @@ pub fn grant_changes(grant: &GrantName) -> RowRange<GrantStatementRow> {
 /// The acknowledgements of a grant's statements, in the order of what they acknowledge.
 pub fn acknowledgements(grant: &GrantName) -> RowRange<GrantStatementRow> {
     RowRange::new("grant-statement", &[grant.digest().as_bytes(), b"a"])
+}
+
+/// The changes of a grant by its source and its recipient, each partner's oldest first.
+pub fn partner_changes(grant: &GrantName) -> RowRange<GrantStatementRow> {
+    RowRange::new("grant-statement", &[grant.digest().as_bytes(), b"p"])
 }
 
 /// Names of resources, ordered by a time; the row is the resource's name.

@@ -7,9 +7,9 @@ use clap::{Args, Parser, Subcommand};
 use countersign_client::{BrokerTrust, System};
 
 use crate::{
-    audit::AuditCommand, customer::CustomerCommand, fetch, key::KeyCommand, link::LinkCommand,
-    log::LogCommand, offer::OfferCommand, operator::OperatorCommand, output::Output, partner::PartnerCommand,
-    request::RequestCommand, watch,
+    audit::AuditCommand, customer::CustomerCommand, fetch, grant::GrantCommand, key::KeyCommand,
+    link::LinkCommand, log::LogCommand, offer::OfferCommand, operator::OperatorCommand, output::Output,
+    partner::PartnerCommand, request::RequestCommand, watch,
 };
 
 /// Share a customer's data between brands under the customer's own signature, and check that nobody cheated.
@@ -56,6 +56,9 @@ enum Command {
     /// The customer: requests, grants, stops
     #[command(subcommand)]
     Customer(CustomerCommand),
+    /// Grants of a partner: suspend, revoke
+    #[command(subcommand)]
+    Grant(GrantCommand),
     /// Fetch data under a grant
     Fetch(fetch::Arguments),
     /// Watch a partner's events as they come
@@ -79,6 +82,7 @@ impl Cli {
             Command::Link(command) => command.run(setting).await,
             Command::Request(command) => command.run(setting).await,
             Command::Customer(command) => command.run(setting).await,
+            Command::Grant(command) => command.run(setting).await,
             Command::Fetch(arguments) => arguments.run(setting).await,
             Command::Watch(arguments) => arguments.run(setting).await,
             Command::Audit(command) => command.run(setting).await,
@@ -139,6 +143,11 @@ mod tests {
         for line in good {
             let words = std::iter::once("countersign").chain(line.split(' '));
             Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{line}: {error}"));
+        }
+        for command in ["grant suspend", "grant revoke", "operator grant suspend", "operator grant revoke"] {
+            let words = std::iter::once("countersign").chain(command.split(' '));
+            let line = words.chain([grant.as_str(), "--reason", "not-needed", "--home", "hopp"]);
+            Cli::try_parse_from(line).unwrap_or_else(|error| panic!("{command}: {error}"));
         }
         let stop = ["countersign", "customer", "stop", &grant, "--erase", "--home", "mei"];
         assert!(Cli::try_parse_from(stop).is_ok());

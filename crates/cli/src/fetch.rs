@@ -72,7 +72,7 @@ impl Arguments {
 }
 
 /// Takes events into the book until the grant stands there: a partner that does not watch hears of it now.
-async fn catch_up(partner: &Partner, grant: &GrantName) -> Result<()> {
+pub(crate) async fn catch_up(partner: &Partner, grant: &GrantName) -> Result<()> {
     let mut watch = partner.watch_events();
     let hearing = async {
         while partner.book().grant(grant).is_none() {

@@ -7,6 +7,7 @@ mod audit;
 mod customer;
 mod explain;
 mod fetch;
+mod grant;
 mod homes;
 mod key;
 mod link;

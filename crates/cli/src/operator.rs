@@ -1,6 +1,7 @@
 //! Operators: who takes part, and who may read.
 
 mod auditor;
+mod grant;
 mod key;
 mod partner;
 
@@ -20,6 +21,9 @@ pub(crate) enum OperatorCommand {
     /// Auditors
     #[command(subcommand)]
     Auditor(auditor::AuditorCommand),
+    /// Grants
+    #[command(subcommand)]
+    Grant(grant::GrantCommand),
 }
 
 impl OperatorCommand {
@@ -28,6 +32,7 @@ impl OperatorCommand {
             Self::Partner(command) => command.run(setting).await,
             Self::Key(command) => command.run(setting).await,
             Self::Auditor(command) => command.run(setting).await,
+            Self::Grant(command) => command.run(setting).await,
         }
     }
 }

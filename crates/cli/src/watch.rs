@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::Args;
-use countersign_client::{PartnerEvent, partner::Noted};
+use countersign_client::{PartnerEvent, grants::statement::reason_code, partner::Noted};
 use serde_json::{Value, json};
 
 use crate::{arguments::Setting, homes::PartnerHome, words};
@@ -77,6 +77,22 @@ fn told(event: &PartnerEvent) -> (&'static str, Vec<(&'static str, String)>) {
             let mut names = of_grant(grant);
             names.push(("erase", erase.to_string()));
             ("stopped", names)
+        }
+        PartnerEvent::GrantSuspended { grant } => ("grant_suspended", of_grant(grant)),
+        PartnerEvent::GrantUnsuspended { grant } => ("grant_unsuspended", of_grant(grant)),
+        PartnerEvent::GrantRevoked { grant, reason, .. } => {
+            let mut names = of_grant(grant);
+            names.push(("reason", reason_code(*reason).to_owned()));
+            ("grant_revoked", names)
+        }
+        PartnerEvent::GrantSuspendedByOperator { grant, reason } => {
+            ("grant_suspended_by_operator", vec![("grant", grant.to_string()), ("reason", reason.clone())])
+        }
+        PartnerEvent::GrantUnsuspendedByOperator { grant } => {
+            ("grant_unsuspended_by_operator", vec![("grant", grant.to_string())])
+        }
+        PartnerEvent::GrantRevokedByOperator { grant, reason } => {
+            ("grant_revoked_by_operator", vec![("grant", grant.to_string()), ("reason", reason.clone())])
         }
         PartnerEvent::Acknowledged { grant } => ("acknowledged", vec![("grant", grant.to_string())]),
         PartnerEvent::ChangeNotice { grant, subject, resource } => (

@@ -5,6 +5,7 @@ use std::time::Duration;
 use countersign_client::{
     grants::{
         catalogue::{Catalogue, FieldPath},
+        statement::ChangeReason,
         time::Timestamp,
     },
     proto::log::v1::{Kind, Record, Result as Outcome},
@@ -91,6 +92,24 @@ pub(crate) fn sentence(record: &Record, fields: &[String]) -> String {
         Kind::GrantPaused => format!("paused: {source} → {recipient} for {purpose}"),
         Kind::GrantResumed => format!("resumed: {source} → {recipient} for {purpose}"),
         Kind::GrantWithdrawn => format!("stopped: {source} → {recipient} for {purpose}"),
+        Kind::GrantSuspended => {
+            format!("suspended by {source}: {source} → {recipient} for {purpose} ({})", record.reason)
+        }
+        Kind::GrantUnsuspended => {
+            format!("no longer suspended by {source}: {source} → {recipient} for {purpose}")
+        }
+        Kind::GrantRevoked => {
+            format!("revoked by a brand: {source} → {recipient} for {purpose} ({})", record.reason)
+        }
+        Kind::GrantSuspendedByOperator => {
+            format!("suspended by an operator: {source} → {recipient} for {purpose} ({})", record.reason)
+        }
+        Kind::GrantUnsuspendedByOperator => {
+            format!("no longer suspended by an operator: {source} → {recipient} for {purpose}")
+        }
+        Kind::GrantRevokedByOperator => {
+            format!("revoked by an operator: {source} → {recipient} for {purpose} ({})", record.reason)
+        }
         Kind::Acknowledged => format!("acknowledged: {source} → {recipient} for {purpose}"),
         Kind::ChangeNotice => format!("{source} told {recipient} that something changed"),
         kind => {
@@ -131,6 +150,17 @@ pub(crate) fn record_json(index: u64, record: &Record) -> Value {
     })
 }
 
+/// Reads a reason: `security`, `not-needed` or `NOT_NEEDED`.
+pub(crate) fn read_reason(text: &str) -> Result<ChangeReason, String> {
+    let code = text.to_ascii_uppercase().replace('-', "_");
+    let reason = ChangeReason::from_str_name(&format!("CHANGE_REASON_{code}"));
+    reason.filter(|reason| *reason != ChangeReason::Unspecified).ok_or_else(|| {
+        format!(
+            "`{text}` is no reason; security, dispute, wrong-data, not-needed, closed, law and maintenance are"
+        )
+    })
+}
+
 /// `partners/hopp` as `hopp`.
 pub(crate) fn short(name: &str) -> &str {
     name.split_once('/').map_or(name, |(_, id)| id)
@@ -158,6 +188,10 @@ mod tests {
             assert_eq!(read_kind(text), Ok(Kind::Transfer));
         }
         assert!(read_kind("unspecified").is_err());
+        for text in ["not-needed", "NOT_NEEDED", "Not_Needed"] {
+            assert_eq!(read_reason(text), Ok(ChangeReason::NotNeeded));
+        }
+        assert!(read_reason("unspecified").is_err() && read_reason("because").is_err());
         assert_eq!(read_moment("2013-03-08T00:00:00Z").map(Timestamp::as_millis), Ok(1_362_700_800_000));
         assert_eq!(rfc3339(Timestamp::from_millis(1_362_700_800_000)), "2013-03-08T00:00:00Z");
         assert!(read_moment("yesterday").is_err());

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use countersign_grants::{
-    id::{AuditorName, OperatorName, PartnerName, Principal},
+    id::{AuditorName, GrantName, OperatorName, PartnerName, Principal},
     key::{PublicKey, SigningKey},
+    statement::ChangeReason,
 };
 use countersign_proto::{
     statement::v1::Envelope,
     v1::{
-        Auditor, CreateAuditorRequest, CreatePartnerRequest, ListPartnersRequest, Partner, PartnerKey,
-        PublishPartnerKeyRequest, ResumePartnerRequest, SetSourceEndpointRequest, SuspendPartnerRequest,
+        Auditor, ChangeGrantResponse, CreateAuditorRequest, CreatePartnerRequest, Grant, ListPartnersRequest,
+        Partner, PartnerKey, PublishPartnerKeyRequest, ResumePartnerRequest, RevokeGrantRequest,
+        SetSourceEndpointRequest, SuspendGrantRequest, SuspendPartnerRequest, UnsuspendGrantRequest,
     },
 };
 
@@ -104,6 +106,24 @@ impl Operator {
         Ok(self.connection.partners().resume_partner(call(asked)).await?.into_inner())
     }
 
+    /// Suspends a grant, beside whatever its source or its customer does. The log says why.
+    pub async fn suspend_grant(&self, grant: &GrantName, reason: ChangeReason) -> Result<Grant, Error> {
+        let asked = SuspendGrantRequest { name: grant.to_string(), reason: reason.into(), statement: None };
+        stopped(grant, self.connection.grants().suspend_grant(call(asked)).await?.into_inner())
+    }
+
+    /// Ends the operators' suspension of a grant.
+    pub async fn unsuspend_grant(&self, grant: &GrantName) -> Result<Grant, Error> {
+        let asked = UnsuspendGrantRequest { name: grant.to_string(), statement: None };
+        stopped(grant, self.connection.grants().unsuspend_grant(call(asked)).await?.into_inner())
+    }
+
+    /// Ends a grant for good. The log says why.
+    pub async fn revoke_grant(&self, grant: &GrantName, reason: ChangeReason) -> Result<Grant, Error> {
+        let asked = RevokeGrantRequest { name: grant.to_string(), reason: reason.into(), statement: None };
+        stopped(grant, self.connection.grants().revoke_grant(call(asked)).await?.into_inner())
+    }
+
     /// All partners.
     pub async fn partners(&self) -> Result<Vec<Partner>, Error> {
         let mut all = Vec::new();
@@ -144,6 +164,12 @@ impl Operator {
         named(&entered.name, name.as_str())?;
         Ok(entered)
     }
+}
+
+fn stopped(asked: &GrantName, answer: ChangeGrantResponse) -> Result<Grant, Error> {
+    let grant = answer.grant.unwrap_or_default();
+    named(&grant.name, asked.as_str())?;
+    Ok(grant)
 }
 
 fn named(found: &str, expected: &str) -> Result<(), Error> {

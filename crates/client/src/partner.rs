@@ -7,6 +7,7 @@ mod keys;
 mod offer;
 mod papers;
 mod request;
+mod stop;
 mod upkeep;
 
 use std::{fmt, sync::Arc};
@@ -68,6 +69,8 @@ pub(crate) struct Shared {
     pub(crate) keys: WorkingKeys,
     /// One ceremony at a time: three tries are three tries, however many codes come at once.
     pub(crate) ceremony: tokio::sync::Mutex<()>,
+    /// One change of a grant at a time: each builds on the one before it.
+    pub(crate) changing: tokio::sync::Mutex<()>,
 }
 
 impl Partner {
@@ -124,6 +127,7 @@ impl Partner {
             monitor,
             keys: WorkingKeys::default(),
             ceremony: tokio::sync::Mutex::default(),
+            changing: tokio::sync::Mutex::default(),
         }));
         upkeep::spawn(&partner.0);
         Ok(partner)

@@ -6,6 +6,7 @@ mod link;
 mod offer;
 mod parse;
 mod partner;
+mod partner_change;
 mod transfer;
 
 pub use self::{
@@ -18,6 +19,9 @@ pub use self::{
     offer::{BenefitKind, MAX_REQUEST_WORDS, MAX_ROWS, Offer, OfferText, words},
     parse::{Checkpoint, Malformed, Statement},
     partner::{Acknowledgement, KeyError, PartnerKey, WorkingKey},
+    partner_change::{
+        ChangeReason, MAX_PARTNER_CHANGES, PartnerChange, PartnerChangeError, PartnerVerb, reason_code,
+    },
     transfer::{Fetch, MAX_FETCH_AGE, Provision, SEALING_KEY_BYTES, check_asked},
 };
 

@@ -121,7 +121,9 @@ impl Log {
                     *self.released.entry(tag).or_default() += 1;
                 }
             }
-            Kind::GrantWithdrawn => drop(self.stopped.insert(tag, index)),
+            Kind::GrantWithdrawn | Kind::GrantRevoked | Kind::GrantRevokedByOperator => {
+                drop(self.stopped.insert(tag, index));
+            }
             Kind::ChangeNotice => self.notices.push((index, record.recipient.clone())),
             _ => {}
         }

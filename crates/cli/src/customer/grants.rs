@@ -25,7 +25,8 @@ impl Arguments {
                     "WITHDRAWN" if !grant.row.is_settled() => {
                         "WITHDRAWN, not confirmed by the source yet".to_owned()
                     }
-                    other => other.to_owned(),
+                    other if grant.reason.is_empty() => other.to_owned(),
+                    other => format!("{other}: {}", grant.reason),
                 };
                 [
                     format!(
@@ -56,6 +57,7 @@ fn grant_json(grant: &GrantView) -> Value {
         "purpose": terms.purpose.as_str(),
         "fields": terms.fields.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "state": state(grant.state),
+        "reason": if grant.reason.is_empty() { Value::Null } else { json!(grant.reason) },
         "uses": grant.use_count,
         "use_limit": terms.uses,
         "expire_time": words::rfc3339(terms.expire_time),

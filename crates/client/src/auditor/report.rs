@@ -149,6 +149,9 @@ pub enum Problem {
     /// Data moved under a paused grant.
     #[error("data moved while its grant was paused")]
     WhilePaused,
+    /// Data moved under a suspended grant.
+    #[error("data moved while its grant was suspended")]
+    WhileGrantSuspended,
     /// A partner was suspended, and data moved to or from it.
     #[error("data moved while {partner} was suspended")]
     WhileSuspended {
@@ -198,7 +201,7 @@ impl Problem {
             Self::NotApproved { .. } | Self::ApprovedTwice => "approval",
             Self::AfterStop | Self::ChangeAfterStop { .. } => "stop",
             Self::WhilePaused => "pause",
-            Self::WhileSuspended { .. } => "suspension",
+            Self::WhileSuspended { .. } | Self::WhileGrantSuspended => "suspension",
             Self::OtherTerms => "terms",
             Self::Use { .. } | Self::Repeat { .. } => "use_number",
             Self::Result => "result",

@@ -22,7 +22,7 @@ struct Grant {
     uses: u32,
     /// Which parties, purpose and catalogue the approval named: a place in [`Rules::parties`], from 1.
     parties: u32,
-    /// [`PAUSED`], [`STOPPED`].
+    /// [`PAUSED`], [`STOPPED`], [`SUSPENDED`], [`SUSPENDED_BY_OPERATOR`].
     flags: u8,
 }
 
@@ -33,6 +33,8 @@ const EXPECTED_GRANTS: usize = (1 << 21) / 8 * 7;
 
 const PAUSED: u8 = 1;
 const STOPPED: u8 = 2;
+const SUSPENDED: u8 = 4;
+const SUSPENDED_BY_OPERATOR: u8 = 8;
 
 /// Takes records in the log's order.
 pub(super) struct Rules {
@@ -128,12 +130,18 @@ impl Rules {
         }
         grant.sequence = u32::try_from(leaf.sequence).unwrap_or(u32::MAX);
         match leaf.kind {
-            Kind::GrantPaused | Kind::GrantResumed | Kind::GrantWithdrawn if grant.flags & STOPPED != 0 => {
+            kind if grant.flags & STOPPED != 0 && changes(kind) => {
                 findings.add(index, Problem::ChangeAfterStop { kind: leaf.kind });
             }
             Kind::GrantPaused => grant.flags |= PAUSED,
             Kind::GrantResumed => grant.flags &= !PAUSED,
-            Kind::GrantWithdrawn => grant.flags |= STOPPED,
+            Kind::GrantWithdrawn | Kind::GrantRevoked | Kind::GrantRevokedByOperator => {
+                grant.flags |= STOPPED;
+            }
+            Kind::GrantSuspended => grant.flags |= SUSPENDED,
+            Kind::GrantUnsuspended => grant.flags &= !SUSPENDED,
+            Kind::GrantSuspendedByOperator => grant.flags |= SUSPENDED_BY_OPERATOR,
+            Kind::GrantUnsuspendedByOperator => grant.flags &= !SUSPENDED_BY_OPERATOR,
             Kind::Transfer => {
                 transfer(index, grant, leaf, self.unread, findings);
                 if !self.suspended.is_empty() {
@@ -169,6 +177,8 @@ fn transfer(index: u64, grant: &mut Grant, leaf: &Leaf<'_>, unread: u64, finding
         findings.add(index, Problem::AfterStop);
     } else if grant.flags & PAUSED != 0 {
         findings.add(index, Problem::WhilePaused);
+    } else if grant.flags & (SUSPENDED | SUSPENDED_BY_OPERATOR) != 0 {
+        findings.add(index, Problem::WhileGrantSuspended);
     }
     let (spent, found) = (u64::from(grant.uses), leaf.use_number);
     match leaf.result {
@@ -200,16 +210,30 @@ fn place(parties: &mut HashMap<Box<[u8]>, u32>, named: &[u8]) -> u32 {
 
 /// Kinds that speak of one grant, and so must carry its tag.
 fn is_of_grant(kind: Kind) -> bool {
+    changes(kind)
+        || matches!(
+            kind,
+            Kind::GrantApproved
+                | Kind::Acknowledged
+                | Kind::ChangeNotice
+                | Kind::Transfer
+                | Kind::TransferRefused
+                | Kind::ProvidedNotReleased
+        )
+}
+
+/// Kinds by which somebody changes where a grant stands.
+fn changes(kind: Kind) -> bool {
     matches!(
         kind,
-        Kind::GrantApproved
-            | Kind::GrantPaused
+        Kind::GrantPaused
             | Kind::GrantResumed
             | Kind::GrantWithdrawn
-            | Kind::Acknowledged
-            | Kind::ChangeNotice
-            | Kind::Transfer
-            | Kind::TransferRefused
-            | Kind::ProvidedNotReleased
+            | Kind::GrantSuspended
+            | Kind::GrantUnsuspended
+            | Kind::GrantRevoked
+            | Kind::GrantSuspendedByOperator
+            | Kind::GrantUnsuspendedByOperator
+            | Kind::GrantRevokedByOperator
     )
 }

@@ -316,6 +316,26 @@ fn grants_follow_their_rules() {
     check_rules(&with(&[of(1, Kind::GrantPaused, 2), transfer(2, 4, 3, 1)]), &[(2, "pause")]);
     let resumed = [of(1, Kind::GrantPaused, 2), of(2, Kind::GrantResumed, 3), transfer(3, 4, 4, 1)];
     check_rules(&with(&resumed), &[]);
+    for (stop, end) in [
+        (Kind::GrantSuspended, Kind::GrantUnsuspended),
+        (Kind::GrantSuspendedByOperator, Kind::GrantUnsuspendedByOperator),
+    ] {
+        check_rules(&with(&[of(1, stop, 2), transfer(2, 4, 3, 1)]), &[(2, "suspension")]);
+        check_rules(&with(&[of(1, stop, 2), of(2, end, 3), transfer(3, 4, 4, 1)]), &[]);
+        check_rules(&with(&[record(1, stop, None, 0)]), &[(1, "tag")]);
+    }
+    // Two suspensions are two stops: the end of one leaves the other.
+    let both = [
+        of(1, Kind::GrantSuspended, 2),
+        of(2, Kind::GrantSuspendedByOperator, 3),
+        of(3, Kind::GrantUnsuspended, 4),
+        transfer(4, 4, 5, 1),
+    ];
+    check_rules(&with(&both), &[(4, "suspension")]);
+    for revoked in [Kind::GrantRevoked, Kind::GrantRevokedByOperator] {
+        check_rules(&with(&[of(1, revoked, 2), transfer(2, 4, 3, 1)]), &[(2, "stop")]);
+        check_rules(&with(&[of(1, revoked, 2), of(2, Kind::GrantUnsuspended, 3)]), &[(2, "stop")]);
+    }
     let other = Record { purpose: "ride_updates".into(), ..transfer(1, 4, 2, 1) };
     check_rules(&with(&[other]), &[(1, "terms")]);
     check_rules(&with(&[record(1, Kind::Transfer, None, 0)]), &[(1, "tag")]);

@@ -35,6 +35,8 @@ pub(crate) enum Entry {
     OwnKey { key: String },
     /// The broker says that the grant was stopped or paused, and no signed change came.
     Held { grant: [u8; 32] },
+    /// A change by the source or the recipient of a grant that verified and is the next of that partner.
+    PartnerChanged { grant: [u8; 32], change: Vec<u8> },
 }
 
 impl Entry {

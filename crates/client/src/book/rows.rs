@@ -10,7 +10,10 @@ use countersign_grants::{
     id::{GrantName, LinkName, SubjectHandle},
     key::PublicKey,
     permit::Spent,
-    statement::{Fetch, GrantChange, GrantTerms, SECRET_BYTES, Statement, Verb},
+    statement::{
+        ChangeReason, Fetch, GrantChange, GrantTerms, PartnerChange, PartnerVerb, SECRET_BYTES, Statement,
+        Verb,
+    },
     time::Timestamp,
 };
 use countersign_proto::statement::v1::Envelope;
@@ -42,6 +45,13 @@ pub enum Standing {
         /// The recipient must delete what it received.
         erase: bool,
     },
+}
+
+/// What one side did to a grant by its own word: a chain of changes, oldest first.
+#[derive(Clone, Debug, Default)]
+struct Chain {
+    changes: Vec<Bytes>,
+    digests: Vec<Digest>,
 }
 
 /// A link that stands: whose key speaks for a subject.
@@ -93,6 +103,10 @@ pub struct GrantRow {
     pub(super) sequence: u64,
     pub(super) last: Digest,
     changes: Vec<Bytes>,
+    by_source: Chain,
+    by_recipient: Chain,
+    suspended: Option<ChangeReason>,
+    revoked: Option<(Side, ChangeReason)>,
     pub(super) spent: Spent,
     /// The fetches whose receipts are owed, oldest first.
     pub(super) owed: VecDeque<(Timestamp, Digest)>,
@@ -142,6 +156,17 @@ impl GrantRow {
         self.standing
     }
 
+    /// Why its source suspends it, by the source's own signed word; nothing if it does not. An operator's suspension is
+    /// the broker's affair, and stands in no book.
+    pub fn suspended(&self) -> Option<ChangeReason> {
+        self.suspended
+    }
+
+    /// Which side revoked it by its own signed word, and why.
+    pub fn revoked(&self) -> Option<(Side, ChangeReason)> {
+        self.revoked
+    }
+
     /// When this side stopped it by itself.
     pub fn stopped_here(&self) -> Option<Timestamp> {
         self.stopped_here
@@ -171,6 +196,8 @@ impl GrantRow {
     /// Whether data may flow at this moment, by this book alone.
     pub fn stands(&self, now: Timestamp) -> bool {
         self.standing == Standing::Active
+            && self.suspended.is_none()
+            && self.revoked.is_none()
             && self.stopped_here.is_none()
             && !self.held
             && now < self.terms().expire_time
@@ -186,6 +213,45 @@ impl GrantRow {
     /// Whether the customer ever signed such a change.
     pub(crate) fn ever(&self, verb: Verb) -> bool {
         self.changes.iter().any(|bytes| peek::<GrantChange>(bytes).is_ok_and(|(said, _)| said.verb == verb))
+    }
+
+    /// How many changes one side made by its own word.
+    pub(crate) fn partner_sequence(&self, side: Side) -> u64 {
+        self.chain(side).changes.len() as u64
+    }
+
+    /// What the next change of that side builds on: its newest, or the terms.
+    pub(crate) fn partner_last(&self, side: Side) -> Digest {
+        self.chain(side).digests.last().copied().unwrap_or(self.digest())
+    }
+
+    /// The hash of that side's change with this number.
+    pub(crate) fn partner_change(&self, side: Side, sequence: u64) -> Option<Digest> {
+        let at = usize::try_from(sequence.checked_sub(1)?).ok()?;
+        self.chain(side).digests.get(at).copied()
+    }
+
+    /// That side's changes, oldest first, as they were signed.
+    pub(crate) fn partner_changes(&self, side: Side) -> Vec<Envelope> {
+        self.chain(side).changes.iter().map(envelope_of).collect()
+    }
+
+    /// Whether the source ever signed such a change.
+    pub(crate) fn source_ever(&self, verb: PartnerVerb) -> bool {
+        let mut changes = self.by_source.changes.iter();
+        changes.any(|bytes| peek::<PartnerChange>(bytes).is_ok_and(|(said, _)| said.verb == verb))
+    }
+
+    /// On which side of the grant the partner of a change stands.
+    pub(crate) fn side_of(&self, change: &PartnerChange) -> Side {
+        if change.partner == self.papers.terms.source { Side::Source } else { Side::Recipient }
+    }
+
+    fn chain(&self, side: Side) -> &Chain {
+        match side {
+            Side::Source => &self.by_source,
+            Side::Recipient => &self.by_recipient,
+        }
     }
 
     /// The hash of the change with this number.
@@ -267,6 +333,10 @@ impl GrantRow {
             sequence: 0,
             last: digest,
             changes: Vec::new(),
+            by_source: Chain::default(),
+            by_recipient: Chain::default(),
+            suspended: None,
+            revoked: None,
             spent: Spent::default(),
             owed: VecDeque::new(),
         })
@@ -284,6 +354,24 @@ impl GrantRow {
         self.last = digest;
         self.held = false;
         self.changes.push(bytes.into());
+        Ok(())
+    }
+
+    pub(super) fn apply_partner_change(&mut self, bytes: Vec<u8>) -> Result<(), String> {
+        let (change, digest) = peek::<PartnerChange>(&bytes)?;
+        let side = self.side_of(&change);
+        match change.verb {
+            PartnerVerb::Suspend => self.suspended = Some(change.reason),
+            PartnerVerb::Unsuspend => self.suspended = None,
+            PartnerVerb::Revoke => self.revoked = self.revoked.or(Some((side, change.reason))),
+            PartnerVerb::Unspecified => return Err("the change has no verb".to_owned()),
+        }
+        let chain = match side {
+            Side::Source => &mut self.by_source,
+            Side::Recipient => &mut self.by_recipient,
+        };
+        chain.digests.push(digest);
+        chain.changes.push(bytes.into());
         Ok(())
     }
 
@@ -308,6 +396,8 @@ impl GrantRow {
             offer_key: papers.offer_key.to_vec(),
         }];
         entries.extend(self.changes.iter().map(|change| Entry::Changed { grant, change: change.to_vec() }));
+        let by_partners = self.by_source.changes.iter().chain(&self.by_recipient.changes);
+        entries.extend(by_partners.map(|change| Entry::PartnerChanged { grant, change: change.to_vec() }));
         if let Some(at) = self.stopped_here {
             entries.push(Entry::StoppedHere { grant, at_ms: at.as_millis() });
         }

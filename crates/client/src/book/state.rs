@@ -11,7 +11,7 @@ use countersign_grants::{
     digest::Digest,
     id::{LinkName, SubjectHandle},
     permit::Spent,
-    statement::{Fetch, GrantChange, LinkAcceptance, MAX_FETCH_AGE, Provision},
+    statement::{Fetch, GrantChange, LinkAcceptance, MAX_FETCH_AGE, PartnerChange, Provision},
     time::Timestamp,
 };
 use zeroize::Zeroizing;
@@ -104,6 +104,22 @@ impl State {
                     Standing::Active | Standing::Paused => Ok(()),
                 }
             }
+            Entry::PartnerChanged { grant, change } => {
+                let row = self.grants.get(&Digest::from(*grant)).ok_or(Unadmitted::NoGrant)?;
+                let (change, _) = peek::<PartnerChange>(change).map_err(Unadmitted::Unreadable)?;
+                let side = row.side_of(&change);
+                let expected = row.partner_sequence(side) + 1;
+                if change.sequence != expected {
+                    return Err(Unadmitted::Sequence { expected, found: change.sequence });
+                }
+                if change.previous != row.partner_last(side) {
+                    return Err(Unadmitted::Previous);
+                }
+                match row.revoked() {
+                    Some((by, _)) if by == side => Err(Unadmitted::Stopped),
+                    _ => Ok(()),
+                }
+            }
             Entry::StoppedHere { grant, .. } | Entry::Provided { grant, .. } | Entry::Spent { grant, .. } => {
                 match self.grants.get(&Digest::from(*grant)) {
                     Some(_) => Ok(()),
@@ -152,6 +168,7 @@ impl State {
                 self.grants.entry(row.digest()).or_insert(row);
             }
             Entry::Changed { grant, change } => self.grant_mut(grant)?.apply_change(change)?,
+            Entry::PartnerChanged { grant, change } => self.grant_mut(grant)?.apply_partner_change(change)?,
             Entry::StoppedHere { grant, at_ms } => {
                 self.grant_mut(grant)?.stopped_here = Some(Timestamp::from_millis(at_ms));
             }

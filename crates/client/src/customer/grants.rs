@@ -28,6 +28,9 @@ pub struct GrantView {
     pub state: Option<State>,
     /// How many uses are spent, by the broker's word.
     pub use_count: u32,
+    /// Why its source or an operator suspends it, or who but the customer ended it, by the broker's word: a code such as
+    /// `SECURITY`; empty if nobody does.
+    pub reason: String,
 }
 
 impl Customer {
@@ -48,20 +51,21 @@ impl Customer {
         let mut told = HashMap::with_capacity(listed.len());
         for grant in listed {
             let row = self.reconcile(&grant, |name| known.get(name).copied()).await?;
-            told.insert(row.name.digest(), (grant.state(), grant.use_count));
+            told.insert(row.name.digest(), (grant.state(), grant.use_count, grant.reason));
         }
         let view = |row: GrantRow| {
             let told = told.get(&row.name.digest());
             let state = match row.standing {
                 Standing::Stopped { .. } => told.map(|_| State::Withdrawn),
                 // A pause that the log has proven outweighs a word that all is well.
-                Standing::Paused => told.map(|(state, _)| match state {
+                Standing::Paused => told.map(|(state, ..)| match state {
                     State::Active => State::Paused,
                     state => *state,
                 }),
-                Standing::Active => told.map(|(state, _)| *state),
+                Standing::Active => told.map(|(state, ..)| *state),
             };
-            GrantView { state, use_count: told.map_or(0, |(_, uses)| *uses), row }
+            let use_count = told.map_or(0, |(_, uses, _)| *uses);
+            GrantView { state, use_count, reason: told.map_or(String::new(), |(.., why)| why.clone()), row }
         };
         Ok(self.0.book.grants().into_iter().map(view).collect())
     }

@@ -13,7 +13,7 @@ use countersign_proto::v1::{
     CancelGrantRequestRequest, ChangeGrantRequest, ChangeGrantResponse, CreateGrantRequestRequest,
     DeferGrantRequestRequest, GetGrantRequest, GetGrantRequestRequest, Grant, GrantRequest,
     ListGrantRequestsRequest, ListGrantRequestsResponse, ListGrantsRequest, ListGrantsResponse,
-    RefuseGrantRequestRequest,
+    RefuseGrantRequestRequest, RevokeGrantRequest, SuspendGrantRequest, UnsuspendGrantRequest,
     grant_service_server::{GrantService, GrantServiceServer},
 };
 use parking_lot::Mutex;
@@ -86,6 +86,9 @@ impl GrantService for Liar {
         cancel_grant_request(CancelGrantRequestRequest) -> GrantRequest;
         list_grants(ListGrantsRequest) -> ListGrantsResponse;
         acknowledge_grant(AcknowledgeGrantRequest) -> Grant;
+        suspend_grant(SuspendGrantRequest) -> ChangeGrantResponse;
+        unsuspend_grant(UnsuspendGrantRequest) -> ChangeGrantResponse;
+        revoke_grant(RevokeGrantRequest) -> ChangeGrantResponse;
     }
 }
 

@@ -4,16 +4,16 @@ use countersign_grants::{
     digest::Digest,
     envelope,
     id::{GrantName, SubjectHandle},
-    statement::Acknowledgement,
+    statement::{Acknowledgement, PartnerChange},
 };
 use countersign_proto::{
     statement::v1::{self as wire, Envelope},
-    v1::{AcknowledgeGrantRequest, GetGrantRequest, Grant},
+    v1::{self, AcknowledgeGrantRequest, GetGrantRequest, Grant},
 };
 
 use super::{Papers, Shared, papers::unadmitted};
 use crate::{
-    book::GrantRow,
+    book::{GrantRow, Side},
     channel::call,
     error::{Error, Party},
 };
@@ -63,7 +63,58 @@ impl Shared {
         if shown < known {
             return Err(wrong("sequence", format!("{shown} changes are shown, and the book has {known}")));
         }
+        self.enter_partner_changes(row, grant).await
+    }
+
+    /// Enters what the sides did by their own word. Of this side's own changes the broker may lack some that were signed
+    /// while it was away, and the book some that were signed on another machine.
+    async fn enter_partner_changes(&self, mut row: GrantRow, grant: &Grant) -> Result<GrantRow, Error> {
+        let wrong = |check, detail: String| Error::misbehaved(Party::Broker, "partner_change", check, detail);
+        let other = match row.side() {
+            Side::Source => Side::Recipient,
+            Side::Recipient => Side::Source,
+        };
+        let mut shown_of_other = 0;
+        for change in &grant.partner_changes {
+            let claimed = envelope::peek::<PartnerChange>(change.statement.as_ref())
+                .map_err(|error| Error::bad_statement(Party::Broker, "partner_change", &error))?;
+            let side = row.side_of(&claimed);
+            shown_of_other += u64::from(side == other);
+            row = self.enter_partner_change(row, side, claimed.sequence, change).await?;
+        }
+        let known = row.partner_sequence(other);
+        if shown_of_other < known {
+            let detail = format!("{shown_of_other} of the other side are shown, and the book has {known}");
+            return Err(wrong("sequence", detail));
+        }
         Ok(row)
+    }
+
+    async fn enter_partner_change(
+        &self,
+        row: GrantRow,
+        side: Side,
+        sequence: u64,
+        shown: &v1::PartnerChange,
+    ) -> Result<GrantRow, Error> {
+        let digest = shown.statement.as_ref().map(envelope::digest);
+        if sequence <= row.partner_sequence(side) && row.partner_change(side, sequence) == digest {
+            return Ok(row);
+        }
+        let signed = self.verify_partner_change(&row, shown)?;
+        if sequence <= row.partner_sequence(side) {
+            let who = Party::Partner(signed.statement().partner.clone());
+            let detail = format!("the book has another change under number {sequence}");
+            return Err(Error::misbehaved(who, "partner_change", "sequence", detail));
+        }
+        let entry = crate::book::Entry::PartnerChanged {
+            grant: *row.digest().as_bytes(),
+            change: crate::book::envelope_bytes(signed.envelope()),
+        };
+        self.book.enter_durably(entry).await?.map_err(|error| unadmitted("partner_change", &error))?;
+        self.book
+            .grant_by(row.digest())
+            .ok_or_else(|| Error::misbehaved(Party::Broker, "grant", "grant", "it is not in the book"))
     }
 
     async fn enter_change(&self, row: GrantRow, change: &Envelope) -> Result<GrantRow, Error> {

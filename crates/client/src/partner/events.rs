@@ -6,7 +6,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use countersign_grants::{
     id::{GrantName, LinkName, NotAName, RequestName, SubjectHandle},
     key::KeyId,
-    statement::{PartnerKey, Verb},
+    statement::{ChangeReason, PartnerKey, PartnerVerb, Verb},
     time::Timestamp,
 };
 use countersign_proto::{
@@ -17,7 +17,7 @@ use tonic::{Request, Streaming};
 
 use super::{Partner, Shared};
 use crate::{
-    book::{Entry, GrantRow, Standing},
+    book::{Entry, GrantRow, Side, Standing},
     channel::call,
     error::{Error, Party},
 };
@@ -33,7 +33,7 @@ const MAX_BACKOFF: Duration = Duration::from_secs(5);
 const MAX_HEARINGS: u32 = 3;
 
 /// What a partner hears of. Transfers are left out: their sides know of them by themselves.
-const KINDS: [Kind; 14] = [
+const KINDS: [Kind; 20] = [
     Kind::PartnerKeyPublished,
     Kind::PartnerSuspended,
     Kind::PartnerResumed,
@@ -46,6 +46,12 @@ const KINDS: [Kind; 14] = [
     Kind::GrantPaused,
     Kind::GrantResumed,
     Kind::GrantWithdrawn,
+    Kind::GrantSuspended,
+    Kind::GrantUnsuspended,
+    Kind::GrantRevoked,
+    Kind::GrantSuspendedByOperator,
+    Kind::GrantUnsuspendedByOperator,
+    Kind::GrantRevokedByOperator,
     Kind::Acknowledged,
     Kind::ChangeNotice,
 ];
@@ -107,6 +113,44 @@ pub enum PartnerEvent {
         grant: Box<GrantRow>,
         /// Delete what was received.
         erase: bool,
+    },
+    /// A grant's source suspended it: nothing flows until it says otherwise. Its signed change stands in the book.
+    GrantSuspended {
+        /// The grant; [`GrantRow::suspended`] says why, unless the suspension is over by now.
+        grant: Box<GrantRow>,
+    },
+    /// A grant's source ended its suspension. Its signed change stands in the book.
+    GrantUnsuspended {
+        /// The grant.
+        grant: Box<GrantRow>,
+    },
+    /// A side ended a grant for good. Its signed change stands in the book.
+    GrantRevoked {
+        /// The grant.
+        grant: Box<GrantRow>,
+        /// Which side.
+        by: Side,
+        /// Why.
+        reason: ChangeReason,
+    },
+    /// By the broker's word, an operator suspended a grant: the broker lets nothing through.
+    GrantSuspendedByOperator {
+        /// The grant.
+        grant: GrantName,
+        /// The reason's code, such as `SECURITY`.
+        reason: String,
+    },
+    /// By the broker's word, the operators' suspension of a grant ended.
+    GrantUnsuspendedByOperator {
+        /// The grant.
+        grant: GrantName,
+    },
+    /// By the broker's word, an operator ended a grant for good. The grant is [held](GrantRow::held).
+    GrantRevokedByOperator {
+        /// The grant.
+        grant: GrantName,
+        /// The reason's code, such as `SECURITY`.
+        reason: String,
     },
     /// A side acknowledged terms or a change.
     Acknowledged {
@@ -286,19 +330,33 @@ impl EventWatch {
     }
 }
 
-/// Whether passing an event over would leave the book behind what the customer signed.
+/// Whether passing an event over would leave the book behind what the customer, or the other side, signed.
 fn changes_a_grant(kind: Kind) -> bool {
-    use Kind::{GrantApproved, GrantPaused, GrantResumed, GrantWithdrawn};
-    matches!(kind, GrantApproved | GrantPaused | GrantResumed | GrantWithdrawn)
+    use Kind::{
+        GrantApproved, GrantPaused, GrantResumed, GrantRevoked, GrantSuspended, GrantUnsuspended,
+        GrantWithdrawn,
+    };
+    matches!(
+        kind,
+        GrantApproved
+            | GrantPaused
+            | GrantResumed
+            | GrantWithdrawn
+            | GrantSuspended
+            | GrantUnsuspended
+            | GrantRevoked
+    )
 }
 
 impl Shared {
-    /// The broker says that the customer stopped or paused a grant, and hands over nothing that the customer signed. No
-    /// end of a grant rests on the broker's word; but to refuse is always safe.
+    /// The broker says that the customer stopped or paused a grant, and hands over nothing that the customer signed; or that
+    /// an operator ended it, who signs nothing. No end of a grant rests on the broker's word; but to refuse is always safe.
     async fn hold(&self, kind: Kind, grant: &GrantName) -> Result<(), Error> {
         let standing = self.book.grant(grant).map(|row| row.standing());
         let refuses = match kind {
-            Kind::GrantWithdrawn => matches!(standing, Some(Standing::Stopped { .. })),
+            Kind::GrantWithdrawn | Kind::GrantRevokedByOperator => {
+                matches!(standing, Some(Standing::Stopped { .. }))
+            }
             Kind::GrantPaused => matches!(standing, Some(Standing::Stopped { .. } | Standing::Paused)),
             _ => true,
         };
@@ -348,6 +406,28 @@ impl Shared {
                 };
                 PartnerEvent::Stopped { grant: Box::new(row), erase }
             }
+            Kind::GrantSuspended => {
+                let row = self.changed_by_source(&grant()?, PartnerVerb::Suspend).await?;
+                PartnerEvent::GrantSuspended { grant: Box::new(row) }
+            }
+            Kind::GrantUnsuspended => {
+                let row = self.changed_by_source(&grant()?, PartnerVerb::Unsuspend).await?;
+                PartnerEvent::GrantUnsuspended { grant: Box::new(row) }
+            }
+            Kind::GrantRevoked => {
+                let row = self.take_grant(&grant()?).await?;
+                let (by, reason) = row.revoked().ok_or_else(unsigned)?;
+                PartnerEvent::GrantRevoked { grant: Box::new(row), by, reason }
+            }
+            Kind::GrantSuspendedByOperator => {
+                PartnerEvent::GrantSuspendedByOperator { grant: grant()?, reason: event.reason }
+            }
+            Kind::GrantUnsuspendedByOperator => PartnerEvent::GrantUnsuspendedByOperator { grant: grant()? },
+            Kind::GrantRevokedByOperator => {
+                let grant = grant()?;
+                self.hold(kind, &grant).await?;
+                PartnerEvent::GrantRevokedByOperator { grant, reason: event.reason }
+            }
             Kind::Acknowledged => PartnerEvent::Acknowledged { grant: grant()? },
             // A source's own notices are news to others.
             Kind::ChangeNotice if event.source == self.name.as_str() => return Ok(None),
@@ -373,6 +453,12 @@ impl Shared {
         let detail =
             "the event says that the customer changed the grant, and no such signed change came with it";
         Err(Error::misbehaved(Party::Broker, "change", "present", detail))
+    }
+
+    /// A grant after a change by its source of which an event speaks: the source must have signed such a one.
+    async fn changed_by_source(&self, name: &GrantName, verb: PartnerVerb) -> Result<GrantRow, Error> {
+        let row = self.take_grant(name).await?;
+        if row.source_ever(verb) { Ok(row) } else { Err(unsigned()) }
     }
 
     /// What an application fetches by a notice it files under the notice's subject: so that must be the grant's own, or
@@ -419,6 +505,12 @@ impl Shared {
 
 fn name<T>(what: &'static str, text: &str, parse: impl Fn(&str) -> Result<T, NotAName>) -> Result<T, Error> {
     parse(text).map_err(|error| Error::misbehaved(Party::Broker, "event", what, error.to_string()))
+}
+
+/// No word of a side counts that it did not sign.
+fn unsigned() -> Error {
+    let detail = "the event says that a side changed the grant, and no such signed change came with it";
+    Error::misbehaved(Party::Broker, "partner_change", "present", detail)
 }
 
 fn backoff(failures: u32) -> Duration {

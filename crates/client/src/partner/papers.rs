@@ -3,9 +3,9 @@
 use countersign_grants::{
     envelope::{self, Signed},
     id::SubjectHandle,
-    statement::{GrantChange, GrantTerms, Offer, open_party_commitment},
+    statement::{GrantChange, GrantTerms, Offer, PartnerChange, open_party_commitment},
 };
-use countersign_proto::statement::v1::Envelope;
+use countersign_proto::{statement::v1::Envelope, v1};
 
 use super::Shared;
 use crate::{
@@ -105,6 +105,32 @@ impl Shared {
             return Err(Error::misbehaved(Party::Broker, "change", "terms", "it is of another grant"));
         }
         Ok(change)
+    }
+
+    /// Verifies a change by the source or the recipient, under the identity that *the customer* named for it. Whether it is
+    /// that partner's next one is the book's to say.
+    pub(crate) fn verify_partner_change(
+        &self,
+        row: &GrantRow,
+        shown: &v1::PartnerChange,
+    ) -> Result<Signed<PartnerChange>, Error> {
+        let terms = row.terms();
+        let claimed = envelope::peek::<PartnerChange>(shown.statement.as_ref())
+            .map_err(|error| Error::bad_statement(Party::Broker, "partner_change", &error))?;
+        let identity =
+            if claimed.partner == terms.source { &terms.source_identity } else { &terms.recipient_identity };
+        let who = Party::Partner(claimed.partner.clone());
+        let signed = self
+            .keys
+            .certified(shown.partner_key.as_ref(), identity, &claimed.partner, &self.trust.origin)
+            .and_then(|key| key.verify::<PartnerChange>(shown.statement.as_ref(), |said| said.time))
+            .map_err(|error| Error::bad_key(who.clone(), "partner_change", &error))?;
+        let said = signed.statement();
+        said.may_change(terms, row.digest()).map_err(|error| {
+            Error::misbehaved(who.clone(), "partner_change", error.check(), error.to_string())
+        })?;
+        self.monitor.take(&said.checkpoint.0, Met::InStatement, &who)?;
+        Ok(signed)
     }
 }
 

@@ -6,7 +6,10 @@ use async_trait::async_trait;
 use countersign_grants::{
     digest::Digest,
     id::LinkName,
-    statement::{Acknowledgement, LinkAcceptance, LinkConfirmation, Verb, code_mac},
+    statement::{
+        Acknowledgement, ChangeReason, LinkAcceptance, LinkConfirmation, PartnerChange, PartnerVerb, Verb,
+        code_mac,
+    },
 };
 use countersign_proto::{
     log::v1::Kind,
@@ -18,7 +21,8 @@ use countersign_proto::{
         Event, GetGrantRequest, GetGrantRequestRequest, GetLinkRequest, Grant, GrantRequest, Link,
         ListEventsRequest, ListEventsResponse, ListGrantRequestsRequest, ListGrantRequestsResponse,
         ListGrantsRequest, ListGrantsResponse, ListLinksRequest, ListLinksResponse,
-        RefuseGrantRequestRequest, WatchEventsRequest, WatchEventsResponse,
+        RefuseGrantRequestRequest, RevokeGrantRequest, SuspendGrantRequest, UnsuspendGrantRequest,
+        WatchEventsRequest, WatchEventsResponse,
         event_service_server::{EventService, EventServiceServer},
         grant_service_server::{GrantService, GrantServiceServer},
         link_service_server::{LinkService, LinkServiceServer},
@@ -26,12 +30,13 @@ use countersign_proto::{
 };
 use futures_util::{Stream, StreamExt as _, stream};
 use parking_lot::Mutex;
+use prost::Message as _;
 use tokio::sync::Notify;
 use tonic::{Request, Response, Status, transport::server::TcpIncoming};
 
 use super::*;
 use crate::{
-    book::{MemoryBook, Standing},
+    book::{MemoryBook, Side, Standing},
     fixtures::{Granted, Linked, ORIGIN, SALT, START, World, not_asked},
     invitation::{InvitationPackage, VerifiedInvitation},
 };
@@ -112,6 +117,9 @@ impl GrantService for FakeBroker {
         cancel_grant_request(CancelGrantRequestRequest) -> GrantRequest;
         list_grants(ListGrantsRequest) -> ListGrantsResponse;
         change_grant(ChangeGrantRequest) -> ChangeGrantResponse;
+        suspend_grant(SuspendGrantRequest) -> ChangeGrantResponse;
+        unsuspend_grant(UnsuspendGrantRequest) -> ChangeGrantResponse;
+        revoke_grant(RevokeGrantRequest) -> ChangeGrantResponse;
     }
 }
 
@@ -396,4 +404,125 @@ async fn an_event_from_beyond_the_log_moves_no_cursor() {
         assert!(matches!(&error, Error::Misbehaved(one) if one.check == "index"), "{error}");
     }
     assert_eq!(hopp.book().cursor(), 0);
+}
+
+#[tokio::test]
+async fn a_stop_by_this_side_holds_whatever_the_broker_says_and_is_told_again() {
+    let mut world = World::new();
+    let broker = FakeBroker::start(&mut world).await;
+    let granted = world.grant();
+    let storage = MemoryBook::new();
+    let book = Book::open(storage.clone(), world.now()).expect("opens");
+    for entry in [&granted.source.entry, &granted.recipient.entry] {
+        book.enter(entry.clone()).expect("is written").expect("fits");
+    }
+    let skylark = world.partner(&world.skylark, book);
+    broker.put(&granted, &granted.source, vec![]);
+    broker.say(Kind::GrantApproved, &granted);
+    skylark.watch_events().next().await.expect("hears");
+    let name = GrantName::of(granted.digest());
+    assert_eq!(skylark.standing_grants(&granted.source.subject).len(), 1);
+
+    // This broker takes no change.
+    skylark.suspend_grant(&name, ChangeReason::Security).await.expect_err("is not recorded");
+    let row = skylark.book().grant(&name).expect("stands");
+    assert_eq!((row.suspended(), row.partner_sequence(Side::Source)), (Some(ChangeReason::Security), 1));
+    assert!(skylark.standing_grants(&granted.source.subject).is_empty());
+    let signed = row.partner_changes(Side::Source);
+    skylark.suspend_grant(&name, ChangeReason::Law).await.expect_err("is not recorded");
+    let again = Book::open(storage, world.now()).expect("opens").grant(&name).expect("stands");
+    assert_eq!(again.partner_changes(Side::Source), signed, "the same bytes, after a restart too");
+
+    skylark.unsuspend_grant(&name).await.expect_err("is not recorded");
+    assert_eq!(skylark.standing_grants(&granted.source.subject).len(), 1);
+    skylark.revoke_grant(&name, ChangeReason::Closed).await.expect_err("is not recorded");
+    let row = skylark.book().grant(&name).expect("stands");
+    assert_eq!(row.revoked(), Some((Side::Source, ChangeReason::Closed)));
+    let late = skylark.suspend_grant(&name, ChangeReason::Law).await;
+    assert!(matches!(late, Err(Error::Misuse(Misuse::NotNow { .. }))), "{late:?}");
+}
+
+#[tokio::test]
+async fn a_stop_by_the_other_side_counts_under_the_identity_that_the_customer_named() {
+    let mut world = World::new();
+    let broker = FakeBroker::start(&mut world).await;
+    let granted = world.grant();
+    let book = Book::in_memory();
+    book.enter(granted.recipient.entry.clone()).expect("is written").expect("fits");
+    let hopp = world.partner(&world.hopp, book);
+    let mut events = hopp.watch_events();
+    let name = GrantName::of(granted.digest());
+    broker.put(&granted, &granted.recipient, vec![]);
+    broker.say(Kind::GrantApproved, &granted);
+    events.next().await.expect("hears");
+
+    let says = |sequence, verb: PartnerVerb, previous: Digest| wire::PartnerChange {
+        broker: ORIGIN.into(),
+        partner: world.skylark.name.to_string(),
+        terms: granted.digest().into(),
+        sequence,
+        verb: verb.into(),
+        reason: i32::from(verb != PartnerVerb::Unsuspend),
+        previous: previous.into(),
+        time_ms: START,
+        checkpoint: world.checkpoint(),
+    };
+    let shows = |shown: Vec<(Envelope, Envelope)>| {
+        let changes = shown.into_iter().map(|(statement, key)| countersign_proto::v1::PartnerChange {
+            partner: world.skylark.name.to_string(),
+            statement: Some(statement),
+            partner_key: Some(key),
+        });
+        let mut said = broker.0.lock();
+        said.grants.get_mut(name.as_str()).expect("stands").partner_changes = changes.collect();
+    };
+    let sign = |message: &wire::PartnerChange, brand: &crate::fixtures::Brand| {
+        (envelope::sign::<PartnerChange>(message, &[&brand.working()]), brand.certificate())
+    };
+    let suspend = says(1, PartnerVerb::Suspend, granted.digest());
+    let mut fails = async |kind: Kind, check: &str| {
+        broker.say(kind, &granted);
+        let noted = events.next().await.expect("hears");
+        let PartnerEvent::Failed { error: Error::Misbehaved(one), .. } = &noted.event else {
+            panic!("{noted:?}")
+        };
+        assert_eq!(one.check, check, "{one}");
+    };
+    fails(Kind::GrantSuspended, "present").await;
+    shows(vec![sign(&suspend, &world.hopp)]);
+    fails(Kind::GrantSuspended, "partner_key").await;
+    shows(vec![sign(
+        &wire::PartnerChange { partner: world.hopp.name.to_string(), ..suspend.clone() },
+        &world.hopp,
+    )]);
+    fails(Kind::GrantSuspended, "verb").await;
+    shows(vec![sign(&says(2, PartnerVerb::Suspend, granted.digest()), &world.skylark)]);
+    fails(Kind::GrantSuspended, "sequence").await;
+    let row = hopp.book().grant(&name).expect("stands");
+    assert!(row.suspended().is_none() && !row.held() && row.stands(world.now()));
+
+    let revoke = says(2, PartnerVerb::Revoke, Digest::of(&suspend.encode_to_vec()));
+    let good = vec![sign(&suspend, &world.skylark), sign(&revoke, &world.skylark)];
+    shows(good[..1].to_vec());
+    broker.say(Kind::GrantSuspended, &granted);
+    let noted = events.next().await.expect("hears");
+    let PartnerEvent::GrantSuspended { grant } = noted.event else { panic!("{noted:?}") };
+    assert_eq!(grant.suspended(), Some(ChangeReason::Security));
+    shows(good);
+    broker.say(Kind::GrantRevoked, &granted);
+    let noted = events.next().await.expect("hears");
+    let PartnerEvent::GrantRevoked { by, reason, .. } = noted.event else { panic!("{noted:?}") };
+    assert_eq!((by, reason), (Side::Source, ChangeReason::Security));
+    let fetched = hopp.fetch(&name, "pickup_planning", &["trip.flight_no"]).await;
+    assert!(matches!(fetched, Err(Error::Misuse(Misuse::NotNow { .. }))), "{:?}", fetched.err());
+
+    // A broker that forgets what the other side signed is caught; an operator's end is held, and rests on nobody's word.
+    shows(vec![]);
+    broker.say(Kind::GrantSuspended, &granted);
+    let noted = events.next().await.expect("hears");
+    assert!(matches!(noted.event, PartnerEvent::Failed { .. }), "{noted:?}");
+    broker.say(Kind::GrantRevokedByOperator, &granted);
+    let noted = events.next().await.expect("hears");
+    assert!(matches!(noted.event, PartnerEvent::GrantRevokedByOperator { .. }), "{noted:?}");
+    assert!(hopp.book().grant(&name).expect("stands").held());
 }

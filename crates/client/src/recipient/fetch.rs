@@ -77,6 +77,9 @@ impl Partner {
         if row.side() != Side::Recipient {
             return not_now("this partner is the source of the grant");
         }
+        if row.revoked().is_some() {
+            return not_now("a side of the grant has revoked it");
+        }
         if row.stopped_here().is_some() {
             return not_now("this partner has stopped the grant itself");
         }

@@ -93,6 +93,12 @@ pub(super) fn stands(row: &GrantRow, now: Timestamp) -> Result<(), Refusal> {
         Standing::Paused => return Err(Refusal::Paused),
         Standing::Active => {}
     }
+    if row.revoked().is_some() {
+        return Err(Refusal::Ended { how: "REVOKED" });
+    }
+    if row.suspended().is_some() {
+        return Err(Refusal::Suspended);
+    }
     if row.stopped_here().is_some() {
         return Err(Refusal::Ended { how: "STOPPED_BY_SOURCE" });
     }

@@ -33,6 +33,8 @@ pub(super) enum Refusal {
     Statement { statement: &'static str, check: &'static str, detail: String },
     /// The grant is paused.
     Paused,
+    /// This source suspends the grant.
+    Suspended,
     /// The grant is over: how.
     Ended { how: &'static str },
     /// The fetch asks for more than the terms grant.
@@ -107,6 +109,10 @@ impl Refusal {
             Self::Paused => {
                 let message = "the customer has paused the grant, or the broker says that it changed and shows no signed change";
                 plain(Code::FailedPrecondition, "GRANT_PAUSED", message.into())
+            }
+            Self::Suspended => {
+                let message = "this source suspends the grant: wait for the event";
+                plain(Code::FailedPrecondition, "GRANT_SUSPENDED", message.into())
             }
             Self::Ended { how } => {
                 let message = format!("the grant has ended ({how})");

@@ -26,7 +26,7 @@ pub struct Record {
     /// How it went.
     #[prost(enumeration = "Result", tag = "8")]
     pub result: i32,
-    /// Why it was refused; a reason of the API.
+    /// Why it was refused: a reason of the API; or why somebody acted.
     #[prost(string, tag = "9")]
     pub reason: ::prost::alloc::string::String,
     /// The 32 random bytes that stand for the grant; empty where there is none.
@@ -113,6 +113,18 @@ pub enum Kind {
     AuditorCreated = 27,
     /// An auditor read the log through the API.
     AuditorRead = 28,
+    /// A grant's source suspended it; `reason` says why.
+    GrantSuspended = 29,
+    /// A grant's source ended its suspension.
+    GrantUnsuspended = 30,
+    /// A grant's source or recipient ended it for good; `reason` says why.
+    GrantRevoked = 31,
+    /// An operator suspended a grant; `reason` says why.
+    GrantSuspendedByOperator = 32,
+    /// An operator ended the operators' suspension of a grant.
+    GrantUnsuspendedByOperator = 33,
+    /// An operator ended a grant for good; `reason` says why.
+    GrantRevokedByOperator = 34,
 }
 impl Kind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -150,6 +162,12 @@ impl Kind {
             Self::ProvidedNotReleased => "KIND_PROVIDED_NOT_RELEASED",
             Self::AuditorCreated => "KIND_AUDITOR_CREATED",
             Self::AuditorRead => "KIND_AUDITOR_READ",
+            Self::GrantSuspended => "KIND_GRANT_SUSPENDED",
+            Self::GrantUnsuspended => "KIND_GRANT_UNSUSPENDED",
+            Self::GrantRevoked => "KIND_GRANT_REVOKED",
+            Self::GrantSuspendedByOperator => "KIND_GRANT_SUSPENDED_BY_OPERATOR",
+            Self::GrantUnsuspendedByOperator => "KIND_GRANT_UNSUSPENDED_BY_OPERATOR",
+            Self::GrantRevokedByOperator => "KIND_GRANT_REVOKED_BY_OPERATOR",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -184,6 +202,14 @@ impl Kind {
             "KIND_PROVIDED_NOT_RELEASED" => Some(Self::ProvidedNotReleased),
             "KIND_AUDITOR_CREATED" => Some(Self::AuditorCreated),
             "KIND_AUDITOR_READ" => Some(Self::AuditorRead),
+            "KIND_GRANT_SUSPENDED" => Some(Self::GrantSuspended),
+            "KIND_GRANT_UNSUSPENDED" => Some(Self::GrantUnsuspended),
+            "KIND_GRANT_REVOKED" => Some(Self::GrantRevoked),
+            "KIND_GRANT_SUSPENDED_BY_OPERATOR" => Some(Self::GrantSuspendedByOperator),
+            "KIND_GRANT_UNSUSPENDED_BY_OPERATOR" => {
+                Some(Self::GrantUnsuspendedByOperator)
+            }
+            "KIND_GRANT_REVOKED_BY_OPERATOR" => Some(Self::GrantRevokedByOperator),
             _ => None,
         }
     }

@@ -212,11 +212,26 @@ pub struct GrantRow {
     /// Whether an operator suspends it: never beside ACTIVE, always cleared by an end.
     #[prost(bool, tag = "18")]
     pub suspended_by_operator: bool,
+    /// The number of the source's newest change.
+    #[prost(uint64, tag = "19")]
+    pub source_sequence: u64,
+    /// The hash of the source's newest change; empty without one.
+    #[prost(bytes = "bytes", tag = "20")]
+    pub source_hash: ::prost::bytes::Bytes,
+    /// The number of the recipient's newest change.
+    #[prost(uint64, tag = "21")]
+    pub recipient_sequence: u64,
+    /// The hash of the recipient's newest change; empty without one.
+    #[prost(bytes = "bytes", tag = "22")]
+    pub recipient_hash: ::prost::bytes::Bytes,
+    /// Why it is suspended, or was revoked; empty else.
+    #[prost(string, tag = "23")]
+    pub reason: ::prost::alloc::string::String,
 }
-/// One change of a grant, or one acknowledgement.
+/// One change of a grant by its customer or a partner, or one acknowledgement.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GrantStatementRow {
-    /// A change's payload, as signed; empty for an acknowledgement.
+    /// The payload of the customer's change, as signed; empty for all else.
     #[prost(bytes = "bytes", tag = "1")]
     pub change: ::prost::bytes::Bytes,
     /// The signature with the key of the link to the source.
@@ -230,9 +245,12 @@ pub struct GrantStatementRow {
     /// An acknowledgement's statement.
     #[prost(message, optional, tag = "4")]
     pub acknowledgement: ::core::option::Option<super::super::statement::v1::Envelope>,
-    /// The identity key's statement for the working key that signed the acknowledgement.
+    /// The identity key's statement for the working key that signed the acknowledgement, or the partner's change.
     #[prost(message, optional, tag = "5")]
     pub partner_key: ::core::option::Option<super::super::statement::v1::Envelope>,
+    /// The statement of a partner's change.
+    #[prost(message, optional, tag = "6")]
+    pub partner_change: ::core::option::Option<super::super::statement::v1::Envelope>,
 }
 /// What stands beside a record, encrypted under a data key.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -156,6 +156,87 @@ pub struct Acknowledgement {
     #[prost(bytes = "bytes", tag = "5")]
     pub checkpoint: ::prost::bytes::Bytes,
 }
+/// A partner's numbered change to a grant of which it is a side. Signed by a working key.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PartnerChange {
+    /// The origin of the broker's log.
+    #[prost(string, tag = "1")]
+    pub broker: ::prost::alloc::string::String,
+    /// Who changes it: `partners/{partner}`.
+    #[prost(string, tag = "2")]
+    pub partner: ::prost::alloc::string::String,
+    /// SHA-256 of the terms.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub terms: ::prost::bytes::Bytes,
+    /// Rises by one with each change of this grant by this partner, from 1.
+    #[prost(uint64, tag = "4")]
+    pub sequence: u64,
+    /// What changes.
+    #[prost(enumeration = "partner_change::Verb", tag = "5")]
+    pub verb: i32,
+    /// Why; absent with UNSUSPEND alone.
+    #[prost(enumeration = "ChangeReason", tag = "6")]
+    pub reason: i32,
+    /// SHA-256 of this partner's change before this one, or of the terms.
+    #[prost(bytes = "bytes", tag = "7")]
+    pub previous: ::prost::bytes::Bytes,
+    /// When the partner signed, in Unix milliseconds.
+    #[prost(uint64, tag = "8")]
+    pub time_ms: u64,
+    /// The newest published checkpoint that the signer verified.
+    #[prost(bytes = "bytes", tag = "9")]
+    pub checkpoint: ::prost::bytes::Bytes,
+}
+/// Nested message and enum types in `PartnerChange`.
+pub mod partner_change {
+    /// What a change does.
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Verb {
+        /// Never valid.
+        Unspecified = 0,
+        /// Nothing flows until the source ends it. For the source.
+        Suspend = 1,
+        /// Ends the source's suspension. For the source.
+        Unsuspend = 2,
+        /// Ends the grant for good. For either side.
+        Revoke = 3,
+    }
+    impl Verb {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "VERB_UNSPECIFIED",
+                Self::Suspend => "VERB_SUSPEND",
+                Self::Unsuspend => "VERB_UNSUSPEND",
+                Self::Revoke => "VERB_REVOKE",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "VERB_UNSPECIFIED" => Some(Self::Unspecified),
+                "VERB_SUSPEND" => Some(Self::Suspend),
+                "VERB_UNSUSPEND" => Some(Self::Unsuspend),
+                "VERB_REVOKE" => Some(Self::Revoke),
+                _ => None,
+            }
+        }
+    }
+}
 /// What people get for sharing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -201,6 +282,59 @@ impl BenefitKind {
             "BENEFIT_KIND_TIMELY" => Some(Self::Timely),
             "BENEFIT_KIND_ADVICE" => Some(Self::Advice),
             "BENEFIT_KIND_CROSS_PLATFORM" => Some(Self::CrossPlatform),
+            _ => None,
+        }
+    }
+}
+/// Why somebody else than the customer stops a grant. Codes, since the log keeps them for good and in clear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ChangeReason {
+    /// Nothing is said.
+    Unspecified = 0,
+    /// Misuse or a leak is suspected.
+    Security = 1,
+    /// Somebody disputes that the data may flow.
+    Dispute = 2,
+    /// The data is wrong, or of another person.
+    WrongData = 3,
+    /// The recipient has no more use for it.
+    NotNeeded = 4,
+    /// The account, or the service, is closed.
+    Closed = 5,
+    /// A law or an authority demands it.
+    Law = 6,
+    /// The data can't be had for a while.
+    Maintenance = 7,
+}
+impl ChangeReason {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "CHANGE_REASON_UNSPECIFIED",
+            Self::Security => "CHANGE_REASON_SECURITY",
+            Self::Dispute => "CHANGE_REASON_DISPUTE",
+            Self::WrongData => "CHANGE_REASON_WRONG_DATA",
+            Self::NotNeeded => "CHANGE_REASON_NOT_NEEDED",
+            Self::Closed => "CHANGE_REASON_CLOSED",
+            Self::Law => "CHANGE_REASON_LAW",
+            Self::Maintenance => "CHANGE_REASON_MAINTENANCE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CHANGE_REASON_UNSPECIFIED" => Some(Self::Unspecified),
+            "CHANGE_REASON_SECURITY" => Some(Self::Security),
+            "CHANGE_REASON_DISPUTE" => Some(Self::Dispute),
+            "CHANGE_REASON_WRONG_DATA" => Some(Self::WrongData),
+            "CHANGE_REASON_NOT_NEEDED" => Some(Self::NotNeeded),
+            "CHANGE_REASON_CLOSED" => Some(Self::Closed),
+            "CHANGE_REASON_LAW" => Some(Self::Law),
+            "CHANGE_REASON_MAINTENANCE" => Some(Self::Maintenance),
             _ => None,
         }
     }

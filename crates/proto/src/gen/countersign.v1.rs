@@ -2175,6 +2175,18 @@ pub struct Grant {
     /// What source and recipient have acknowledged, oldest first.
     #[prost(message, repeated, tag = "18")]
     pub acknowledgements: ::prost::alloc::vec::Vec<Acknowledgement>,
+    /// The changes of its source and its recipient, each partner's oldest first.
+    #[prost(message, repeated, tag = "19")]
+    pub partner_changes: ::prost::alloc::vec::Vec<PartnerChange>,
+    /// Whether its source suspends it. A pause can stand beside it.
+    #[prost(bool, tag = "20")]
+    pub suspended_by_source: bool,
+    /// Whether an operator suspends it. A pause can stand beside it.
+    #[prost(bool, tag = "21")]
+    pub suspended_by_operator: bool,
+    /// Why it is suspended, or was revoked; empty else.
+    #[prost(string, tag = "22")]
+    pub reason: ::prost::alloc::string::String,
 }
 /// Nested message and enum types in `Grant`.
 pub mod grant {
@@ -2249,6 +2261,19 @@ pub mod grant {
 /// A partner's word that a statement is in its book.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Acknowledgement {
+    /// Who: `partners/{partner}`.
+    #[prost(string, tag = "1")]
+    pub partner: ::prost::alloc::string::String,
+    /// The signed statement.
+    #[prost(message, optional, tag = "2")]
+    pub statement: ::core::option::Option<super::statement::v1::Envelope>,
+    /// The identity key's statement for the working key that signed it.
+    #[prost(message, optional, tag = "3")]
+    pub partner_key: ::core::option::Option<super::statement::v1::Envelope>,
+}
+/// A partner's signed change.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PartnerChange {
     /// Who: `partners/{partner}`.
     #[prost(string, tag = "1")]
     pub partner: ::prost::alloc::string::String,
@@ -2413,7 +2438,7 @@ pub struct ChangeGrantRequest {
 /// What came of a change.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ChangeGrantResponse {
-    /// The grant.
+    /// The grant; to an operator, without what its parties signed.
     #[prost(message, optional, tag = "1")]
     pub grant: ::core::option::Option<Grant>,
     /// The proof of the change's record.
@@ -2429,6 +2454,42 @@ pub struct AcknowledgeGrantRequest {
     /// REQUIRED. An `Acknowledgement` statement.
     #[prost(message, optional, tag = "2")]
     pub statement: ::core::option::Option<super::statement::v1::Envelope>,
+}
+/// Suspends a grant.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SuspendGrantRequest {
+    /// REQUIRED. `grants/{grant}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// REQUIRED of the source: a `PartnerChange` statement.
+    #[prost(message, optional, tag = "2")]
+    pub statement: ::core::option::Option<super::statement::v1::Envelope>,
+    /// REQUIRED of an operator: why.
+    #[prost(enumeration = "super::statement::v1::ChangeReason", tag = "3")]
+    pub reason: i32,
+}
+/// Ends a suspension.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UnsuspendGrantRequest {
+    /// REQUIRED. `grants/{grant}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// REQUIRED of the source: a `PartnerChange` statement.
+    #[prost(message, optional, tag = "2")]
+    pub statement: ::core::option::Option<super::statement::v1::Envelope>,
+}
+/// Ends a grant for good.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RevokeGrantRequest {
+    /// REQUIRED. `grants/{grant}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// REQUIRED of a partner: a `PartnerChange` statement.
+    #[prost(message, optional, tag = "2")]
+    pub statement: ::core::option::Option<super::statement::v1::Envelope>,
+    /// REQUIRED of an operator: why.
+    #[prost(enumeration = "super::statement::v1::ChangeReason", tag = "3")]
+    pub reason: i32,
 }
 /// Generated client implementations.
 #[cfg(feature = "client")]
@@ -2782,6 +2843,83 @@ pub mod grant_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Suspends a grant. For its source, by a signed change, and for operators; each ends only its own suspension.
+        pub async fn suspend_grant(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SuspendGrantRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ChangeGrantResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/countersign.v1.GrantService/SuspendGrant",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("countersign.v1.GrantService", "SuspendGrant"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Ends a suspension. For its source, by a signed change, and for operators.
+        pub async fn unsuspend_grant(
+            &mut self,
+            request: impl tonic::IntoRequest<super::UnsuspendGrantRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ChangeGrantResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/countersign.v1.GrantService/UnsuspendGrant",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("countersign.v1.GrantService", "UnsuspendGrant"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Ends a grant for good. For its source and its recipient, by a signed change, and for operators.
+        pub async fn revoke_grant(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RevokeGrantRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ChangeGrantResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/countersign.v1.GrantService/RevokeGrant",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("countersign.v1.GrantService", "RevokeGrant"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -2865,6 +3003,30 @@ pub mod grant_service_server {
             &self,
             request: tonic::Request<super::AcknowledgeGrantRequest>,
         ) -> std::result::Result<tonic::Response<super::Grant>, tonic::Status>;
+        /// Suspends a grant. For its source, by a signed change, and for operators; each ends only its own suspension.
+        async fn suspend_grant(
+            &self,
+            request: tonic::Request<super::SuspendGrantRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ChangeGrantResponse>,
+            tonic::Status,
+        >;
+        /// Ends a suspension. For its source, by a signed change, and for operators.
+        async fn unsuspend_grant(
+            &self,
+            request: tonic::Request<super::UnsuspendGrantRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ChangeGrantResponse>,
+            tonic::Status,
+        >;
+        /// Ends a grant for good. For its source and its recipient, by a signed change, and for operators.
+        async fn revoke_grant(
+            &self,
+            request: tonic::Request<super::RevokeGrantRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ChangeGrantResponse>,
+            tonic::Status,
+        >;
     }
     /// Puts requests to customers, and keeps what they approved.
     #[derive(Debug)]
@@ -3431,6 +3593,141 @@ pub mod grant_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = AcknowledgeGrantSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/countersign.v1.GrantService/SuspendGrant" => {
+                    #[allow(non_camel_case_types)]
+                    struct SuspendGrantSvc<T: GrantService>(pub Arc<T>);
+                    impl<
+                        T: GrantService,
+                    > tonic::server::UnaryService<super::SuspendGrantRequest>
+                    for SuspendGrantSvc<T> {
+                        type Response = super::ChangeGrantResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SuspendGrantRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as GrantService>::suspend_grant(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SuspendGrantSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/countersign.v1.GrantService/UnsuspendGrant" => {
+                    #[allow(non_camel_case_types)]
+                    struct UnsuspendGrantSvc<T: GrantService>(pub Arc<T>);
+                    impl<
+                        T: GrantService,
+                    > tonic::server::UnaryService<super::UnsuspendGrantRequest>
+                    for UnsuspendGrantSvc<T> {
+                        type Response = super::ChangeGrantResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::UnsuspendGrantRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as GrantService>::unsuspend_grant(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = UnsuspendGrantSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/countersign.v1.GrantService/RevokeGrant" => {
+                    #[allow(non_camel_case_types)]
+                    struct RevokeGrantSvc<T: GrantService>(pub Arc<T>);
+                    impl<
+                        T: GrantService,
+                    > tonic::server::UnaryService<super::RevokeGrantRequest>
+                    for RevokeGrantSvc<T> {
+                        type Response = super::ChangeGrantResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RevokeGrantRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as GrantService>::revoke_grant(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RevokeGrantSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

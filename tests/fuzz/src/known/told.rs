@@ -8,8 +8,9 @@ use countersign_grants::{
     id::SubjectHandle,
     sealing,
     statement::{
-        Acknowledgement, Fetch, GrantChange, GrantRequest, GrantTerms, LinkAcceptance, LinkConfirmation,
-        LinkInvitation, Offer, PartnerKey, Provision, Statement, code_mac, label_commitment,
+        Acknowledgement, ChangeReason, Fetch, GrantChange, GrantRequest, GrantTerms, LinkAcceptance,
+        LinkConfirmation, LinkInvitation, Offer, PartnerChange, PartnerKey, PartnerVerb, Provision,
+        Statement, code_mac, label_commitment,
     },
 };
 use countersign_proto::statement::v1::{self as wire, grant_change::Verb};
@@ -177,5 +178,32 @@ impl Teller {
             checkpoint: published(),
         };
         self.say::<Acknowledgement>("acknowledgement", &acknowledgement, SKYLARK);
+        self.stops_by_partners(granted);
+    }
+
+    /// What the sides could have done by their own word: the source's suspension and its end, the recipient's revocation.
+    fn stops_by_partners(&mut self, granted: Digest) {
+        let mut previous = granted;
+        let said = [
+            ("suspension", "skylark", 1, PartnerVerb::Suspend, ChangeReason::Security),
+            ("suspension-end", "skylark", 2, PartnerVerb::Unsuspend, ChangeReason::Unspecified),
+            ("revocation", "hopp", 1, PartnerVerb::Revoke, ChangeReason::NotNeeded),
+        ];
+        for (name, by, sequence, verb, reason) in said {
+            let first = if sequence == 1 { granted } else { previous };
+            let change = wire::PartnerChange {
+                broker: ORIGIN.into(),
+                partner: partner(by).to_string(),
+                terms: granted.into(),
+                sequence,
+                verb: verb.into(),
+                reason: reason.into(),
+                previous: first.into(),
+                time_ms: NOW_MS + 4 + sequence,
+                checkpoint: published(),
+            };
+            let signer = if by == "hopp" { HOPP } else { SKYLARK };
+            previous = self.say::<PartnerChange>(name, &change, signer);
+        }
     }
 }

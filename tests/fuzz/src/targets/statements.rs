@@ -10,7 +10,7 @@ use countersign_grants::{
     sealing,
     statement::{
         Acknowledgement, Fetch, GrantChange, GrantRequest, GrantTerms, LinkAcceptance, LinkConfirmation,
-        LinkInvitation, Offer, PartnerKey, Provision, Statement,
+        LinkInvitation, Offer, PartnerChange, PartnerKey, Provision, Statement,
     },
     time::Timestamp,
     token::{Issuer, Unverified, broker_audience},
@@ -21,7 +21,7 @@ use prost::Message;
 use super::super::known::{self, STORY};
 
 /// The kinds of statements, in the order of the first byte that chooses one.
-pub const KINDS: [&str; 11] = [
+pub const KINDS: [&str; 12] = [
     PartnerKey::PAYLOAD_TYPE,
     Offer::PAYLOAD_TYPE,
     LinkInvitation::PAYLOAD_TYPE,
@@ -33,6 +33,7 @@ pub const KINDS: [&str; 11] = [
     Fetch::PAYLOAD_TYPE,
     Provision::PAYLOAD_TYPE,
     Acknowledgement::PAYLOAD_TYPE,
+    PartnerChange::PAYLOAD_TYPE,
 ];
 
 /// A payload, after a byte that says of which statement. What reads is canonical; signed, it verifies; bent, it does not.
@@ -49,6 +50,7 @@ pub(super) fn statement(data: &[u8]) {
         payload::<Fetch>,
         payload::<Provision>,
         payload::<Acknowledgement>,
+        payload::<PartnerChange>,
     ];
     if let Some((kind, bytes)) = data.split_first() {
         READ[usize::from(*kind) % READ.len()](bytes);
@@ -111,6 +113,7 @@ pub(super) fn envelope(data: &[u8]) {
     judged::<Fetch>(&envelope);
     judged::<Provision>(&envelope);
     judged::<Acknowledgement>(&envelope);
+    judged::<PartnerChange>(&envelope);
 }
 
 fn judged<S: Statement>(envelope: &Envelope) {

@@ -67,6 +67,11 @@ impl VerifiedRow {
             change_hash: Bytes::from(self.terms.digest()),
             suspended_by_source: false,
             suspended_by_operator: false,
+            source_sequence: 0,
+            source_hash: Bytes::new(),
+            recipient_sequence: 0,
+            recipient_hash: Bytes::new(),
+            reason: String::new(),
         }
     }
 

@@ -9,6 +9,7 @@ mod get;
 mod get_request;
 mod proof;
 mod request;
+mod stop;
 mod view;
 
 use std::sync::Arc;
@@ -19,7 +20,8 @@ use countersign_proto::v1::{
     CancelGrantRequestRequest, ChangeGrantRequest, ChangeGrantResponse, CreateGrantRequestRequest,
     DeferGrantRequestRequest, GetGrantRequest, GetGrantRequestRequest, Grant, GrantRequest,
     ListGrantRequestsRequest, ListGrantRequestsResponse, ListGrantsRequest, ListGrantsResponse,
-    RefuseGrantRequestRequest, grant_service_server::GrantService,
+    RefuseGrantRequestRequest, RevokeGrantRequest, SuspendGrantRequest, UnsuspendGrantRequest,
+    grant_service_server::GrantService,
 };
 use tonic::{Request, Response, Status};
 
@@ -116,5 +118,35 @@ impl GrantService for Grants {
     ) -> Result<Response<Grant>, Status> {
         let caller = Caller::of(&request)?;
         Ok(Response::new(acknowledge::acknowledge(&self.0, &caller, request.into_inner()).await?))
+    }
+
+    async fn suspend_grant(
+        &self,
+        request: Request<SuspendGrantRequest>,
+    ) -> Result<Response<ChangeGrantResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let SuspendGrantRequest { name, statement, reason } = request.into_inner();
+        let asked = stop::Asked { stop: stop::Stop::Suspend, name, statement, reason };
+        Ok(Response::new(stop::stop(&self.0, &caller, asked).await?))
+    }
+
+    async fn unsuspend_grant(
+        &self,
+        request: Request<UnsuspendGrantRequest>,
+    ) -> Result<Response<ChangeGrantResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let UnsuspendGrantRequest { name, statement } = request.into_inner();
+        let asked = stop::Asked { stop: stop::Stop::Unsuspend, name, statement, reason: 0 };
+        Ok(Response::new(stop::stop(&self.0, &caller, asked).await?))
+    }
+
+    async fn revoke_grant(
+        &self,
+        request: Request<RevokeGrantRequest>,
+    ) -> Result<Response<ChangeGrantResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let RevokeGrantRequest { name, statement, reason } = request.into_inner();
+        let asked = stop::Asked { stop: stop::Stop::Revoke, name, statement, reason };
+        Ok(Response::new(stop::stop(&self.0, &caller, asked).await?))
     }
 }

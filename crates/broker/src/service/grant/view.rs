@@ -5,11 +5,12 @@ use countersign_grants::{
     envelope,
     id::{GrantName, OfferName, PartnerName, RequestName},
     lifecycle,
-    statement::{self, GrantChange},
+    statement::{self, GrantChange, MAX_PARTNER_CHANGES},
+    time::Timestamp,
 };
 use countersign_proto::{
     row::v1::{GrantRequestRow, GrantStatementRow},
-    v1::{Acknowledgement, Grant, GrantRequest, grant_request},
+    v1::{Acknowledgement, Grant, GrantRequest, PartnerChange, grant_request},
 };
 
 use super::change::MAX_CHANGES;
@@ -24,6 +25,9 @@ use crate::{
 
 /// Terms, every change, and the last stop; each acknowledged by two.
 const MAX_ACKNOWLEDGEMENTS: usize = 2 * (MAX_CHANGES as usize + 2);
+
+/// Every change of either side, and one revocation.
+const MAX_LISTED_PARTNER_CHANGES: usize = 2 * MAX_PARTNER_CHANGES as usize + 2;
 
 /// A request as this party sees it.
 pub(super) async fn request(
@@ -112,7 +116,47 @@ pub(super) async fn grant(
         offer_key: offer.partner_key,
         changes: changes(broker, grant, side).await?,
         acknowledgements: acknowledgements(broker, grant).await?,
+        partner_changes: partner_changes(broker, grant).await?,
+        suspended_by_source: row.suspended_by_source,
+        suspended_by_operator: row.suspended_by_operator,
+        reason: row.reason.clone(),
     })
+}
+
+/// A grant as an operator sees it: between whom, what for, and where it stands; nothing that its parties signed.
+pub(super) fn outline(grant: &StoredGrant, now: Timestamp) -> Result<Grant, Fault> {
+    let (row, terms) = (&grant.read.row, &grant.terms);
+    Ok(Grant {
+        name: grant.name.to_string(),
+        source: terms.source.to_string(),
+        recipient: terms.recipient.to_string(),
+        purpose: terms.purpose.to_string(),
+        state: grant.state(now)?.state().into(),
+        use_count: grant.spent.uses,
+        use_limit: terms.uses,
+        create_time: timestamp(row.create_time_ms),
+        expire_time: timestamp(terms.expire_time.as_millis()),
+        suspended_by_source: row.suspended_by_source,
+        suspended_by_operator: row.suspended_by_operator,
+        reason: row.reason.clone(),
+        ..Grant::default()
+    })
+}
+
+async fn partner_changes(broker: &Broker, grant: &StoredGrant) -> Result<Vec<PartnerChange>, Fault> {
+    let row = &grant.read.row;
+    if row.source_sequence == 0 && row.recipient_sequence == 0 {
+        return Ok(Vec::new());
+    }
+    let rows =
+        rows::partner_changes(&grant.name).load(broker.store(), None, MAX_LISTED_PARTNER_CHANGES).await?;
+    let read = |(_, row): (Vec<u8>, GrantStatementRow)| {
+        let says = envelope::peek::<statement::PartnerChange>(row.partner_change.as_ref())
+            .map_err(|error| damaged("partner change", &error))?;
+        let partner = says.partner.to_string();
+        Ok(PartnerChange { partner, statement: row.partner_change, partner_key: row.partner_key })
+    };
+    rows.into_iter().map(read).collect()
 }
 
 async fn changes(

@@ -1,6 +1,7 @@
 //! The services over the memory engine: the main path, and what each step refuses.
 
 mod hostile;
+mod stops;
 mod world;
 
 use bytes::Bytes;

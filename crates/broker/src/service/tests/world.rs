@@ -138,7 +138,7 @@ impl World {
         self.clock.0.fetch_add(millis, Ordering::SeqCst);
     }
 
-    fn checkpoint(&self) -> Bytes {
+    pub(super) fn checkpoint(&self) -> Bytes {
         self.broker.ledger().published().as_bytes().clone()
     }
 

@@ -1,0 +1,58 @@
+//! What a partner does to a grant by its own signed word.
+
+use anyhow::{Context as _, Result};
+use clap::{Args, Subcommand};
+use countersign_client::grants::{id::GrantName, statement::ChangeReason};
+use serde_json::json;
+
+use crate::{arguments::Setting, fetch::catch_up, homes::PartnerHome, words};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum GrantCommand {
+    /// Suspend a grant of which this partner is the source
+    Suspend(Because),
+    /// End this source's suspension of a grant
+    Unsuspend(One),
+    /// End a grant for good, on either side
+    Revoke(Because),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Because {
+    #[command(flatten)]
+    one: One,
+    /// Why: security, dispute, wrong-data, not-needed, closed, law or maintenance
+    #[arg(long, value_name = "REASON", value_parser = words::read_reason)]
+    reason: ChangeReason,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct One {
+    /// `grants/{grant}`
+    grant: String,
+    #[command(flatten)]
+    home: PartnerHome,
+}
+
+impl GrantCommand {
+    pub(crate) async fn run(self, setting: &Setting) -> Result<()> {
+        let (one, done) = match &self {
+            Self::Suspend(because) => (&because.one, "suspended"),
+            Self::Unsuspend(one) => (one, "unsuspended"),
+            Self::Revoke(because) => (&because.one, "revoked"),
+        };
+        let grant = GrantName::parse(&one.grant).context("the grant")?;
+        let partner = one.home.open(setting)?;
+        catch_up(&partner, &grant).await?;
+        let proof = match &self {
+            Self::Suspend(because) => partner.suspend_grant(&grant, because.reason).await?,
+            Self::Unsuspend(_) => partner.unsuspend_grant(&grant).await?,
+            Self::Revoke(because) => partner.revoke_grant(&grant, because.reason).await?,
+        };
+        let json = json!({ "name": grant.as_str(), "done": done, "record": proof.index() });
+        setting.output().show(&json, |output| {
+            format!("{} {grant}: record {} of the log, proven", output.good(done), proof.index())
+        });
+        Ok(())
+    }
+}
