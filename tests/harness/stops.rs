@@ -69,7 +69,9 @@ async fn nothing_follows_a_revocation_whoever_says_it() {
                 drop(hopp.partner.revoke_grant(&granted.grant, ChangeReason::NotNeeded).await.expect(by));
             }
             _ => {
-                drop(operator(&granted).revoke_grant(&granted.grant, ChangeReason::Security).await.expect(by));
+                drop(
+                    operator(&granted).revoke_grant(&granted.grant, ChangeReason::Security).await.expect(by),
+                );
             }
         }
         let late = bare_fetch(&granted).await;

@@ -122,7 +122,7 @@ impl Log {
                 }
             }
             Kind::GrantWithdrawn | Kind::GrantRevoked | Kind::GrantRevokedByOperator => {
-                drop(self.stopped.insert(tag, index));
+                self.stopped.insert(tag, index);
             }
             Kind::ChangeNotice => self.notices.push((index, record.recipient.clone())),
             _ => {}
