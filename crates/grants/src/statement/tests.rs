@@ -126,6 +126,8 @@ fn terms_lie_within_their_offer() {
     let mut chosen = terms();
     chosen.fields.push("trip.eta".into());
     assert_eq!(within(&chosen), Ok(()));
+    let (one, other) = (signed::<GrantTerms>(&terms()), signed::<GrantTerms>(&chosen));
+    assert!(one.same_terms(one.envelope()) && !one.same_terms(other.envelope()));
     let spoilt: [Spoilt<wire::GrantTerms>; 14] = [
         ("offer", |terms| terms.offer = Bytes::from_static(&[9; 32])),
         ("source", |terms| terms.source = "partners/chirp".into()),
