@@ -13,6 +13,7 @@ mod bad_links;
 mod bad_sources;
 mod bad_statements;
 mod claims;
+mod export;
 mod faults;
 mod hostile;
 mod journey;

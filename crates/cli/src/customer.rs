@@ -2,6 +2,7 @@
 
 mod activity;
 mod approve;
+mod export;
 mod grants;
 mod new;
 mod refuse;
@@ -36,6 +37,8 @@ pub(crate) enum CustomerCommand {
     Resume(stop::Resume),
     /// What happened: transfers, refusals, changes
     Activity(activity::Arguments),
+    /// Write everything about the customer into a folder, with consent receipts and proofs
+    Export(export::Arguments),
 }
 
 impl CustomerCommand {
@@ -51,6 +54,7 @@ impl CustomerCommand {
             Self::Pause(arguments) => arguments.run(setting).await,
             Self::Resume(arguments) => arguments.run(setting).await,
             Self::Activity(arguments) => arguments.run(setting).await,
+            Self::Export(arguments) => arguments.run(setting).await,
         }
     }
 }

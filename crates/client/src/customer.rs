@@ -39,6 +39,7 @@ mod approve;
 mod book;
 mod change;
 mod entry;
+mod export;
 mod grants;
 mod link;
 mod read;
@@ -65,6 +66,7 @@ pub use self::{
     approve::{Approved, Choice},
     book::{CustomerBook, GrantRow, LinkRow, Standing},
     change::{Acknowledged, Recorded},
+    export::{ExportError, Exported},
     grants::GrantView,
     link::{Accepted, Invited},
     read::{ReadRequest, Row, Waiting},

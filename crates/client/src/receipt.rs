@@ -117,10 +117,16 @@ impl ProvenLeaf {
             let uses = saying.use_limit.map_or(u64::MAX, u64::from);
             same((1..=uses).contains(&record.use_number), "use_number", &|| record.use_number.to_string())?;
         }
-        self.opens(saying)
+        self.opens(saying.subject, saying.fields, saying.evidence)
     }
 
-    fn opens(&self, saying: &Saying<'_>) -> Result<(), Error> {
+    /// Whether its commitments open to these, with the salts that came along. What is `None` is not checked.
+    pub(crate) fn opens(
+        &self,
+        subject: Option<&CustomerName>,
+        fields: Option<&[FieldPath]>,
+        evidence: Option<&[Digest]>,
+    ) -> Result<(), Error> {
         let check = |check: &'static str,
                      salt: &Bytes,
                      found: &Bytes,
@@ -134,17 +140,17 @@ impl ProvenLeaf {
             }
         };
         let (record, receipt) = (&self.record, &self.receipt);
-        if let Some(fields) = saying.fields {
+        if let Some(fields) = fields {
             check("fields", &receipt.fields_salt, &record.fields_commitment, &|salt| {
                 commitment::fields(salt, fields)
             })?;
         }
-        if let Some(evidence) = saying.evidence {
+        if let Some(evidence) = evidence {
             check("evidence", &receipt.evidence_salt, &record.evidence_commitment, &|salt| {
                 commitment::evidence(salt, evidence)
             })?;
         }
-        if let Some(subject) = saying.subject {
+        if let Some(subject) = subject {
             check("subject", &receipt.subject_salt, &record.subject_commitment, &|salt| {
                 commitment::subject(salt, subject)
             })?;

@@ -2,16 +2,23 @@
 
 use std::time::Duration;
 
-use countersign_client::{Error, PartnerEvent, book::Standing, customer::Acknowledged};
+use countersign_client::{
+    Error, PartnerEvent,
+    book::Standing,
+    customer::{Acknowledged, ExportError},
+};
 use countersign_grants::{
     digest::Digest,
     statement::{Acknowledgement, GrantChange, Verb},
 };
 use countersign_proto::{
-    log::v1::Kind,
+    log::v1::{Kind, Record},
     statement::v1 as wire,
-    v1::{self, ChangeGrantResponse, Event, Grant, ListEventsResponse},
+    v1::{
+        self, ChangeGrantResponse, Event, Grant, ListEventsResponse, ListProvenEventsResponse, ProvenEvent,
+    },
 };
+use prost::Message as _;
 
 use super::{Operator, blamed};
 use crate::world::{bare_fetch, reason_of, sign_as};
@@ -208,4 +215,44 @@ async fn a_record_that_is_left_out_of_the_customers_list_is_missed() {
     });
     let error = operator.mei.activity(0, &[]).await.expect_err("bent");
     assert_eq!(blamed(&error), "the broker: event: record");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_with_a_twisted_record_ends_without_a_manifest() {
+    type Bend = fn(&mut ListProvenEventsResponse);
+    let operator = Operator::start().await;
+    operator.fetch().await.expect("flows");
+    let bends: [(Bend, &str); 5] = [
+        (
+            |list| {
+                let number = |one: &ProvenEvent| {
+                    let record = one.event.as_ref().expect("set").record.clone();
+                    Record::decode(record).expect("a record").grant_sequence
+                };
+                list.events.retain(|one| number(one) != 2);
+            },
+            "the broker: activity: grant_sequence",
+        ),
+        (|list| list.events[3].receipt = list.events[2].receipt.clone(), "the broker: event: receipt"),
+        (|list| list.events.swap(0, 1), "the broker: events: index"),
+        (
+            |list| drop(list.events[2].receipt.as_mut().expect("set").path.pop()),
+            "the broker: receipt: inclusion",
+        ),
+        (
+            |list| {
+                let of = |event: &&mut ProvenEvent| !event.evidence.is_empty();
+                list.events.iter_mut().find(of).expect("some").evidence[0] = vec![7; 32].into();
+            },
+            "the broker: receipt: evidence",
+        ),
+    ];
+    for (bend, expected) in bends {
+        operator.front.bend::<ListProvenEventsResponse>("ListProvenEvents", bend);
+        let folder = tempfile::tempdir().expect("a folder");
+        let error = operator.mei.export(folder.path()).await.expect_err("twisted");
+        let ExportError::Call(error) = error else { panic!("{error}") };
+        assert_eq!(blamed(&error), expected);
+        assert!(!folder.path().join("manifest.json").exists());
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use bytes::Bytes;
 use countersign_grants::{id::GrantName, time::Timestamp};
 use countersign_proto::{
     log::v1::{Kind, Record},
@@ -76,7 +77,8 @@ impl Customer {
         let activities: Vec<_> =
             events.into_iter().map(|event| self.check(event)).collect::<Result<_, _>>()?;
         if kinds.is_empty() {
-            without_gaps(&activities, cursor == 0)?;
+            let mut numbering = Numbering::new(cursor == 0);
+            activities.iter().try_for_each(|one| numbering.take(one))?;
         }
         Ok(activities)
     }
@@ -87,7 +89,7 @@ impl Customer {
     }
 
     /// Whether an event says what its record says, and of the customer's own grant.
-    fn check(&self, event: Event) -> Result<Activity, Error> {
+    pub(super) fn check(&self, event: Event) -> Result<Activity, Error> {
         let wrong = |check, detail: String| Error::misbehaved(Party::Broker, "event", check, detail);
         let record =
             Record::decode(event.record.clone()).map_err(|error| wrong("record", error.to_string()))?;
@@ -111,15 +113,25 @@ impl Customer {
 }
 
 /// Whether each grant's records are numbered without a gap: from 1, if the list begins with the log.
-fn without_gaps(activities: &[Activity], from_start: bool) -> Result<(), Error> {
-    let mut next: HashMap<&[u8], u64> = HashMap::new();
-    for one in activities {
+#[derive(Default)]
+pub(super) struct Numbering {
+    next: HashMap<Bytes, u64>,
+    from_start: bool,
+}
+
+impl Numbering {
+    pub(super) fn new(from_start: bool) -> Self {
+        Self { next: HashMap::new(), from_start }
+    }
+
+    /// Takes the next record of the list.
+    pub(super) fn take(&mut self, one: &Activity) -> Result<(), Error> {
         let record = &one.record;
         if record.grant_tag.is_empty() {
-            continue;
+            return Ok(());
         }
-        let first = if from_start { 1 } else { record.grant_sequence };
-        let expected = next.entry(&record.grant_tag).or_insert(first);
+        let first = if self.from_start { 1 } else { record.grant_sequence };
+        let expected = self.next.entry(record.grant_tag.clone()).or_insert(first);
         if record.grant_sequence != *expected {
             let detail = format!(
                 "event {} is number {} of its grant, and {expected} is next: records of it are kept back",
@@ -129,8 +141,8 @@ fn without_gaps(activities: &[Activity], from_start: bool) -> Result<(), Error> 
             return Err(Error::misbehaved(Party::Broker, "activity", "grant_sequence", detail));
         }
         *expected = expected.saturating_add(1);
+        Ok(())
     }
-    Ok(())
 }
 
 impl Watch {

@@ -90,7 +90,7 @@ impl Customer {
 
     /// Holds what the broker says of a grant against the book. `known` is the number of the newest change that the book
     /// had when the broker was asked: one that shows fewer goes back to an older state.
-    async fn reconcile(
+    pub(super) async fn reconcile(
         &self,
         grant: &Grant,
         known: impl FnOnce(&GrantName) -> Option<u64>,

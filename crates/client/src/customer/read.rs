@@ -249,7 +249,7 @@ impl Customer {
     }
 
     /// A catalogue, by the hash of its document.
-    async fn catalogue(&self, version: Digest) -> Result<Arc<Catalogue>, Error> {
+    pub(super) async fn catalogue(&self, version: Digest) -> Result<Arc<Catalogue>, Error> {
         if let Some(known) = self.0.catalogues.lock().get(&version) {
             return Ok(Arc::clone(known));
         }

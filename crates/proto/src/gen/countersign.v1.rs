@@ -1630,6 +1630,45 @@ pub struct WatchEventsResponse {
     #[prost(message, optional, tag = "1")]
     pub event: ::core::option::Option<Event>,
 }
+/// An event, its proof, and what opens its record's commitments together with the proof's salts and the event's fields.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProvenEvent {
+    /// The event.
+    #[prost(message, optional, tag = "1")]
+    pub event: ::core::option::Option<Event>,
+    /// The proof of its record.
+    #[prost(message, optional, tag = "2")]
+    pub receipt: ::core::option::Option<Receipt>,
+    /// The hashes of the statements on which the record rests, in order; none where nothing is committed to.
+    #[prost(bytes = "bytes", repeated, tag = "3")]
+    pub evidence: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+}
+/// Asks for events with their proofs.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListProvenEventsRequest {
+    /// REQUIRED. `customers/{customer}`: the caller itself.
+    #[prost(string, tag = "1")]
+    pub parent: ::prost::alloc::string::String,
+    /// OPTIONAL. The first index of interest.
+    #[prost(uint64, tag = "2")]
+    pub cursor: u64,
+    /// OPTIONAL. 50 by default, 100 at most.
+    #[prost(int32, tag = "3")]
+    pub page_size: i32,
+    /// OPTIONAL. From the page before.
+    #[prost(string, tag = "4")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// A page of events with their proofs.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListProvenEventsResponse {
+    /// The events.
+    #[prost(message, repeated, tag = "1")]
+    pub events: ::prost::alloc::vec::Vec<ProvenEvent>,
+    /// Empty at the end.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
 /// Generated client implementations.
 #[cfg(feature = "client")]
 pub mod event_service_client {
@@ -1762,6 +1801,33 @@ pub mod event_service_client {
                 .insert(GrpcMethod::new("countersign.v1.EventService", "WatchEvents"));
             self.inner.server_streaming(req, path, codec).await
         }
+        /// Lists a customer's events from a cursor on, oldest first, each with its proof and all that it commits to. For customers.
+        pub async fn list_proven_events(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListProvenEventsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListProvenEventsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/countersign.v1.EventService/ListProvenEvents",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("countersign.v1.EventService", "ListProvenEvents"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1798,6 +1864,14 @@ pub mod event_service_server {
             request: tonic::Request<super::WatchEventsRequest>,
         ) -> std::result::Result<
             tonic::Response<Self::WatchEventsStream>,
+            tonic::Status,
+        >;
+        /// Lists a customer's events from a cursor on, oldest first, each with its proof and all that it commits to. For customers.
+        async fn list_proven_events(
+            &self,
+            request: tonic::Request<super::ListProvenEventsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListProvenEventsResponse>,
             tonic::Status,
         >;
     }
@@ -1965,6 +2039,52 @@ pub mod event_service_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/countersign.v1.EventService/ListProvenEvents" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListProvenEventsSvc<T: EventService>(pub Arc<T>);
+                    impl<
+                        T: EventService,
+                    > tonic::server::UnaryService<super::ListProvenEventsRequest>
+                    for ListProvenEventsSvc<T> {
+                        type Response = super::ListProvenEventsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListProvenEventsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as EventService>::list_proven_events(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListProvenEventsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

@@ -4,6 +4,7 @@
 //! so nothing can be missed, and what a restart repeats is the same event.
 
 mod list;
+mod proven;
 mod view;
 mod watch;
 
@@ -13,8 +14,8 @@ use async_trait::async_trait;
 use countersign_proto::{
     log::v1::Kind,
     v1::{
-        ListEventsRequest, ListEventsResponse, WatchEventsRequest, WatchEventsResponse,
-        event_service_server::EventService,
+        ListEventsRequest, ListEventsResponse, ListProvenEventsRequest, ListProvenEventsResponse,
+        WatchEventsRequest, WatchEventsResponse, event_service_server::EventService,
     },
 };
 use tokio_stream::wrappers::ReceiverStream;
@@ -43,6 +44,14 @@ impl EventService for Events {
     ) -> Result<Response<Self::WatchEventsStream>, Status> {
         let caller = Caller::of(&request)?;
         Ok(Response::new(watch::watch(&self.0, &caller, &request.into_inner())?))
+    }
+
+    async fn list_proven_events(
+        &self,
+        request: Request<ListProvenEventsRequest>,
+    ) -> Result<Response<ListProvenEventsResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        Ok(Response::new(proven::list(&self.0, &caller, request.into_inner()).await?))
     }
 }
 

@@ -11,6 +11,15 @@ use crate::{Broker, Fault, broker::damaged, caller::Party, rows, service::timest
 /// A partner sees its own handle alone, and never the customer's name. Who is told of a grant without being a side of
 /// it, as the requester of a request is, learns that it stands and no more than the leaf says.
 pub(super) async fn event(broker: &Broker, party: &Party, index: u64) -> Result<Event, Fault> {
+    Ok(opened(broker, party, index).await?.0)
+}
+
+/// The same, with what stands beside the record.
+pub(super) async fn opened(
+    broker: &Broker,
+    party: &Party,
+    index: u64,
+) -> Result<(Event, PrivatePart), Fault> {
     let leaves = broker.ledger().leaves(index..index + 1).await?;
     let leaf = leaves.into_iter().next().ok_or_else(|| damaged("stream", &"a record of it is missing"))?;
     let record = Record::decode(leaf.clone()).map_err(|error| damaged("record", &error))?;
@@ -38,12 +47,12 @@ pub(super) async fn event(broker: &Broker, party: &Party, index: u64) -> Result<
     }
     if inside {
         event.subject = handle(party, &record, &part);
-        event.grant = part.grant;
-        event.link = part.link;
-        event.fields = part.fields;
-        event.resource = part.resource;
+        event.grant.clone_from(&part.grant);
+        event.link.clone_from(&part.link);
+        event.fields.clone_from(&part.fields);
+        event.resource.clone_from(&part.resource);
     }
-    Ok(event)
+    Ok((event, part))
 }
 
 /// The party's own handle for the customer.
