@@ -20,9 +20,9 @@ use countersign_proto::{
         ConfirmLinkRequest, CreateGrantRequestRequest, CreateLinkInvitationRequest, DeferGrantRequestRequest,
         Event, GetGrantRequest, GetGrantRequestRequest, GetLinkRequest, Grant, GrantRequest, Link,
         ListEventsRequest, ListEventsResponse, ListGrantRequestsRequest, ListGrantRequestsResponse,
-        ListGrantsRequest, ListGrantsResponse, ListLinksRequest, ListLinksResponse,
-        RefuseGrantRequestRequest, RevokeGrantRequest, SuspendGrantRequest, UnsuspendGrantRequest,
-        WatchEventsRequest, WatchEventsResponse,
+        ListGrantsRequest, ListGrantsResponse, ListLinksRequest, ListLinksResponse, ListProvenEventsRequest,
+        ListProvenEventsResponse, RefuseGrantRequestRequest, RevokeGrantRequest, SuspendGrantRequest,
+        UnsuspendGrantRequest, WatchEventsRequest, WatchEventsResponse,
         event_service_server::{EventService, EventServiceServer},
         grant_service_server::{GrantService, GrantServiceServer},
         link_service_server::{LinkService, LinkServiceServer},
@@ -151,6 +151,7 @@ impl EventService for FakeBroker {
 
     not_asked! {
         list_events(ListEventsRequest) -> ListEventsResponse;
+        list_proven_events(ListProvenEventsRequest) -> ListProvenEventsResponse;
     }
 }
 
