@@ -4,6 +4,7 @@
 //! outside is parsed once; from then on types carry what was verified: [`envelope::verify`] alone makes an
 //! [`envelope::Signed`], and [`permit::judge`] alone makes a [`permit::Permit`].
 
+pub mod budget;
 pub mod catalogue;
 pub mod commitment;
 pub mod digest;
