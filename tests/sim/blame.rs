@@ -53,10 +53,10 @@ pub(crate) fn judge(plan: &Plan, error: &Error) -> Allowed {
 
 fn refusal<'a>(plan: &Plan, code: Code, reason: &str, metadata: impl Fn(&str) -> Option<&'a str>) -> bool {
     match reason {
-        // What the work itself leads to: stops, pauses, limits, two who do the same, and changes of what was signed for a
-        // request that was taken back meanwhile.
-        "GRANT_ENDED" | "GRANT_PAUSED" | "FREQUENCY_EXCEEDED" | "WRONG_STATE" | "GRANT_UNKNOWN"
-        | "INVITATION_USED" | "OVERLOADED" => true,
+        // What the work itself leads to: stops, pauses, limits, refusals, two who do the same, and changes of what was signed
+        // for a request that was taken back meanwhile.
+        "ASK_COOLDOWN" | "GRANT_ENDED" | "GRANT_PAUSED" | "FREQUENCY_EXCEEDED" | "WRONG_STATE"
+        | "GRANT_UNKNOWN" | "INVITATION_USED" | "OVERLOADED" => true,
         "SOURCE_REFUSED" => metadata("source_reason").is_some_and(|said| by_its_book(plan, said)),
         // The customer's request never arrived; nobody answered.
         "RESOURCE_UNKNOWN" | "ALREADY_EXISTS" | "LINK_MISSING" | "LOG_UNAVAILABLE" | "DEADLINE_EXCEEDED" => {

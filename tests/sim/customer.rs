@@ -77,6 +77,7 @@ impl App {
             for partner in 0..self.world.plan.partners {
                 self.accept_from(partner).await;
             }
+            self.open_requests().await;
             let came = self.customer.requests().await;
             self.outcome("requests", &came, |listed| format!("{} requests", listed.len()));
             for waiting in came.unwrap_or_default() {
@@ -86,6 +87,18 @@ impl App {
                 // One mind about each request, however often its answer is sent.
                 let mind = *decided.entry(waiting.name.to_string()).or_insert_with(|| random.below(100));
                 self.decide(&waiting.name, waiting.state, mind, &mut random).await;
+            }
+        }
+    }
+
+    /// Opens what brands' own apps send this customer to. The budget shows no more than one request a day by itself.
+    async fn open_requests(&self) {
+        let asked = std::mem::take(&mut self.world.board.lock().asked[self.at]);
+        for name in asked {
+            let read = self.customer.read_request(&name).await;
+            self.outcome("open request", &read, |read| format!("{} rows", read.rows().len()));
+            if read.is_err() {
+                self.world.board.lock().asked[self.at].push(name);
             }
         }
     }

@@ -283,6 +283,7 @@ impl Desk {
         });
         let Ok(name) = came else { return };
         self.world.checks.lock().promised(Kind::RequestCreated);
+        self.world.board.lock().asked[customer].push(name.clone());
         if random.chance(8) {
             sleep(Duration::from_millis(random.between(0, 3_000))).await;
             let came = self.partner.cancel_request(&name).await;

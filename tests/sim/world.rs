@@ -14,7 +14,10 @@ use countersign_client::{
     customer::{Customer, Wallet},
 };
 use countersign_grants::{
-    id::{AuditorName, GrantName, LinkName, OfferName, OperatorName, Origin, PartnerName, Principal},
+    id::{
+        AuditorName, GrantName, LinkName, OfferName, OperatorName, Origin, PartnerName, Principal,
+        RequestName,
+    },
     key::SigningKey,
     statement::GrantTerms,
     time::{Clock, Timestamp},
@@ -79,6 +82,8 @@ pub(crate) struct Board {
     pub(crate) ceremonies: BTreeMap<(usize, usize), Ceremony>,
     /// Offers by recipient and source.
     pub(crate) offers: Vec<Offered>,
+    /// By customer, the requests that a brand's own app sends them to.
+    pub(crate) asked: Vec<Vec<RequestName>>,
     /// What customers signed.
     pub(crate) signed: BTreeMap<GrantName, (usize, GrantTerms)>,
     /// Whose data a source's handle stands for.
@@ -134,6 +139,7 @@ impl World {
             customers: vec![None; plan.customers],
             ceremonies: BTreeMap::new(),
             offers: Vec::new(),
+            asked: vec![Vec::new(); plan.customers],
             signed: BTreeMap::new(),
             handles: BTreeMap::new(),
             handler_pause: Duration::ZERO,

@@ -2,10 +2,11 @@
 //! computed again and compared. Nothing is taken on the engine's word.
 //!
 //! The records are the ground. From them follow the tree, with it all tiles, bundles and checkpoints (`files`); the
-//! order that the log promises (`order`); and the index: streams, counters, how many rows of each kind (`rows`). With
+//! order that the log promises (`order`); how people were asked (`asking`); and the index: streams, counters, how many rows of each kind (`rows`). With
 //! the broker's key-encryption key the private parts are opened and held against the records' commitments
 //! (`private`).
 
+mod asking;
 mod files;
 mod order;
 mod private;

@@ -16,7 +16,7 @@ use countersign_proto::{
 use countersign_store::{Entry, Head, Key};
 use prost::{Message as _, encoding::decode_varint};
 
-use super::{Finding, ensure};
+use super::{Finding, asking, ensure};
 
 const BLOCK_ITEMS: usize = 128;
 
@@ -103,6 +103,7 @@ impl Rows {
         self.check_streams(records, parts)?;
         self.check_counters(records, parts)?;
         self.check_grants(records, parts)?;
+        asking::check(records, parts)?;
         self.check_kinds(records, parts)
     }
 
@@ -110,12 +111,12 @@ impl Rows {
         let mut requesters = HashMap::<&str, &str>::new();
         let mut expected = Streams::new();
         for (index, (record, part)) in (0_u64..).zip(records.iter().zip(parts)) {
-            let mut names = BTreeSet::from([
-                record.source.as_str(),
-                record.recipient.as_str(),
-                part.customer.as_str(),
-                part.grant.as_str(),
-            ]);
+            let mut names =
+                BTreeSet::from([record.source.as_str(), record.recipient.as_str(), part.grant.as_str()]);
+            // A request that waits is nothing that its customer hears of.
+            if record.kind() != Kind::RequestCreated {
+                names.insert(&part.customer);
+            }
             if record.kind() == Kind::RequestCreated {
                 requesters.insert(&part.grant_request, &record.source);
             }
@@ -249,8 +250,14 @@ impl Rows {
             ("partner", of(Kind::PartnerCreated)),
             ("partner-key", of(Kind::PartnerKeyPublished)),
             ("request", requests),
-            ("requests-of", 2 * requests),
+            ("requests-of", requests + of(Kind::RequestShown)),
         ];
+        let asking = asking::Counts::of(records, parts);
+        let expected = expected.into_iter().chain([
+            ("asker", asking.askers),
+            ("asking", asking.asked),
+            ("waiting", asking.waiting),
+        ]);
         for (kind, count) in expected {
             let found = self.broker.get(kind).map_or(0, BTreeMap::len);
             ensure(found == count, || format!("{found} rows b/{kind}, and the records make {count}"))?;

@@ -4,6 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use countersign_grants::{
+    budget::Defaults,
     digest::Digest,
     envelope::{self, Signed},
     id::{CustomerName, GrantName, OperatorName, Origin, PartnerName, Principal},
@@ -70,15 +71,22 @@ pub struct BrokerParts {
 pub struct Settings {
     /// Whether the API describes itself.
     pub reflection: bool,
-    /// How often lapsed requests are looked for.
+    /// How often it is looked for what is due: requests that lapse, or that are put before their customers.
     pub sweep_interval: Duration,
+    /// How often customers are asked who have set nothing, and how long a partner is silent that they refused.
+    pub asking: Defaults,
     /// Opens the channel to a source: over TCP, unless sources are reached through a tunnel or a simulated network.
     pub dial: fn(&Endpoint) -> Channel,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { reflection: true, sweep_interval: Duration::from_secs(1), dial: Endpoint::connect_lazy }
+        Self {
+            reflection: true,
+            sweep_interval: Duration::from_secs(1),
+            asking: Defaults::default(),
+            dial: Endpoint::connect_lazy,
+        }
     }
 }
 

@@ -113,6 +113,12 @@ pub enum Fault {
         /// Who.
         partner: String,
     },
+    /// The customer refused this partner, and it asks again too soon.
+    #[error("the customer refused you: don't ask before {} s have passed", retry_after.as_secs())]
+    AskCooldown {
+        /// When it may ask again.
+        retry_after: Duration,
+    },
     /// The catalogue does not allow the offer.
     #[error("the offer is outside the catalogue: `{field}` {problem}")]
     OfferNotAllowed {

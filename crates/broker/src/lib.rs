@@ -17,6 +17,8 @@
 //! | [`caller`] | who calls, as the stack has verified it |
 //! | [`error`] | every way a call can fail, and its gRPC status |
 
+pub mod agenda;
+pub mod asking;
 pub mod broker;
 pub mod caller;
 pub mod catalogues;

@@ -8,7 +8,9 @@
 //! | `OFFER_*` | the offer | source, recipient |
 //! | `LINK_INVITED` | the invitation | the partner |
 //! | `LINK_ACCEPTED`, `LINK_CONFIRMED` | the acceptance; the confirmation | the partner, the customer |
-//! | `REQUEST_*` | the request | the requester, the customer |
+//! | `REQUEST_CREATED` | the request | the requester |
+//! | `REQUEST_SHOWN` | the request | the customer: it names no partner, so that none learns when its turn came |
+//! | `REQUEST_*` else | the request | the requester, the customer |
 //! | `GRANT_APPROVED` | the terms | source, recipient, requester, customer, grant |
 //! | `GRANT_PAUSED`, `_RESUMED`, `_WITHDRAWN` | the change | source, recipient, customer, grant |
 //! | `GRANT_SUSPENDED`, `_UNSUSPENDED`, `_REVOKED` | the partner's change | source, recipient, customer, grant |
@@ -17,7 +19,7 @@
 //! | `CHANGE_NOTICE` | nothing | source, recipient, customer, grant |
 //! | `TRANSFER`, `PROVIDED_NOT_RELEASED` | terms, fetch, provision | source, recipient, customer, grant |
 //! | `TRANSFER_REFUSED` | terms, fetch | source, recipient, customer, grant |
-//! | `AUDITOR_*`, `CUSTOMER_CREATED` | nothing | the customer, where there is one |
+//! | `AUDITOR_*`, `CUSTOMER_CREATED`, `ASKING_CHANGED` | nothing | the customer, where there is one |
 
 use bytes::Bytes;
 use countersign_grants::{
@@ -67,6 +69,8 @@ pub struct Happening<'a> {
     pub result: Outcome,
     /// Why it was refused, or why an operator or a partner acted.
     pub reason: &'a str,
+    /// The customer is not told of it yet.
+    pub unseen: bool,
     /// The grant, and the bytes by which the log knows it.
     pub grant: Option<(&'a GrantName, [u8; 32])>,
     /// The fields, in order.
@@ -250,7 +254,7 @@ fn streams(happening: &Happening<'_>) -> Vec<StreamKey> {
         .into_iter()
         .flatten()
         .map(PartnerName::as_str)
-        .chain(happening.customer.map(|customer| customer.name.as_str()))
+        .chain(happening.customer.filter(|_| !happening.unseen).map(|customer| customer.name.as_str()))
         .collect();
     // A requester is often a side too; one record stands once in one stream.
     names.sort_unstable();

@@ -17,8 +17,8 @@ use countersign_grants::{
 };
 use countersign_ledger::work::Part;
 use countersign_proto::row::v1::{
-    CatalogueRow, CustomerRow, GrantRequestRow, GrantRow, GrantStatementRow, LinkRow, OfferRow,
-    PartnerKeyRow, PartnerRow, PrincipalRow, SubjectRow,
+    AskerRow, AskingRow, CatalogueRow, CustomerRow, GrantRequestRow, GrantRow, GrantStatementRow, LinkRow,
+    OfferRow, PartnerKeyRow, PartnerRow, PrincipalRow, SubjectRow, WaitingRow,
 };
 use countersign_store::{Entry, Key, MAX_VALUE_BYTES, Store};
 use prost::Message;
@@ -128,6 +128,28 @@ pub fn customer(name: &CustomerName) -> RowKey<CustomerRow> {
     RowKey::new("customer", &[name.as_str().as_bytes()])
 }
 
+/// How a customer is asked.
+pub fn asking(customer: &CustomerName) -> RowKey<AskingRow> {
+    RowKey::new("asking", &[customer.as_str().as_bytes()])
+}
+
+/// How a partner stands with a customer as an asker.
+pub fn asker(customer: &CustomerName, partner: &PartnerName) -> RowKey<AskerRow> {
+    RowKey::new("asker", &[customer.as_str().as_bytes(), partner.id().as_bytes()])
+}
+
+/// A request that waits to be put before its customer: each partner's in the order in which they were put.
+pub fn waiting(
+    customer: &CustomerName,
+    partner: &PartnerName,
+    create_time_ms: u64,
+    request: &RequestName,
+) -> RowKey<WaitingRow> {
+    let mut place = create_time_ms.to_be_bytes().to_vec();
+    place.extend_from_slice(request.digest().as_bytes());
+    RowKey::new("waiting", &[customer.as_str().as_bytes(), partner.id().as_bytes(), &place])
+}
+
 /// A customer's wrapped data key, by the id that private parts name it by.
 pub fn data_key(id: DataKeyId) -> RowKey<Bytes> {
     RowKey::new("data-key", &[&id.0])
@@ -185,6 +207,16 @@ pub fn partners() -> RowRange<PartnerRow> {
     RowRange::new("partner", &[])
 }
 
+/// The partners that asked a customer, by id: the place of each ends its key.
+pub fn askers(customer: &CustomerName) -> RowRange<AskerRow> {
+    RowRange::new("asker", &[customer.as_str().as_bytes()])
+}
+
+/// The requests that wait to be put before a customer, by partner: a place begins with the partner's id and `/`.
+pub fn all_waiting(customer: &CustomerName) -> RowRange<WaitingRow> {
+    RowRange::new("waiting", &[customer.as_str().as_bytes()])
+}
+
 /// The customer's changes of a grant, oldest first.
 pub fn grant_changes(grant: &GrantName) -> RowRange<GrantStatementRow> {
     RowRange::new("grant-statement", &[grant.digest().as_bytes(), b"c"])
@@ -223,7 +255,7 @@ pub fn links_of(party: &Party) -> Index {
     RowRange::new("links-of", &[party.as_str().as_bytes()])
 }
 
-/// The requests that a partner made, or that were put to a customer.
+/// The requests that a partner made, or that were put before a customer.
 pub fn grant_requests_of(party: &Party) -> Index {
     RowRange::new("requests-of", &[party.as_str().as_bytes()])
 }
@@ -311,6 +343,9 @@ mod tests {
         let partner = PartnerName::of_id(&"p".repeat(32)).expect("an id");
         let handle = SubjectHandle::of(&partner, [0xff; 16]);
         let longest = grants_from(&handle).entry(u64::MAX, Digest::of(b"x"));
+        assert!(longest.as_bytes().len() <= countersign_store::MAX_KEY_BYTES);
+        let customer = CustomerName::parse(&format!("customers/{}", "k".repeat(43))).expect("a name");
+        let longest = waiting(&customer, &partner, u64::MAX, &RequestName::of(Digest::of(b"x")));
         assert!(longest.as_bytes().len() <= countersign_store::MAX_KEY_BYTES);
     }
 

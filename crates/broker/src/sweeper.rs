@@ -1,6 +1,7 @@
-//! Gives lapsed requests their record, so that a lapse is an event like any other.
+//! Looks at what is due: requests that lapse, and those whose turn it is to be put before their customers.
 //!
-//! The state follows from the clock alone; a sweep that comes late, or twice, changes nothing about it.
+//! A lapse gets its record here, so that it is an event like any other. Its state follows from the clock alone; a sweep
+//! that comes late, or twice, changes nothing about it.
 
 use std::{
     sync::{Arc, Weak},
@@ -16,6 +17,7 @@ use countersign_grants::{
 use countersign_proto::{log::v1::Kind, row::v1::PrivatePart, v1::grant_request::State};
 
 use crate::{
+    agenda, asking,
     broker::{Broker, damaged},
     error::Fault,
     record::Happening,
@@ -23,7 +25,7 @@ use crate::{
     work::Work,
 };
 
-/// The most requests that one sweep lapses; the next one follows at once if there are more.
+/// The most of one sort that is looked at together; the next ones follow at once if there are more.
 const SWEEP: usize = 256;
 
 /// Starts the sweeper of this broker. It ends with the broker, or when its log takes nothing any more.
@@ -39,8 +41,12 @@ async fn run(broker: Weak<Broker>, every: Duration) {
         if !broker.ledger().is_available() {
             return;
         }
+        // What has lapsed is not shown any more, so it goes first.
         if let Err(fault) = sweep(&broker).await {
             tracing::warn!(%fault, "a sweep of lapsed requests failed; the next one follows");
+        }
+        if let Err(fault) = show(&broker).await {
+            tracing::warn!(%fault, "a sweep of waiting requests failed; the next one follows");
         }
     }
 }
@@ -66,6 +72,32 @@ pub async fn sweep(broker: &Broker) -> Result<usize, Fault> {
     }
 }
 
+/// Looks at all queues in which a turn may be due; says how many it looked at. One that can't be looked at stays, and
+/// keeps no other waiting.
+pub async fn show(broker: &Broker) -> Result<usize, Fault> {
+    let mut looked = 0;
+    loop {
+        let before = looked;
+        let due = agenda::ASKED.due(broker, broker.now(), SWEEP).await?;
+        for entry in &due {
+            match look(broker, entry).await {
+                Ok(()) => looked += 1,
+                Err(fault) => tracing::warn!(%fault, "a queue of requests can't be looked at"),
+            }
+        }
+        if due.len() < SWEEP || looked == before {
+            return Ok(looked);
+        }
+    }
+}
+
+/// If the machine stops between the look and the note of it, the next one looks again, and finds what it left.
+async fn look(broker: &Broker, entry: &agenda::Entry) -> Result<(), Fault> {
+    let customer = CustomerName::parse(&entry.name).map_err(|error| damaged("agenda", &error))?;
+    let next = asking::look(broker, &customer).await?;
+    agenda::ASKED.done(broker, entry, next).await
+}
+
 /// Lapses one request. A conflict means that it was answered, or swept by another, at this very moment.
 async fn lapse(broker: &Broker, name: &str) -> Result<bool, Fault> {
     let name = &RequestName::parse(name).map_err(|error| damaged("due request", &error))?;
@@ -85,6 +117,7 @@ async fn lapse(broker: &Broker, name: &str) -> Result<bool, Fault> {
     let mut work = Work::default();
     work.update(&read, &row)?;
     work.delete(&rows::due().entry(request.expire_time.as_millis(), name.digest()));
+    work.delete(&asking::place(&customer, &request.requester, name, &row));
     work.record(broker.draft(Happening {
         kind: Kind::RequestLapsed,
         source: Some(&request.requester),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use countersign_grants::{digest::Digest, id::Principal};
-use countersign_ledger::{Ceiling, Draft, Outcome, Request, Unit};
+use countersign_ledger::{Ceiling, Draft, HousekeepingKey, Outcome, Request, Unit};
 use countersign_store::Key;
 use prost::Message;
 
@@ -69,6 +69,24 @@ impl Work {
         self.expect(read);
         self.puts.push((read.key.as_bytes().to_vec(), read.key.encode(row)?));
         Ok(())
+    }
+
+    /// Writes a row that need not have been there, and expects it as it was looked up: there or not.
+    pub fn write<R: Message + Default>(
+        &mut self,
+        key: &RowKey<R>,
+        read: Option<&Loaded<R>>,
+        row: &R,
+    ) -> Result<(), Fault> {
+        match read {
+            Some(read) => self.update(read, row),
+            None => self.create(key, row),
+        }
+    }
+
+    /// Enters a resource in an agenda.
+    pub fn look_at(&mut self, key: &HousekeepingKey, name: &str) {
+        self.puts.push((key.as_bytes().to_vec(), Bytes::from(name.to_owned())));
     }
 
     /// Enters a resource in an index.

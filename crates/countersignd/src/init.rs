@@ -225,6 +225,10 @@ engine = "embedded"
 # Calls a second: each partner, customer, auditor, operator; and all who have no key here yet, together.
 # quotas = {{ partner = 5000, customer = 50, auditor = 2000, operator = 200, newcomers = 200 }}
 
+# How often customers are asked by all partners together, in any 24 hours and any 7 days, unless they set their own; and for
+# how long a partner is silent that was refused twice.
+# asking = {{ per_day = 1, per_week = 3, silence_days = 90 }}
+
 [[operators]]
 name = "{operator_name}"
 public_key = "{public}"

@@ -40,6 +40,14 @@ pub enum ServeError {
         /// The key's name.
         found: String,
     },
+    /// A setting is out of its bounds.
+    #[error("{key}: {wrong}")]
+    Setting {
+        /// Which.
+        key: &'static str,
+        /// What is wrong.
+        wrong: String,
+    },
     /// The catalogues can't be used.
     #[error(transparent)]
     Catalogue(#[from] KeepError),
@@ -95,6 +103,7 @@ impl ServeError {
         match self {
             Self::Key(_)
             | Self::OtherOrigin { .. }
+            | Self::Setting { .. }
             | Self::Catalogue(_)
             | Self::Tls { .. }
             | Self::TlsFile { .. }
@@ -120,6 +129,7 @@ pub struct Ready {
 
 /// Opens everything that the configuration names.
 pub async fn prepare(config: &Config) -> Result<Ready, ServeError> {
+    let asking = config.asking.defaults().map_err(|(key, wrong)| ServeError::Setting { key, wrong })?;
     // Everything that can be wrong about files, before the store is opened.
     let keys = Keys::read(config)?;
     let kept = catalogues::keep(&DataFolder::at(&config.data).catalogues(), config.catalogue.as_deref())?;
@@ -139,7 +149,7 @@ pub async fn prepare(config: &Config) -> Result<Ready, ServeError> {
         catalogue: kept.current.into(),
         older_catalogues: kept.older.into_iter().map(Into::into).collect(),
         operators: config.operators.iter().map(|one| (one.name.clone(), one.public_key.clone())).collect(),
-        settings: Settings { reflection: config.reflection, ..Settings::default() },
+        settings: Settings { reflection: config.reflection, asking, ..Settings::default() },
     })
     .await?;
     Ok(Ready { broker, listeners, options, engine })

@@ -45,6 +45,7 @@ impl Fault {
             Self::InvitationExpired { .. } => "INVITATION_EXPIRED",
             Self::LinkMissing { .. } => "LINK_MISSING",
             Self::PartnerSuspended { .. } => "PARTNER_SUSPENDED",
+            Self::AskCooldown { .. } => "ASK_COOLDOWN",
             Self::OfferNotAllowed { .. } => "OFFER_NOT_ALLOWED",
             Self::Refused(refusal) => refusal.reason(),
             Self::QuotaExceeded { .. } => "QUOTA_EXCEEDED",
@@ -75,7 +76,7 @@ impl Fault {
             | Self::SourceRefused { .. }
             | Self::SourceMisbehaved { .. } => Code::FailedPrecondition,
             Self::Refused(refusal) => refusal_code(refusal),
-            Self::QuotaExceeded { .. } => Code::ResourceExhausted,
+            Self::QuotaExceeded { .. } | Self::AskCooldown { .. } => Code::ResourceExhausted,
             Self::SourceUnavailable { .. }
             | Self::LogUnavailable { .. }
             | Self::StoreUnavailable(_)
@@ -90,7 +91,7 @@ impl Fault {
         match self {
             Self::Refused(Refusal::FrequencyExceeded { retry_after })
             | Self::QuotaExceeded { retry_after, .. } => *retry_after,
-            Self::Overloaded { retry_after } => Some(*retry_after),
+            Self::Overloaded { retry_after } | Self::AskCooldown { retry_after } => Some(*retry_after),
             _ => None,
         }
     }
@@ -118,6 +119,9 @@ impl Fault {
             Self::LinkMissing { link } => vec![("link", link.clone())],
             Self::PartnerSuspended { partner } => vec![("partner", partner.clone())],
             Self::Refused(refusal) => refusal_metadata(refusal),
+            Self::AskCooldown { retry_after } => {
+                vec![("retry_after_seconds", retry_after.as_secs().to_string())]
+            }
             Self::QuotaExceeded { quota, .. } => vec![("quota", (*quota).to_owned())],
             Self::SourceUnavailable { source_name, .. } => vec![("source", source_name.to_string())],
             Self::SourceRefused { source_name, source_reason } => {

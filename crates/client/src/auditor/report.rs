@@ -177,6 +177,9 @@ pub enum Problem {
         /// The number it has.
         found: u64,
     },
+    /// A record says in clear whose request was put before its customer.
+    #[error("it says whose request was shown, which tells of the others that waited")]
+    Turn,
     /// A transfer does not say how it went.
     #[error("a transfer that says neither released nor repeated")]
     Result,
@@ -204,6 +207,7 @@ impl Problem {
             Self::WhileSuspended { .. } | Self::WhileGrantSuspended => "suspension",
             Self::OtherTerms => "terms",
             Self::Use { .. } | Self::Repeat { .. } => "use_number",
+            Self::Turn => "turn",
             Self::Result => "result",
         }
     }

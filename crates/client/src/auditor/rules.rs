@@ -96,6 +96,9 @@ impl Rules {
         match leaf.kind {
             Kind::PartnerSuspended => drop(self.suspended.insert(leaf.source.to_owned())),
             Kind::PartnerResumed => drop(self.suspended.remove(leaf.source)),
+            Kind::RequestShown if !leaf.source.is_empty() || !leaf.recipient.is_empty() => {
+                findings.add(index, Problem::Turn);
+            }
             _ => {}
         }
     }

@@ -15,7 +15,7 @@ use super::ConfigError;
 pub const PREFIX: &str = "COUNTERSIGN_";
 
 /// The keys that a variable can set; `#` is an entry's number.
-pub(super) const KEYS: [&str; 21] = [
+pub(super) const KEYS: [&str; 24] = [
     "origin",
     "data",
     "engine",
@@ -31,6 +31,9 @@ pub(super) const KEYS: [&str; 21] = [
     "quotas.auditor",
     "quotas.operator",
     "quotas.newcomers",
+    "asking.per_day",
+    "asking.per_week",
+    "asking.silence_days",
     "operators.#.name",
     "operators.#.public_key",
     "listeners.#.address",

@@ -11,7 +11,7 @@ use countersign_broker::grants::id::Origin;
 pub use self::{
     environment::PREFIX,
     read::{ConfigError, read},
-    values::{Engine, JournalFiles, Listener, LogFormat, Logging, Operator, Quotas, Surface, Tls},
+    values::{Asking, Engine, JournalFiles, Listener, LogFormat, Logging, Operator, Quotas, Surface, Tls},
 };
 
 /// Everything that the daemon can be told. Paths are as given: relative ones are meant from the folder that the
@@ -45,6 +45,9 @@ pub struct Config {
     /// Calls a second, by who calls.
     #[serde(default)]
     pub quotas: Quotas,
+    /// How often customers are asked who have set nothing.
+    #[serde(default)]
+    pub asking: Asking,
     /// Who may run this broker through the API.
     #[serde(default)]
     pub operators: Vec<Operator>,

@@ -126,6 +126,7 @@ fn check(config: &Config) -> Result<(), (String, String)> {
             return Err(("journal.segment_bytes".to_owned(), wrong));
         }
     }
+    config.asking.defaults().map_err(|(key, wrong)| (key.to_owned(), wrong))?;
     for (number, operator) in config.operators.iter().enumerate() {
         if config.operators[..number].iter().any(|other| other.name == operator.name) {
             return refuse(format!("operators[{number}].name"), "names an operator twice");
@@ -149,6 +150,7 @@ mod tests {
         max_connections = 10
         logging = { format = "json", filter = "debug" }
         quotas = { partner = 1, customer = 2, auditor = 3, operator = 4, newcomers = 5 }
+        asking = { per_day = 2, per_week = 5, silence_days = 30 }
         operators = [{ name = "operators/root", public_key = "6kpsY-KcUgq-9VB7Ey7F-ZVHdq6-vnuSQh7qaRRG0iw" }]
         [[listeners]]
         address = "0.0.0.0:7443"
@@ -243,6 +245,21 @@ mod tests {
             &FULL.replace("65536", "65535"),
             &[],
             "/countersign.toml: journal.segment_bytes: 65535 bytes; a segment has 65536 to",
+        );
+        check(
+            &FULL.replace("per_day = 2", "per_day = 11"),
+            &[],
+            "/countersign.toml: asking.per_day: must be 1 to 10 a day",
+        );
+        check(
+            &FULL.replace("per_week = 5", "per_week = 0"),
+            &[],
+            "/countersign.toml: asking.per_week: must be 1 to 30 a week",
+        );
+        check(
+            &FULL.replace("silence_days = 30", "silence_days = 367"),
+            &[],
+            "/countersign.toml: asking.silence_days: must be at most 366",
         );
         check("origin = ", &[], "/countersign.toml: TOML parse error at line 1");
         check("origin = \"x\"\ndata = \".\"", &[], "/countersign.toml: ");

@@ -1,8 +1,9 @@
 //! The parts of a configuration.
 
-use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf};
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use countersign_broker::grants::{
+    budget::{BadBudget, Budget, Defaults, MAX_SILENCE},
     id::{OperatorName, Origin},
     key::PublicKey,
 };
@@ -60,6 +61,39 @@ pub struct Quotas {
     pub operator: Option<NonZeroU32>,
     /// All who have no key here yet, together.
     pub newcomers: Option<NonZeroU32>,
+}
+
+/// How often customers are asked who have set nothing; what isn't set keeps its default.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Asking {
+    /// Requests in any 24 hours.
+    pub per_day: Option<u32>,
+    /// Requests in any 7 days.
+    pub per_week: Option<u32>,
+    /// For how many days a partner is silent after refusals.
+    pub silence_days: Option<u32>,
+}
+
+impl Asking {
+    /// What the broker goes by: the key and what is wrong, if it can't.
+    pub fn defaults(self) -> Result<Defaults, (&'static str, String)> {
+        let Defaults { budget, silence } = Defaults::default();
+        let (per_day, per_week) = (self.per_day, self.per_week);
+        let (per_day, per_week) =
+            (per_day.unwrap_or(budget.per_day()), per_week.unwrap_or(budget.per_week()));
+        let budget = Budget::new(per_day, per_week).map_err(|wrong| {
+            let key = if wrong == BadBudget::PerDay { "asking.per_day" } else { "asking.per_week" };
+            (key, wrong.to_string())
+        })?;
+        let silence =
+            self.silence_days.map_or(silence, |days| Duration::from_secs(u64::from(days) * 24 * 3600));
+        if silence > MAX_SILENCE {
+            let most = MAX_SILENCE.as_secs() / (24 * 3600);
+            return Err(("asking.silence_days", format!("must be at most {most}")));
+        }
+        Ok(Defaults { budget, silence })
+    }
 }
 
 /// When the embedded engine begins a new journal segment, and when it takes a snapshot. What isn't set keeps the engine's

@@ -125,6 +125,10 @@ pub enum Kind {
     GrantUnsuspendedByOperator = 33,
     /// An operator ended a grant for good; `reason` says why.
     GrantRevokedByOperator = 34,
+    /// A request was put before its customer; `reason` is OPENED if the customer opened it. Names no partner.
+    RequestShown = 54,
+    /// A customer changed how they are asked.
+    AskingChanged = 55,
 }
 impl Kind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -168,6 +172,8 @@ impl Kind {
             Self::GrantSuspendedByOperator => "KIND_GRANT_SUSPENDED_BY_OPERATOR",
             Self::GrantUnsuspendedByOperator => "KIND_GRANT_UNSUSPENDED_BY_OPERATOR",
             Self::GrantRevokedByOperator => "KIND_GRANT_REVOKED_BY_OPERATOR",
+            Self::RequestShown => "KIND_REQUEST_SHOWN",
+            Self::AskingChanged => "KIND_ASKING_CHANGED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -210,6 +216,8 @@ impl Kind {
                 Some(Self::GrantUnsuspendedByOperator)
             }
             "KIND_GRANT_REVOKED_BY_OPERATOR" => Some(Self::GrantRevokedByOperator),
+            "KIND_REQUEST_SHOWN" => Some(Self::RequestShown),
+            "KIND_ASKING_CHANGED" => Some(Self::AskingChanged),
             _ => None,
         }
     }

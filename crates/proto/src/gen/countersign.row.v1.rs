@@ -151,6 +151,57 @@ pub struct GrantRequestRow {
     /// The grants that came of it.
     #[prost(string, repeated, tag = "6")]
     pub grants: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// When it was put before the customer, in Unix milliseconds; 0 while it waits.
+    #[prost(uint64, tag = "7")]
+    pub shown_time_ms: u64,
+}
+/// A request that waits to be put before its customer.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WaitingRow {
+    /// `grantRequests/{request}`.
+    #[prost(string, tag = "1")]
+    pub request: ::prost::alloc::string::String,
+    /// When it lapses, in Unix milliseconds.
+    #[prost(uint64, tag = "2")]
+    pub expire_time_ms: u64,
+}
+/// How a customer is asked: what they set, and what was put before them of late.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AskingRow {
+    /// The IANA name of the customer's time zone; empty means UTC.
+    #[prost(string, tag = "1")]
+    pub time_zone: ::prost::alloc::string::String,
+    /// The minute of the local day with which quiet hours begin.
+    #[prost(uint32, tag = "2")]
+    pub quiet_from_minute: u32,
+    /// The minute of the local day with which they end; the same as the former means none.
+    #[prost(uint32, tag = "3")]
+    pub quiet_until_minute: u32,
+    /// Requests a day; 0 means the broker's default.
+    #[prost(uint32, tag = "4")]
+    pub per_day: u32,
+    /// Requests a week; 0 means the broker's default.
+    #[prost(uint32, tag = "5")]
+    pub per_week: u32,
+    /// Whether nothing is put before the customer for now.
+    #[prost(bool, tag = "6")]
+    pub paused: bool,
+    /// When requests were put before the customer that spent of the budget, in Unix milliseconds, oldest first: those of a week.
+    #[prost(uint64, repeated, tag = "7")]
+    pub spent_times_ms: ::prost::alloc::vec::Vec<u64>,
+}
+/// How one partner stands with one customer as an asker.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AskerRow {
+    /// When a request of it was last put before the customer, in Unix milliseconds; 0 means never.
+    #[prost(uint64, tag = "1")]
+    pub shown_time_ms: u64,
+    /// Refusals since the customer last approved a request of it, or it was last silenced.
+    #[prost(uint32, tag = "2")]
+    pub refusals: u32,
+    /// Until when it is silent, in Unix milliseconds; 0 means that it is not.
+    #[prost(uint64, tag = "3")]
+    pub silent_until_ms: u64,
 }
 /// A grant.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -1141,7 +1141,7 @@ pub mod catalogue_service_server {
     }
 }
 /// A person, known by a key alone.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Customer {
     /// The resource name: `customers/{customer}`, the RFC 7638 thumbprint of the key.
     #[prost(string, tag = "1")]
@@ -1152,9 +1152,54 @@ pub struct Customer {
     /// OUTPUT_ONLY. When the customer was entered.
     #[prost(message, optional, tag = "3")]
     pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// OUTPUT_ONLY. How the customer is asked.
+    #[prost(message, optional, tag = "10")]
+    pub asking: ::core::option::Option<Asking>,
+    /// OUTPUT_ONLY. The partners that are silent, by name; at most 200.
+    #[prost(message, repeated, tag = "11")]
+    pub silences: ::prost::alloc::vec::Vec<Silence>,
+}
+/// How a customer is asked. Requests over the budget, or within quiet hours, wait.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Asking {
+    /// OPTIONAL. The IANA name of the customer's time zone, such as `Europe/Berlin`; UTC by default.
+    #[prost(string, tag = "1")]
+    pub time_zone: ::prost::alloc::string::String,
+    /// OPTIONAL. The hours within which nothing is put before the customer; absent means none.
+    #[prost(message, optional, tag = "2")]
+    pub quiet_hours: ::core::option::Option<QuietHours>,
+    /// OPTIONAL. Requests in any 24 hours, of all partners together; 0 means the broker's default; at most 10.
+    #[prost(uint32, tag = "3")]
+    pub per_day: u32,
+    /// OPTIONAL. Requests in any 7 days, of all partners together; 0 means the broker's default; at most 30.
+    #[prost(uint32, tag = "4")]
+    pub per_week: u32,
+    /// OPTIONAL. Whether nothing is put before the customer for now.
+    #[prost(bool, tag = "5")]
+    pub paused: bool,
+}
+/// Hours of the local day. They may go over midnight.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct QuietHours {
+    /// REQUIRED. The first minute of the local day that is quiet: 0 to 1,439.
+    #[prost(uint32, tag = "1")]
+    pub from_minute: u32,
+    /// REQUIRED. The first minute after it that is not: 0 to 1,439, another than `from_minute`.
+    #[prost(uint32, tag = "2")]
+    pub until_minute: u32,
+}
+/// A partner that was refused, and may not ask for a while.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Silence {
+    /// `partners/{partner}`.
+    #[prost(string, tag = "1")]
+    pub partner: ::prost::alloc::string::String,
+    /// When it ends.
+    #[prost(message, optional, tag = "2")]
+    pub end_time: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// Asks to be entered.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CreateCustomerRequest {
     /// REQUIRED. The customer.
     #[prost(message, optional, tag = "1")]
@@ -1166,6 +1211,26 @@ pub struct GetCustomerRequest {
     /// REQUIRED. `customers/{customer}`: the caller itself.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
+}
+/// Asks for another way of being asked.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetAskingRequest {
+    /// REQUIRED. `customers/{customer}`: the caller itself.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// REQUIRED. The whole of it: what is absent goes back to its default.
+    #[prost(message, optional, tag = "2")]
+    pub asking: ::core::option::Option<Asking>,
+}
+/// Asks for a partner's silence to end.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EndSilenceRequest {
+    /// REQUIRED. `customers/{customer}`: the caller itself.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// REQUIRED. `partners/{partner}`.
+    #[prost(string, tag = "2")]
+    pub partner: ::prost::alloc::string::String,
 }
 /// Generated client implementations.
 #[cfg(feature = "client")]
@@ -1297,6 +1362,50 @@ pub mod customer_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Sets how the caller is asked.
+        pub async fn set_asking(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SetAskingRequest>,
+        ) -> std::result::Result<tonic::Response<super::Customer>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/countersign.v1.CustomerService/SetAsking",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("countersign.v1.CustomerService", "SetAsking"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lets a partner ask again that was silenced by refusals.
+        pub async fn end_silence(
+            &mut self,
+            request: impl tonic::IntoRequest<super::EndSilenceRequest>,
+        ) -> std::result::Result<tonic::Response<super::Customer>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/countersign.v1.CustomerService/EndSilence",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("countersign.v1.CustomerService", "EndSilence"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1322,6 +1431,16 @@ pub mod customer_service_server {
         async fn get_customer(
             &self,
             request: tonic::Request<super::GetCustomerRequest>,
+        ) -> std::result::Result<tonic::Response<super::Customer>, tonic::Status>;
+        /// Sets how the caller is asked.
+        async fn set_asking(
+            &self,
+            request: tonic::Request<super::SetAskingRequest>,
+        ) -> std::result::Result<tonic::Response<super::Customer>, tonic::Status>;
+        /// Lets a partner ask again that was silenced by refusals.
+        async fn end_silence(
+            &self,
+            request: tonic::Request<super::EndSilenceRequest>,
         ) -> std::result::Result<tonic::Response<super::Customer>, tonic::Status>;
     }
     /// Enters customers.
@@ -1477,6 +1596,96 @@ pub mod customer_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetCustomerSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/countersign.v1.CustomerService/SetAsking" => {
+                    #[allow(non_camel_case_types)]
+                    struct SetAskingSvc<T: CustomerService>(pub Arc<T>);
+                    impl<
+                        T: CustomerService,
+                    > tonic::server::UnaryService<super::SetAskingRequest>
+                    for SetAskingSvc<T> {
+                        type Response = super::Customer;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SetAskingRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CustomerService>::set_asking(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SetAskingSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/countersign.v1.CustomerService/EndSilence" => {
+                    #[allow(non_camel_case_types)]
+                    struct EndSilenceSvc<T: CustomerService>(pub Arc<T>);
+                    impl<
+                        T: CustomerService,
+                    > tonic::server::UnaryService<super::EndSilenceRequest>
+                    for EndSilenceSvc<T> {
+                        type Response = super::Customer;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::EndSilenceRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CustomerService>::end_silence(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = EndSilenceSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -2159,6 +2368,9 @@ pub struct GrantRequest {
     /// The grants that came of it: `grants/{grant}`; to a partner, those to which it is a side.
     #[prost(string, repeated, tag = "9")]
     pub grants: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// When it was put before the customer; absent to its requester.
+    #[prost(message, optional, tag = "10")]
+    pub shown_time: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// Nested message and enum types in `GrantRequest`.
 pub mod grant_request {
@@ -2717,7 +2929,7 @@ pub mod grant_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Returns a request. For its requester and its customer.
+        /// Returns a request. For its requester and its customer; to the customer it counts as opened.
         pub async fn get_grant_request(
             &mut self,
             request: impl tonic::IntoRequest<super::GetGrantRequestRequest>,
@@ -2741,7 +2953,7 @@ pub mod grant_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Lists the requests of a customer, or those that a partner made, oldest first.
+        /// Lists the requests that were put before a customer, or those that a partner made, oldest first.
         pub async fn list_grant_requests(
             &mut self,
             request: impl tonic::IntoRequest<super::ListGrantRequestsRequest>,
@@ -3061,12 +3273,12 @@ pub mod grant_service_server {
             &self,
             request: tonic::Request<super::CreateGrantRequestRequest>,
         ) -> std::result::Result<tonic::Response<super::GrantRequest>, tonic::Status>;
-        /// Returns a request. For its requester and its customer.
+        /// Returns a request. For its requester and its customer; to the customer it counts as opened.
         async fn get_grant_request(
             &self,
             request: tonic::Request<super::GetGrantRequestRequest>,
         ) -> std::result::Result<tonic::Response<super::GrantRequest>, tonic::Status>;
-        /// Lists the requests of a customer, or those that a partner made, oldest first.
+        /// Lists the requests that were put before a customer, or those that a partner made, oldest first.
         async fn list_grant_requests(
             &self,
             request: tonic::Request<super::ListGrantRequestsRequest>,

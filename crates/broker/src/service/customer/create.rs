@@ -36,7 +36,8 @@ pub(super) async fn create(
             "must be absent, or `customers/` and the key's thumbprint",
         ));
     }
-    settle("customer", || attempt(broker, &name, &key)).await
+    settle("customer", || attempt(broker, &name, &key)).await?;
+    view::customer(broker, &name).await
 }
 
 /// The token must be signed by the very key that it enters.
@@ -53,10 +54,10 @@ fn authorize(broker: &Broker, newcomer: &Newcomer, key: &PublicKey) -> Result<Cu
     Ok(name)
 }
 
-async fn attempt(broker: &Broker, name: &CustomerName, key: &PublicKey) -> Result<Option<Customer>, Fault> {
+async fn attempt(broker: &Broker, name: &CustomerName, key: &PublicKey) -> Result<Option<()>, Fault> {
     let place = rows::customer(name);
-    if let Some(known) = broker.load(place.clone()).await? {
-        return Ok(Some(view(name, &known.row)));
+    if broker.load(place.clone()).await?.is_some() {
+        return Ok(Some(()));
     }
     let (data_key, wrapped) = broker.kek().draw_data_key(broker.entropy());
     let id = DataKeyId::of(&wrapped);
@@ -73,5 +74,5 @@ async fn attempt(broker: &Broker, name: &CustomerName, key: &PublicKey) -> Resul
         customer: Some(&CustomerKey { name: name.clone(), id, key: data_key }),
         ..Happening::default()
     }));
-    Ok(broker.enter(work).await?.map(|_| view(name, &row)))
+    Ok(broker.enter(work).await?.map(|_| ()))
 }

@@ -1,20 +1,21 @@
-//! `CustomerService`: enters customers.
+//! `CustomerService`: enters customers, and keeps how each is asked.
 
+mod asking;
 mod create;
 mod get;
+mod view;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use countersign_grants::id::CustomerName;
-use countersign_proto::{
-    row::v1::CustomerRow,
-    v1::{CreateCustomerRequest, Customer, GetCustomerRequest, customer_service_server::CustomerService},
+use countersign_proto::v1::{
+    CreateCustomerRequest, Customer, EndSilenceRequest, GetCustomerRequest, SetAskingRequest,
+    customer_service_server::CustomerService,
 };
 use tonic::{Request, Response, Status};
 
-use super::timestamp;
+use super::fields;
 use crate::{Broker, Caller, Fault, Newcomer};
 
 /// The service.
@@ -36,12 +37,21 @@ impl CustomerService for Customers {
         let caller = Caller::of(&request)?;
         Ok(Response::new(get::get(&self.0, &caller, request.into_inner()).await?))
     }
+
+    async fn set_asking(&self, request: Request<SetAskingRequest>) -> Result<Response<Customer>, Status> {
+        let caller = Caller::of(&request)?;
+        Ok(Response::new(asking::set(&self.0, &caller, request.into_inner()).await?))
+    }
+
+    async fn end_silence(&self, request: Request<EndSilenceRequest>) -> Result<Response<Customer>, Status> {
+        let caller = Caller::of(&request)?;
+        Ok(Response::new(asking::end_silence(&self.0, &caller, request.into_inner()).await?))
+    }
 }
 
-fn view(name: &CustomerName, row: &CustomerRow) -> Customer {
-    Customer {
-        name: name.to_string(),
-        public_key: Bytes::copy_from_slice(&row.public_key),
-        create_time: timestamp(row.create_time_ms),
-    }
+/// The customer that the caller is, and that it names.
+fn itself(caller: &Caller, name: &str) -> Result<CustomerName, Fault> {
+    let customer = caller.customer()?;
+    let name = fields::name("name", name, CustomerName::parse)?;
+    if name == *customer { Ok(name) } else { Err(Fault::CallerNotAllowed { needs: "the customer itself" }) }
 }

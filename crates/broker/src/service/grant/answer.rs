@@ -8,9 +8,9 @@ use countersign_grants::{
 };
 use countersign_proto::{log::v1::Kind, row::v1::GrantRequestRow, v1};
 
-use super::{request::happening, view};
+use super::{open::open, request::happening, view};
 use crate::{
-    Broker, Caller, Fault,
+    Broker, Caller, Fault, asking,
     broker::damaged,
     caller::Party,
     rows::{self, Loaded},
@@ -40,6 +40,9 @@ pub(super) async fn answer(
         Answer::Cancel => Party::Partner(caller.partner()?.clone()),
     };
     let name = fields::name("name", name, RequestName::parse)?;
+    if let Party::Customer(opener) = &party {
+        open(broker, opener, &name).await?;
+    }
     settle("grant request", || attempt(broker, &party, &name, answer)).await
 }
 
@@ -65,6 +68,14 @@ async fn attempt(
     work.update(&read, &row)?;
     if !matches!(answer, Answer::Defer) {
         work.delete(&rows::due().entry(request.expire_time.as_millis(), name.digest()));
+    }
+    work.delete(&asking::place(&customer.name, &request.requester, name, &row));
+    if matches!(answer, Answer::Refuse) {
+        let silence = broker.settings().asking.silence;
+        let (before, asker) = asking::asker(broker, &customer.name, &request.requester).await?;
+        let sides = (&customer.name, &request.requester);
+        let after = before.refused(now, silence);
+        asking::stands(broker, &mut work, sides, (before, asker.as_ref()), after)?;
     }
     let evidence = [name.digest()];
     work.record(broker.draft(happening(kind, name, &request, &customer, &evidence)));

@@ -16,10 +16,12 @@ use countersign_proto::{
 use super::{
     answer::{customer, load},
     approved_row::{VerifiedRow, verify},
-    get, proof, view,
+    get,
+    open::open,
+    proof, view,
 };
 use crate::{
-    Broker, Caller, Fault,
+    Broker, Caller, Fault, asking,
     broker::damaged,
     caller::Party,
     record::{CustomerKey, Entered, Happening},
@@ -40,6 +42,7 @@ pub(super) async fn approve(
     if request.rows.is_empty() || request.rows.len() > MAX_ROWS {
         return Err(Fault::field("rows", format!("must be 1 to {MAX_ROWS}; to approve none is to refuse")));
     }
+    open(broker, customer, &name).await?;
     settle("grant request", || attempt(broker, customer, &name, &request)).await
 }
 
@@ -68,7 +71,10 @@ async fn attempt(
     let mut row = read.row.clone();
     state.write_to(&mut row);
     let key = customer(broker, &row).await?;
-    let work = unit(broker, (name, &says), (&read, &row), &verified, &key)?;
+    let mut work = unit(broker, (name, &says), (&read, &row), &verified, &key)?;
+    let (before, asker) = asking::asker(broker, approver, &says.requester).await?;
+    let sides = (approver, &says.requester);
+    asking::stands(broker, &mut work, sides, (before, asker.as_ref()), before.approved())?;
     let Some(entered) = broker.enter(work).await? else { return Ok(None) };
     answer(broker, &party, (name, &row), &entered).await.map(Some)
 }

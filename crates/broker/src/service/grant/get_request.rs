@@ -5,10 +5,11 @@ use countersign_proto::v1::{
     GetGrantRequestRequest, GrantRequest, ListGrantRequestsRequest, ListGrantRequestsResponse,
 };
 
-use super::{answer::load, view};
+use super::{answer::load, open::open, view};
 use crate::{
-    Broker, Caller, Fault,
+    Broker, Caller, Fault, asking,
     broker::damaged,
+    caller::Party,
     rows,
     service::{fields, page},
 };
@@ -20,6 +21,9 @@ pub(super) async fn get(
 ) -> Result<GrantRequest, Fault> {
     let party = caller.party()?;
     let name = fields::name("name", &request.name, RequestName::parse)?;
+    if let Party::Customer(opener) = &party {
+        open(broker, opener, &name).await?;
+    }
     let (read, _) = load(broker, &party, &name).await?;
     view::request(broker, &party, &name, &read.row).await
 }
@@ -30,6 +34,10 @@ pub(super) async fn list(
     request: ListGrantRequestsRequest,
 ) -> Result<ListGrantRequestsResponse, Fault> {
     let party = caller.party_itself(&request.parent)?;
+    if let Party::Customer(customer) = &party {
+        // Whoever asks what there is need not wait for the sweeper.
+        asking::look(broker, customer).await?;
+    }
     let range = rows::grant_requests_of(&party);
     let page = page::Page::parse(request.page_size, &request.page_token, page::MAX_SIZE, &[range.name()])?;
     let mut sheet = page.sheet(broker, &range).await?;

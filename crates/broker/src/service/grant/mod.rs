@@ -7,6 +7,7 @@ mod approved_row;
 mod change;
 mod get;
 mod get_request;
+mod open;
 mod proof;
 mod request;
 mod stop;

@@ -7,16 +7,17 @@ use countersign_grants::{
     id::{CustomerName, OfferName, PartnerName, RequestName},
     lifecycle,
     statement::{GrantRequest, MAX_REQUEST_WORDS, Offer, WorkingKey},
+    time::Timestamp,
 };
 use countersign_proto::{
     log::v1::Kind,
-    row::v1::{GrantRequestRow, PrivatePart},
+    row::v1::{GrantRequestRow, PrivatePart, WaitingRow},
     v1::{self, CreateGrantRequestRequest, grant_request::State},
 };
 
 use super::view;
 use crate::{
-    Broker, Caller, Fault,
+    Broker, Caller, Fault, agenda, asking,
     broker::damaged,
     caller::Party,
     record::{CustomerKey, Happening},
@@ -58,6 +59,7 @@ async fn attempt(
     }
     // Before anything about the offers: whoever probes for a handle learns one thing only.
     let customer = customer(broker, request).await?;
+    may_ask(broker, &customer, partner).await?;
     let offers = offers(broker, request).await?;
     readable(&offers)?;
 
@@ -69,16 +71,22 @@ async fn attempt(
         state: State::Requested.into(),
         create_time_ms: now,
         grants: Vec::new(),
+        shown_time_ms: 0,
     };
     let customer = broker.customer_key(&customer).await?;
     let mut work = Work::default();
     work.create(&rows::grant_request(&name), &row)?;
-    for party in [&party, &Party::Customer(customer.name.clone())] {
-        work.index(&rows::grant_requests_of(party).entry(now, signed.digest()), name.as_str())?;
-    }
+    work.index(&rows::grant_requests_of(&party).entry(now, signed.digest()), name.as_str())?;
+    // Every request waits, for a moment at least, and whether for longer is nothing that this call looks at: its answer,
+    // and the time that it takes, are the same whoever else asks this customer.
+    let waiting = WaitingRow { request: name.to_string(), expire_time_ms: request.expire_time.as_millis() };
+    work.create(&rows::waiting(&customer.name, partner, now, &name), &waiting)?;
+    let look = agenda::ASKED.key(Timestamp::from_millis(now), signed.digest());
+    work.look_at(&look, customer.name.as_str());
     work.index(&rows::due().entry(request.expire_time.as_millis(), signed.digest()), name.as_str())?;
     let evidence = [signed.digest()];
-    work.record(broker.draft(happening(Kind::RequestCreated, &name, request, &customer, &evidence)));
+    let created = happening(Kind::RequestCreated, &name, request, &customer, &evidence);
+    work.record(broker.draft(Happening { unseen: true, ..created }));
     match broker.enter(work).await? {
         Some(_) => view::request(broker, &party, &name, &row).await.map(Some),
         None => Ok(None),
@@ -90,6 +98,12 @@ async fn customer(broker: &Broker, request: &GrantRequest) -> Result<CustomerNam
     let subject = broker.load(rows::subject(&request.subject)).await?;
     let subject = subject.filter(|subject| !subject.row.customer.is_empty()).ok_or(Fault::GrantUnknown)?;
     CustomerName::parse(&subject.row.customer).map_err(|error| damaged("subject", &error))
+}
+
+/// A partner that was refused is silent for a while. It knows by whom it was refused: so this tells it nothing.
+async fn may_ask(broker: &Broker, customer: &CustomerName, partner: &PartnerName) -> Result<(), Fault> {
+    let asker = asking::asker(broker, customer, partner).await?.0;
+    asker.silent_for(broker.now()).map_or(Ok(()), |retry_after| Err(Fault::AskCooldown { retry_after }))
 }
 
 async fn offers(broker: &Broker, request: &GrantRequest) -> Result<Vec<Offer>, Fault> {

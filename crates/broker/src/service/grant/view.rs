@@ -62,6 +62,11 @@ pub(super) async fn request(
         create_time: timestamp(row.create_time_ms),
         expire_time: timestamp(says.expire_time.as_millis()),
         grants,
+        // When its turn came would tell a partner of the others that ask.
+        shown_time: match party {
+            Party::Customer(_) if row.shown_time_ms > 0 => timestamp(row.shown_time_ms),
+            Party::Customer(_) | Party::Partner(_) => None,
+        },
     })
 }
 

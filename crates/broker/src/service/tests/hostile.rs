@@ -48,7 +48,7 @@ impl Setting {
         GrantName::parse(&approved.grants[0].name).expect("a name")
     }
 
-    async fn records(&self) -> Vec<Record> {
+    pub(super) async fn records(&self) -> Vec<Record> {
         let leaves = self.world.broker.ledger().leaves(0..u64::MAX).await.expect("reads");
         leaves.into_iter().map(|leaf| Record::decode(leaf).expect("a record")).collect()
     }

@@ -1,5 +1,6 @@
 //! The services over the memory engine: the main path, and what each step refuses.
 
+mod asking;
 mod hostile;
 mod stops;
 mod world;
@@ -129,7 +130,8 @@ async fn from_request_to_stop() {
         ]
     );
     let kinds = s.kinds(Principal::Customer(s.mei.name.clone())).await;
-    assert_eq!(kinds.iter().filter(|kind| **kind == Kind::RequestCreated).count(), 1);
+    let of = |kind| kinds.iter().filter(|found| **found == kind).count();
+    assert_eq!((of(Kind::RequestCreated), of(Kind::RequestShown)), (0, 1), "told when it was shown");
 }
 
 fn change(s: &Setting, terms: Digest, previous: Digest, (sequence, verb): (u64, Verb)) -> wire::GrantChange {

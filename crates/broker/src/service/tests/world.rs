@@ -123,7 +123,8 @@ impl World {
             catalogue: Bytes::from_static(catalogue::SHIPPED),
             older_catalogues: Vec::new(),
             operators: vec![(operator, SigningKey::from_secret(&[4; 32]).public().clone())],
-            settings: Settings::default(),
+            // Tests sweep by hand.
+            settings: Settings { sweep_interval: Duration::from_secs(24 * 3600), ..Settings::default() },
         })
         .await
         .expect("a broker opens");
@@ -300,6 +301,17 @@ impl World {
         subject: &SubjectHandle,
         offers: &[(&OfferName, bool)],
     ) -> Result<v1::GrantRequest, Status> {
+        self.request_for(3_600_000, brand, subject, offers).await
+    }
+
+    /// A request that lapses after so many milliseconds.
+    pub(super) async fn request_for(
+        &self,
+        lifetime_ms: u64,
+        brand: &Brand,
+        subject: &SubjectHandle,
+        offers: &[(&OfferName, bool)],
+    ) -> Result<v1::GrantRequest, Status> {
         use v1::grant_service_server::GrantService as _;
         let row = |(offer, optional): &(&OfferName, bool)| wire::RequestedRow {
             offer: Bytes::from(offer.digest()),
@@ -310,7 +322,7 @@ impl World {
             requester: brand.name.to_string(),
             subject: subject.to_string(),
             rows: offers.iter().map(row).collect(),
-            expire_time_ms: self.now() + 3_600_000,
+            expire_time_ms: self.now() + lifetime_ms,
             time_ms: self.now(),
             nonce: Bytes::copy_from_slice(&[9; 16]),
             checkpoint: self.checkpoint(),
@@ -404,6 +416,10 @@ impl World {
 
     pub(super) fn grants(&self) -> super::super::grant::Grants {
         super::super::grant::Grants(Arc::clone(&self.broker))
+    }
+
+    pub(super) fn customers(&self) -> super::super::customer::Customers {
+        super::super::customer::Customers(Arc::clone(&self.broker))
     }
 
     pub(super) fn events(&self) -> super::super::event::Events {

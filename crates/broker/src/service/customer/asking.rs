@@ -1,0 +1,110 @@
+//! `SetAsking`, `EndSilence`: how the caller is asked, and by whom again.
+//!
+//! What is set is the broker's to keep, like an alarm clock: nobody else acts on it, so it is a call and no statement.
+//! The record says that it was changed, which the person's other devices hear, and not to what.
+
+use countersign_grants::{
+    budget::{Asking as Parsed, Budget, QuietHours as Hours, Zone},
+    id::{CustomerName, PartnerName},
+};
+use countersign_proto::{
+    log::v1::Kind,
+    row::v1::AskingRow,
+    v1::{Asking, Customer, EndSilenceRequest, SetAskingRequest},
+};
+
+use super::{itself, view};
+use crate::{
+    Broker, Caller, Fault, asking,
+    record::Happening,
+    rows,
+    service::fields,
+    work::{Work, settle},
+};
+
+/// The reason in the record of a silence that was ended.
+const HEARD: &str = "HEARD";
+
+pub(super) async fn set(
+    broker: &Broker,
+    caller: &Caller,
+    request: SetAskingRequest,
+) -> Result<Customer, Fault> {
+    let name = itself(caller, &request.name)?;
+    let wanted = fields::required("asking", request.asking)?;
+    let row = parse(broker, &wanted)?;
+    settle("asking", || attempt(broker, &name, &row)).await?;
+    view::customer(broker, &name).await
+}
+
+/// Holds each setting to its form. Of the row it makes, what was spent is another's to fill in.
+fn parse(broker: &Broker, wanted: &Asking) -> Result<AskingRow, Fault> {
+    let zone = Zone::parse(&wanted.time_zone).map_err(|error| Fault::field("asking.time_zone", error))?;
+    let mut row = AskingRow {
+        time_zone: wanted.time_zone.clone(),
+        per_day: wanted.per_day,
+        per_week: wanted.per_week,
+        paused: wanted.paused,
+        ..AskingRow::default()
+    };
+    if let Some(hours) = &wanted.quiet_hours {
+        Hours::new(zone, hours.from_minute, hours.until_minute)
+            .map_err(|error| Fault::field("asking.quiet_hours", error))?;
+        (row.quiet_from_minute, row.quiet_until_minute) = (hours.from_minute, hours.until_minute);
+    }
+    Budget::new(wanted.per_day.max(1), 1).map_err(|error| Fault::field("asking.per_day", error))?;
+    Budget::new(1, wanted.per_week.max(1)).map_err(|error| Fault::field("asking.per_week", error))?;
+    Parsed::from_row(&row, broker.settings().asking).map_err(|error| Fault::field("asking", error))?;
+    Ok(row)
+}
+
+async fn attempt(broker: &Broker, name: &CustomerName, wanted: &AskingRow) -> Result<Option<()>, Fault> {
+    let key = rows::asking(name);
+    let read = broker.load(key.clone()).await?;
+    let spent_times_ms = read.as_ref().map(|read| read.row.spent_times_ms.clone()).unwrap_or_default();
+    let row = AskingRow { spent_times_ms, ..wanted.clone() };
+    if row == read.as_ref().map(|read| read.row.clone()).unwrap_or_default() {
+        return Ok(Some(()));
+    }
+    let mut work = Work::default();
+    work.write(&key, read.as_ref(), &row)?;
+    changed(broker, work, name, "").await
+}
+
+pub(super) async fn end_silence(
+    broker: &Broker,
+    caller: &Caller,
+    request: EndSilenceRequest,
+) -> Result<Customer, Fault> {
+    let name = itself(caller, &request.name)?;
+    let partner = fields::name("partner", &request.partner, PartnerName::parse)?;
+    settle("asker", || hear(broker, &name, &partner)).await?;
+    view::customer(broker, &name).await
+}
+
+/// One that is not silent is heard already.
+async fn hear(broker: &Broker, name: &CustomerName, partner: &PartnerName) -> Result<Option<()>, Fault> {
+    let (before, asker) = asking::asker(broker, name, partner).await?;
+    if before.silent_for(broker.now()).is_none() {
+        return Ok(Some(()));
+    }
+    let mut work = Work::default();
+    asking::stands(broker, &mut work, (name, partner), (before, asker.as_ref()), before.heard())?;
+    changed(broker, work, name, HEARD).await
+}
+
+async fn changed(
+    broker: &Broker,
+    mut work: Work,
+    name: &CustomerName,
+    reason: &str,
+) -> Result<Option<()>, Fault> {
+    asking::look_soon(broker, &mut work, name);
+    work.record(broker.draft(Happening {
+        kind: Kind::AskingChanged,
+        customer: Some(&broker.customer_key(name).await?),
+        reason,
+        ..Happening::default()
+    }));
+    Ok(broker.enter(work).await?.map(|_| ()))
+}
