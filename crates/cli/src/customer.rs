@@ -2,6 +2,7 @@
 
 mod activity;
 mod approve;
+mod asking;
 mod export;
 mod grants;
 mod new;
@@ -19,7 +20,7 @@ use crate::arguments::Setting;
 pub(crate) enum CustomerCommand {
     /// Make a wallet, if there is none, and enter the customer at the broker
     New(new::Arguments),
-    /// List the requests that were put to the customer
+    /// List the requests that were put before the customer
     Requests(requests::Arguments),
     /// Show a request in plain words; nothing that the broker could have twisted is shown
     Show(show::Arguments),
@@ -27,6 +28,8 @@ pub(crate) enum CustomerCommand {
     Approve(approve::Arguments),
     /// Refuse a request
     Refuse(refuse::Arguments),
+    /// How often, when and by whom the customer is asked; set what is given
+    Asking(asking::Arguments),
     /// List the grants
     Grants(grants::Arguments),
     /// Stop a grant for good
@@ -49,6 +52,7 @@ impl CustomerCommand {
             Self::Show(arguments) => arguments.run(setting).await,
             Self::Approve(arguments) => arguments.run(setting).await,
             Self::Refuse(arguments) => arguments.run(setting).await,
+            Self::Asking(arguments) => arguments.run(setting).await,
             Self::Grants(arguments) => arguments.run(setting).await,
             Self::Stop(arguments) => arguments.run(setting).await,
             Self::Pause(arguments) => arguments.run(setting).await,

@@ -36,6 +36,7 @@
 mod activity;
 mod answer;
 mod approve;
+mod asking;
 mod book;
 mod change;
 mod entry;
@@ -163,16 +164,11 @@ impl Customer {
         let customer = v1::Customer {
             name: self.name().to_string(),
             public_key: self.0.wallet.call_key().public().as_bytes().to_vec().into(),
-            create_time: None,
+            ..v1::Customer::default()
         };
         let asked = CreateCustomerRequest { customer: Some(customer) };
         let entered = self.0.connection.customers().create_customer(call(asked)).await?.into_inner();
-        if entered.name == self.name().as_str() {
-            Ok(entered)
-        } else {
-            let detail = format!("entered `{}`, not the caller", entered.name);
-            Err(Error::misbehaved(Party::Broker, "customer", "name", detail))
-        }
+        self.own(entered)
     }
 
     /// Proves the log's newest published head against the one in the book, and every head that was met meanwhile. The

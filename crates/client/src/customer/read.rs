@@ -121,7 +121,8 @@ impl ReadRequest {
 }
 
 impl Customer {
-    /// All requests that were ever put to the customer, oldest first.
+    /// All requests that were ever put before the customer, oldest first. Others wait for their turn; one whose name the
+    /// customer has from elsewhere can be [read](Self::read_request) at once.
     pub async fn requests(&self) -> Result<Vec<Waiting>, Error> {
         self.0.monitor.check()?;
         let listed = all_pages(|page_token| async {
