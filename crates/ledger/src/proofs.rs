@@ -73,6 +73,9 @@ impl Ledger {
             if from > to {
                 return Err(ProofError::Beyond { asked: from, size: to });
             }
+            if let Some(proof) = tree.consistency(from, to) {
+                return Ok(proof);
+            }
             Wanted::split(&tree, consistency_tiles(from, to).map_err(ProofError::Tiles)?)
         };
         prove_consistency(from, to, &self.tiles(wanted).await?).map_err(ProofError::Tiles)

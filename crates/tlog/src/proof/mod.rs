@@ -11,7 +11,7 @@ mod produce;
 
 pub use consistency::{ConsistencyError, verify_consistency};
 pub use inclusion::{InclusionError, root_of_inclusion, verify_inclusion};
-pub(crate) use plan::{Node, Span, inclusion_spans};
+pub(crate) use plan::{Node, Span, consistency_spans, inclusion_spans};
 pub use produce::{
     ProveError, consistency_tiles, inclusion_tiles, prove_consistency, prove_inclusion, root_from_tiles,
     root_tiles,

@@ -1,8 +1,8 @@
 //! The writer's view of the tree: its right edge, in memory.
 //!
-//! A [`Tree`] appends, knows the root, gives paths for recent leaves without hashing anything twice, and hands out
-//! the tiles that a publication writes. It holds a few tiles per level however long the log is, and the full tiles
-//! since the last publication.
+//! A [`Tree`] appends, knows the root, gives paths for recent leaves and proofs between recent sizes without hashing
+//! anything twice, and hands out the tiles that a publication writes. It holds the newest tiles of each level however
+//! long the log is, and the full tiles since the last publication.
 
 mod level;
 
@@ -11,13 +11,13 @@ use std::{collections::BTreeMap, fmt, ops::Range, sync::OnceLock};
 use bytes::Bytes;
 
 use crate::{
-    hash::{Hash, node_hash},
-    proof::{Node, Span, inclusion_spans},
+    hash::{self, Hash, node_hash},
+    proof::{Node, Span, consistency_spans, inclusion_spans},
     tile::{self, TILE_HEIGHT, TILE_WIDTH, Tile, TileCoord, TileSource, tiles_for_growth},
 };
 use level::Level;
 
-/// Full tiles of level 0 that are kept behind the current one.
+/// Full tiles of level 0 that are always held behind the current one, from [`Tree::load`] on.
 ///
 /// A writer answers a batch with the path of each of its leaves at one head. Four full tiles are 1,024 leaves: twice
 /// the largest batch of 512.
@@ -25,6 +25,13 @@ pub const RECENT_TILES: u64 = 4;
 
 /// Leaves back from the newest for which [`Tree::inclusion`] always answers.
 pub const RECENT_LEAVES: u64 = RECENT_TILES * TILE_WIDTH as u64;
+
+/// Full tiles of level 0 that are held behind the current one at most, each with its inner nodes: 16 KiB, so 4 MiB in all.
+///
+/// Parties ask for proofs between heads that they met in the last half minute; 65,536 leaves are that much of a log that
+/// takes 2,000 a second. As many as one tile of level 1 covers, so that one of those, kept behind the current one, has
+/// all that lies above them.
+pub const KEPT_TILES: u64 = TILE_WIDTH as u64;
 
 /// The right edge of a log's tree, for its one writer.
 #[derive(Default)]
@@ -54,7 +61,7 @@ impl Tree {
                 break;
             }
             let last = subtrees >> TILE_HEIGHT;
-            let first = last.saturating_sub(kept_behind(level));
+            let first = last.saturating_sub(loaded_behind(level));
             tiles.extend((first..=last).filter_map(|index| TileCoord::in_log(level, index, size)));
         }
         tiles
@@ -128,7 +135,8 @@ impl Tree {
         self.edge().last().copied().unwrap_or(Hash::EMPTY_ROOT)
     }
 
-    /// The leaves that [`Tree::inclusion`] answers for: at least the last [`RECENT_LEAVES`].
+    /// The leaves that [`Tree::inclusion`] answers for: at least the last [`RECENT_LEAVES`], and up to [`KEPT_TILES`] of
+    /// them as the log grows.
     pub fn held(&self) -> Range<u64> {
         let first = self.levels.first().map_or(0, Level::first_index);
         first * u64::from(TILE_WIDTH)..self.size
@@ -143,6 +151,24 @@ impl Tree {
         }
         let spans = inclusion_spans(index, self.size).into_iter();
         spans.map(|span| self.span(span).ok_or_else(not_held)).collect()
+    }
+
+    /// The consistency proof between two sizes of the log: the bytes that
+    /// [`prove_consistency`](crate::proof::prove_consistency) computes from tiles, and only the nodes at the newer size's
+    /// right edge are hashed for them. `None` if a node isn't held, or if these are no two sizes of this log in order:
+    /// from a size beyond the first of [`Tree::held`] on, there is a proof to each later one.
+    pub fn consistency(&self, from: u64, to: u64) -> Option<Vec<Hash>> {
+        if from > to || to > self.size {
+            return None;
+        }
+        if from == 0 {
+            return Some(Vec::new());
+        }
+        let hash = |span: Span| {
+            let nodes = span.nodes().map(|node| self.node(node)).collect::<Option<Vec<Hash>>>()?;
+            hash::join(nodes.into_iter())
+        };
+        consistency_spans(from, to).into_iter().map(hash).collect()
     }
 
     /// The tiles that a publication of the current size writes, where `old_size` is published already: every full tile
@@ -208,13 +234,18 @@ impl Tree {
     }
 }
 
-/// How many full tiles a level keeps behind its current one. Above level 0 one is enough: the recent leaves reach back
-/// over less than one tile of level 1.
+/// How many full tiles a level keeps behind its current one. Above level 0 one is enough: the leaves that are held reach
+/// back over no more than one tile of level 1.
 fn kept_behind(level: u8) -> u64 {
-    if level == 0 { RECENT_TILES } else { 1 }
+    if level == 0 { KEPT_TILES } else { 1 }
 }
 
-/// The tiles at the right edge, the recent ones, and the unpublished ones. With this a proof for an old leaf at an
+/// How many of them are read when a log is taken up: what its writer needs at once. The rest come with growth.
+fn loaded_behind(level: u8) -> u64 {
+    kept_behind(level).min(RECENT_TILES)
+}
+
+/// The tiles at the right edge, those that are kept behind them, and the unpublished ones. With this a proof for an old leaf at an
 /// unpublished size is computed from published tiles and the tree together: `(&tree, &tiles_on_disk)`.
 impl TileSource for Tree {
     fn tile(&self, coord: TileCoord) -> Option<Tile> {

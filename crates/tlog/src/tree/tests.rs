@@ -1,7 +1,13 @@
 use std::collections::HashMap;
 
+use proptest::{prelude::*, sample::Index};
+
 use super::*;
-use crate::{check::Frontier, hash::leaf_hash, proof::verify_inclusion};
+use crate::{
+    check::Frontier,
+    hash::leaf_hash,
+    proof::{prove_consistency, verify_inclusion},
+};
 
 fn leaf(n: u64) -> Hash {
     leaf_hash(&n.to_le_bytes())
@@ -34,7 +40,9 @@ fn every_recent_leaf_has_its_path() {
         let held = tree.held();
         assert_eq!(held.end, size);
         assert!(held.start <= size.saturating_sub(RECENT_LEAVES), "{held:?}");
-        for index in held.clone() {
+        // All of the recent ones, and of those before them a few of each tile.
+        let recent = size.saturating_sub(RECENT_LEAVES).max(held.start);
+        for index in (held.start..recent).step_by(97).chain(recent..size) {
             let path = tree.inclusion(index).unwrap();
             assert_eq!(verify_inclusion(index, size, &leaf(index), &path, &tree.root()), Ok(()));
         }
@@ -46,6 +54,88 @@ fn every_recent_leaf_has_its_path() {
         [0, 1, 2, 255, 256, 257, 1023, 1024, 1025, 1279, 1280, 1281, 2000, 65_535, 65_536, 65_537, 66_000]
     {
         check(size);
+    }
+    check((KEPT_TILES + 3) * 256 + 7);
+}
+
+/// The tiles of one size of a log, which serve for every size before it.
+struct Tiles(HashMap<TileCoord, Tile>);
+
+impl Tiles {
+    fn of(tree: &Tree) -> Self {
+        let tiles = parsed(tree.tiles_since(0).unwrap());
+        Self(tiles.into_iter().map(|(coord, tile)| (coord.full(), tile)).collect())
+    }
+}
+
+impl TileSource for Tiles {
+    fn tile(&self, coord: TileCoord) -> Option<Tile> {
+        self.0.get(&coord.full())?.narrow(coord.width())
+    }
+}
+
+fn with_tiles(size: u64) -> (Tree, Tiles) {
+    let mut tree = grown(size);
+    let tiles = Tiles::of(&tree);
+    tree.forget_before(size);
+    (tree, tiles)
+}
+
+/// Holds a proof against the one from tiles. There is one at least where the leaves are held.
+fn check_consistency(tree: &Tree, tiles: &Tiles, from: u64, to: u64) {
+    let expected = prove_consistency(from, to, tiles).unwrap();
+    match tree.consistency(from, to) {
+        Some(proof) => assert_eq!(proof, expected, "{from} to {to} of {}", tree.size()),
+        None => assert!(from > 0 && from <= tree.held().start, "{from} to {to} of {}", tree.size()),
+    }
+}
+
+#[test]
+fn proofs_between_recent_sizes_are_those_from_tiles() {
+    for size in [0, 1, 2, 255, 256, 257, 600, 65_535, 65_536, 65_537, 66_000, 131_072, 131_400] {
+        let (tree, tiles) = with_tiles(size);
+        // Near both ends of what is held.
+        let sizes = [0, 1, 2, 3, 200, 255, 256, 257, 511, 512, 513].map(|n| tree.held().start + n);
+        let sizes: Vec<u64> =
+            sizes.into_iter().chain(size.saturating_sub(5)..=size).filter(|one| *one <= size).collect();
+        for from in &sizes {
+            for to in sizes.iter().filter(|to| from <= *to) {
+                check_consistency(&tree, &tiles, *from, *to);
+            }
+        }
+        assert_eq!(tree.consistency(0, size + 1), None);
+        assert_eq!(tree.consistency(size + 1, size), None);
+        assert_eq!(tree.consistency(size + 1, size + 2), None);
+    }
+}
+
+#[test]
+fn a_tree_forgets_old_sizes_and_refuses_to_prove_them() {
+    let (tree, tiles) = with_tiles((KEPT_TILES + 2) * 256 + 9);
+    assert_eq!(tree.held().start, 2 * 256);
+    assert_eq!(tree.consistency(3, tree.size()), None);
+    assert_eq!(tree.consistency(2 * 256 + 1, tree.size()), prove_consistency(513, tree.size(), &tiles).ok());
+    assert!(tree.consistency(2 * 256 + 1, tree.size()).is_some());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn a_grown_or_loaded_trees_proofs_are_those_from_tiles(
+        loaded in 0_u64..3_000,
+        growth in 0_u64..67_500,
+        pairs in prop::collection::vec(any::<(Index, Index)>(), 60),
+    ) {
+        let (before, tiles) = with_tiles(loaded);
+        let mut tree = Tree::load(loaded, &before.root(), &tiles).unwrap();
+        (loaded..loaded + growth).for_each(|n| tree.append(leaf(n)));
+        let (_, tiles) = with_tiles(loaded + growth);
+        for (one, other) in pairs {
+            let place = |index: Index| index.index(usize::try_from(loaded + growth).unwrap() + 1) as u64;
+            let (one, other) = (place(one), place(other));
+            check_consistency(&tree, &tiles, one.min(other), one.max(other));
+        }
     }
 }
 
@@ -84,7 +174,8 @@ fn a_loaded_tree_goes_on_like_the_one_before() {
         let mut before = grown(size);
         let disk = parsed(before.tiles_since(0).unwrap());
         let mut tree = Tree::load(size, &before.root(), &disk).unwrap();
-        assert_eq!((tree.size(), tree.root(), tree.held()), (size, before.root(), before.held()));
+        assert_eq!((tree.size(), tree.root(), tree.held().end), (size, before.root(), size));
+        assert!((before.held().start..=size.saturating_sub(RECENT_LEAVES)).contains(&tree.held().start));
         before.forget_before(size);
         for n in size..size + 300 {
             before.append(leaf(n));
