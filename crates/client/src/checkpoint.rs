@@ -138,10 +138,9 @@ impl Monitor {
     pub fn check(&self) -> Result<(), Error> {
         let heads = self.0.heads.lock();
         no_fork(&heads)?;
-        match heads.pending.values().find(|one| one.withheld) {
-            Some(one) => {
-                let detail =
-                    format!("no proof that the tree of {} leaves is of this log", one.checkpoint.size());
+        match heads.withheld.first() {
+            Some(size) => {
+                let detail = format!("no proof that the tree of {size} leaves is of this log");
                 Err(Error::misbehaved(Party::Broker, "checkpoint", "consistency", detail))
             }
             None => Ok(()),
@@ -219,7 +218,7 @@ impl Monitor {
         no_fork(&heads)?;
         if let Some(pending) = heads.pending.get(&newest.size()) {
             let detail = format!("no proof for the published tree of {} leaves", newest.size());
-            if pending.refused || pending.withheld {
+            if pending.refused || heads.withheld.contains(&newest.size()) {
                 return Err(Error::misbehaved(Party::Broker, "checkpoint", "consistency", detail));
             }
             proven?;

@@ -1,7 +1,7 @@
 //! The heads that one side has met: which are proven, which wait, and which of those the next round proves.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     time::Duration,
 };
 
@@ -37,6 +37,9 @@ pub(super) struct Heads {
     /// By size. Two roots of one size are a fork.
     pub(super) proven: BTreeMap<u64, SignedCheckpoint>,
     pub(super) pending: BTreeMap<u64, Pending>,
+    /// Of those the sizes whose proof did not come, while the broker was heard when it was overdue already: it answers, but
+    /// not this. Each call asks whether there is one.
+    pub(super) withheld: BTreeSet<u64>,
     pub(super) verified: HashMap<Bytes, SignedCheckpoint>,
     pub(super) verified_order: VecDeque<Bytes>,
     pub(super) forked: Option<LogForked>,
@@ -53,8 +56,6 @@ pub(super) struct Pending {
     pub(super) tried: bool,
     /// The broker has said no.
     pub(super) refused: bool,
-    /// The proof did not come, and the broker was heard when it was overdue already: it answers, but not this.
-    pub(super) withheld: bool,
 }
 
 impl Heads {
@@ -83,8 +84,8 @@ impl Heads {
             }
         }
         let since = system.elapsed();
-        let (size, tried, refused, withheld) = (checkpoint.size(), false, false, false);
-        self.pending.insert(size, Pending { checkpoint, since, met, tried, refused, withheld });
+        let (size, tried, refused) = (checkpoint.size(), false, false);
+        self.pending.insert(size, Pending { checkpoint, since, met, tried, refused });
         Ok(())
     }
 
@@ -127,12 +128,15 @@ impl Heads {
         let Some(pending) = self.pending.get_mut(&size) else { return };
         pending.tried = true;
         pending.refused |= refused;
-        pending.withheld |= heard.is_some_and(|heard| heard.saturating_sub(pending.since) > PROVE_WITHIN);
+        if heard.is_some_and(|heard| heard.saturating_sub(pending.since) > PROVE_WITHIN) {
+            self.withheld.insert(size);
+        }
     }
 
     /// A head is proven.
     pub(super) fn enter(&mut self, checkpoint: SignedCheckpoint) {
         self.pending.remove(&checkpoint.size());
+        self.withheld.remove(&checkpoint.size());
         if self.head.as_ref().is_none_or(|head| head.size() <= checkpoint.size()) {
             self.head = Some(checkpoint.clone());
         }

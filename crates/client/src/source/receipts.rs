@@ -90,12 +90,10 @@ fn take_receipt(shared: &Shared, answer: &Answer, receipt: Option<&Receipt>) -> 
     // entered would end the grant for good; the recipient refuses data that comes with a wrong time. But it must come soon:
     // else data could be released long after it was provided, and dated rightly.
     let soon = shared.system.now().since(answer.at) <= MISDATED_WITHIN;
-    if soon {
-        let (not_before, not_after) = (Timestamp::default(), Timestamp::from_millis(u64::MAX));
-        leaf.says(&Saying { not_before, not_after, ..saying.clone() })?;
-    }
     match leaf.says(&saying) {
         Err(error) if soon => {
+            let (not_before, not_after) = (Timestamp::default(), Timestamp::from_millis(u64::MAX));
+            leaf.says(&Saying { not_before, not_after, ..saying })?;
             tracing::warn!(fetch = %answer.fetch, index = leaf.index(), %error, "the log dates a release wrongly");
         }
         said => said?,
