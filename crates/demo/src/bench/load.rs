@@ -75,6 +75,14 @@ pub(super) async fn measure(arguments: &Arguments) -> Result<(Vec<Width>, Memory
 
 /// Sets up a broker whose limits don't bind, a source, a recipient, and so many grants between them: their names.
 pub(super) async fn stage(grants: u16, environment: &[(&str, &str)]) -> Result<(Stage, Vec<String>)> {
+    let mut stage = unbounded(&[Brand::BenchSource, Brand::BenchRecipient], environment).await?;
+    people::approve(&stage, grants).await?;
+    let names = stand(&mut stage, usize::from(grants)).await?;
+    Ok((stage, names))
+}
+
+/// Sets up a broker whose limits don't bind, and these brands.
+pub(super) async fn unbounded(brands: &[Brand], environment: &[(&str, &str)]) -> Result<Stage> {
     let folder = Folder::open(None, false)?;
     let catalogue = folder.path().join("bench-catalogue.toml");
     std::fs::write(&catalogue, CATALOGUE)?;
@@ -86,11 +94,7 @@ pub(super) async fn stage(grants: u16, environment: &[(&str, &str)]) -> Result<(
         variable("QUOTAS__NEWCOMERS", QUOTA),
     ];
     all.extend(environment.iter().map(|(name, value)| variable(name, value)));
-    let setting = Setting { brands: &[Brand::BenchSource, Brand::BenchRecipient], environment: all };
-    let mut stage = Stage::set(folder, setting).await?;
-    people::approve(&stage, grants).await?;
-    let names = stand(&mut stage, usize::from(grants)).await?;
-    Ok((stage, names))
+    Stage::set(folder, Setting { brands, environment: all }).await
 }
 
 /// Waits until every grant stands in both books.

@@ -18,6 +18,7 @@
 //! | `verify.peak_kib` | the checker's resident memory at most |
 
 mod appends;
+mod events;
 mod figures;
 pub(crate) mod flood;
 mod growth;
@@ -69,6 +70,8 @@ enum What {
     Growth(growth::Arguments),
     /// Whether one partner's flood fails another's calls.
     Flood(flood::Arguments),
+    /// How soon a stop is at every open stream, and how many events are fanned out.
+    Events(events::Arguments),
 }
 
 /// Measures; whether every transfer went well.
@@ -89,6 +92,7 @@ async fn measure(arguments: &Arguments) -> Result<bool> {
         Some(What::Log(arguments)) => appends::run(arguments).await,
         Some(What::Growth(arguments)) => Box::pin(growth::run(arguments)).await,
         Some(What::Flood(arguments)) => Box::pin(flood::run(arguments)).await,
+        Some(What::Events(arguments)) => Box::pin(events::run(arguments)).await,
     }
 }
 

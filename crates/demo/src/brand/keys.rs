@@ -23,14 +23,14 @@ const WORKING_KEY_LIFE: Duration = Duration::from_secs(90 * 24 * 3600);
 const BACKDATED: Duration = Duration::from_secs(300);
 
 /// What a partner needs to sign as itself.
-pub(super) struct Keys {
-    pub(super) working: SigningKey,
-    pub(super) certificate: KeyCertificate,
+pub(crate) struct Keys {
+    pub(crate) working: SigningKey,
+    pub(crate) certificate: KeyCertificate,
 }
 
 /// Draws both keys into a folder, and certifies the working key. The files have the names that `countersign --home` looks
 /// for.
-pub(super) fn make(
+pub(crate) fn make(
     folder: &Path,
     partner: &PartnerName,
     trust: &BrokerTrust,

@@ -5,7 +5,7 @@ mod bench;
 mod chirp;
 mod desk;
 mod hopp;
-mod keys;
+pub(crate) mod keys;
 mod process;
 mod relayed;
 mod skylark;

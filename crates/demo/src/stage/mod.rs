@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use countersign_client::{
     BrokerTrust, System,
     grants::{
-        id::{AuditorName, OperatorName},
+        id::{AuditorName, OperatorName, PartnerName},
         key::PublicKey,
     },
     keyfile,
@@ -81,7 +81,7 @@ impl Stage {
         let (mut brands, mut offers) = (BTreeMap::new(), BTreeMap::new());
         for brand in setting.brands.iter().copied() {
             let (process, ready) = BrandProcess::start(&binaries, &folder, brand, sender.clone()).await?;
-            enter(&operator, brand, &ready).await.with_context(|| format!("entering {brand}"))?;
+            enter_brand(&operator, brand, &ready).await.with_context(|| format!("entering {brand}"))?;
             process.ask(Command::Open).await?;
             brands.insert(brand, process);
         }
@@ -127,14 +127,27 @@ fn operator(folder: &Folder, trust: &BrokerTrust) -> Result<Operator> {
     Ok(Operator::open(trust, OperatorName::parse(OPERATOR)?, &key, System::real())?)
 }
 
-/// The partner itself, its certified key, where it serves.
-async fn enter(operator: &Operator, brand: Brand, ready: &Ready) -> Result<()> {
+/// A brand's partner, and where it serves.
+async fn enter_brand(operator: &Operator, brand: Brand, ready: &Ready) -> Result<()> {
     let name = brand.partner();
     let identity = PublicKey::from_slice(&BASE64URL_NOPAD.decode(ready.identity.as_bytes())?)?;
     let certificate = BASE64URL_NOPAD.decode(ready.certificate.as_bytes())?;
-    operator.create_partner(&name, brand.display_name(), &identity).await?;
-    operator.publish_key(&name, Envelope::decode(certificate.as_slice())?).await?;
+    let certificate = Envelope::decode(certificate.as_slice())?;
+    enter(operator, &name, brand.display_name(), &identity, certificate).await?;
     operator.set_endpoint(&name, &ready.endpoint).await?;
+    Ok(())
+}
+
+/// The partner itself and its certified key.
+pub(crate) async fn enter(
+    operator: &Operator,
+    name: &PartnerName,
+    display_name: &str,
+    identity: &PublicKey,
+    certificate: Envelope,
+) -> Result<()> {
+    operator.create_partner(name, display_name, identity).await?;
+    operator.publish_key(name, certificate).await?;
     Ok(())
 }
 
