@@ -168,7 +168,7 @@ impl Notes {
         let mut state = self.state.lock();
         match noted.kind {
             Kind::Transfer => state.tally.transfers += 1,
-            Kind::GrantWithdrawn => {
+            Kind::GrantWithdrawn | Kind::GrantSuperseded => {
                 state.tally.stops += 1;
                 if let Ok(tag) = Tag::try_from(record.grant_tag.as_ref()) {
                     state.book.stops.insert(tag, noted.index);

@@ -64,6 +64,9 @@ pub(crate) struct Granted {
     pub(crate) source_subject: SubjectHandle,
     /// Nobody changes it, so each notice for its subject is a record.
     pub(crate) steady: bool,
+    /// It may be narrowed. It is fetched under by hand alone: the SDK goes on under the newer revision by itself, and
+    /// each use is to be counted under the grant that it was asked for.
+    pub(crate) narrowable: bool,
     /// Its stop was acknowledged.
     pub(crate) stopped: AtomicBool,
 }

@@ -30,8 +30,10 @@ pub(crate) fn check_world(records: &[Record]) {
             "record {index}: approval comes first"
         );
         assert!(!(*stopped && record.kind() == Kind::Transfer), "record {index}: a transfer after the stop");
-        *stopped |=
-            matches!(record.kind(), Kind::GrantWithdrawn | Kind::GrantRevoked | Kind::GrantRevokedByOperator);
+        *stopped |= matches!(
+            record.kind(),
+            Kind::GrantWithdrawn | Kind::GrantSuperseded | Kind::GrantRevoked | Kind::GrantRevokedByOperator
+        );
     }
 }
 

@@ -123,7 +123,10 @@ impl Checks {
             Kind::GrantApproved => grant.approved = true,
             Kind::GrantPaused => grant.paused = Some(index),
             Kind::GrantResumed => grant.paused = None,
-            Kind::GrantWithdrawn | Kind::GrantRevoked | Kind::GrantRevokedByOperator => {
+            Kind::GrantWithdrawn
+            | Kind::GrantSuperseded
+            | Kind::GrantRevoked
+            | Kind::GrantRevokedByOperator => {
                 grant.stopped = Some(index);
             }
             Kind::Transfer => {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use countersign_client::{
     Error,
-    customer::{Acknowledged, Choice, Customer, CustomerBook, GrantRow, Recorded, Standing},
+    customer::{Acknowledged, Choice, Customer, CustomerBook, GrantRow, Narrowing, Recorded, Standing},
 };
 use countersign_grants::id::{GrantName, Principal, RequestName};
 use countersign_proto::{
@@ -172,7 +172,7 @@ impl App {
         }
     }
 
-    /// Pauses, resumes and stops; and in the end sees to it that everything that was begun is known.
+    /// Pauses, resumes, narrows and stops; and in the end sees to it that everything that was begun is known.
     async fn change(self: Arc<Self>) {
         let mut random = self.world.random(&format!("{} change", self.host));
         while self.world.phase() == Phase::Works {
@@ -181,12 +181,15 @@ impl App {
             let Some(row) = random.pick(&rows) else { continue };
             let roll = random.below(100);
             match (row.standing, roll) {
-                (Standing::Stopped { .. }, _) => {}
+                (Standing::Stopped { .. } | Standing::Superseded { .. }, _) => {}
                 (_, 0..=19) => {
                     Box::pin(self.changed("stop", &row.name, self.customer.stop(&row.name, roll < 10))).await;
                 }
                 (Standing::Active, 20..=45) => {
                     Box::pin(self.changed("pause", &row.name, self.customer.pause(&row.name))).await;
+                }
+                (Standing::Active, 46..=60) => {
+                    Box::pin(self.narrow(&row, &mut random)).await;
                 }
                 (Standing::Paused, 20..=85) => {
                     Box::pin(self.changed("resume", &row.name, self.customer.resume(&row.name))).await;
@@ -202,6 +205,20 @@ impl App {
             self.world.board.lock().at_rest[self.at] = rested;
             sleep(PAUSE * 2).await;
         }
+    }
+
+    /// Takes some of what is left of a grant away.
+    async fn narrow(self: &Arc<Self>, row: &GrantRow, random: &mut Random) {
+        let mut narrowing = Narrowing::default().until(row.terms.expire_time.minus(Duration::from_secs(1)));
+        if random.chance(50) {
+            narrowing = narrowing.uses(row.terms.uses.saturating_sub(1).max(1));
+        }
+        let narrowed = async {
+            let came = self.customer.narrow(&row.name, &narrowing).await;
+            self.world.keep_what_was_signed();
+            came.map(|narrowed| narrowed.recorded)
+        };
+        self.changed("narrow", &row.name, narrowed).await;
     }
 
     async fn changed(

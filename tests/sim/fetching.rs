@@ -79,6 +79,9 @@ fn judge(desk: &Desk, row: &GrantRow, came: &Result<Fetched, Error>) {
         format!("use {}, record {}", fetched.use_number(), fetched.receipt.index())
     });
     let Ok(fetched) = came else { return };
+    // A newer revision may stand in the place of the one that was named.
+    let newest = desk.partner.book().grant(&fetched.grant);
+    let row = newest.as_ref().unwrap_or(row);
     let record = fetched.receipt.record();
     if record.kind() != Kind::Transfer || record.grant_tag.as_ref() != row.terms().log_tag.as_slice() {
         desk.world.fail("opened", format!("{}: {what} came with a record of something else", desk.host));

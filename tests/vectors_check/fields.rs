@@ -197,11 +197,27 @@ fn of_grants() -> Vec<Case> {
             it.rows.clear();
         }),
         bend::<GrantRequest>("request", "request-8-rows", "Seven rows are allowed.", "rows", |it| {
-            it.rows =
-                (0..8).map(|n| wire::RequestedRow { offer: vec![n; 32].into(), optional: true }).collect();
+            it.rows = (0..8)
+                .map(|n| wire::RequestedRow {
+                    offer: vec![n; 32].into(),
+                    optional: true,
+                    renews: vec![].into(),
+                })
+                .collect();
         }),
         bend::<GrantRequest>("request", "request-offer-twice", "One offer in two rows.", "rows", |it| {
             it.rows.push(it.rows[0].clone());
+        }),
+        bend::<GrantRequest>("request", "request-short-renewal", "31 bytes of terms.", "renews", |it| {
+            it.rows[0].renews = vec![1; 31].into();
+        }),
+        bend::<GrantRequest>("request", "request-renews-twice", "One grant in two rows.", "renews", |it| {
+            it.rows.push(wire::RequestedRow {
+                offer: vec![9; 32].into(),
+                optional: false,
+                renews: vec![1; 32].into(),
+            });
+            it.rows[0].renews = vec![1; 32].into();
         }),
         bend::<GrantRequest>("request", "request-short-nonce", "15 bytes.", "nonce", |it| {
             it.nonce = vec![1; 15].into();
@@ -248,6 +264,9 @@ fn of_grants() -> Vec<Case> {
                 it.expire_time_ms = it.time_ms;
             },
         ),
+        bend::<GrantTerms>("source-terms", "terms-short-previous", "31 bytes.", "previous", |it| {
+            it.previous = vec![1; 31].into();
+        }),
         bend::<GrantTerms>("source-terms", "terms-short-tag", "31 bytes of log tag.", "log_tag", |it| {
             it.log_tag = short();
         }),
@@ -284,6 +303,18 @@ fn of_changes() -> Vec<Case> {
             "erase",
             |it| {
                 it.erase = it.verb() == Verb::Pause;
+            },
+        ),
+        bend::<GrantChange>("narrow", "change-narrow-to-nothing", "It names no terms.", "successor", |it| {
+            it.successor = Bytes::new();
+        }),
+        bend::<GrantChange>(
+            "stop",
+            "change-stop-with-successor",
+            "Nothing follows a stop.",
+            "successor",
+            |it| {
+                it.successor = Bytes::from_static(&[1; 32]);
             },
         ),
         bend::<GrantChange>("pause", "change-no-previous", "It builds on nothing.", "previous", |it| {

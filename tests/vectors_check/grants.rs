@@ -41,7 +41,7 @@ pub(crate) const TERMS: File = File {
 pub(crate) const CHANGES: File = File {
     name: "changes.json",
     about: "Terms in an empty book, and the changes that come, each rightly signed. `terms`: of another grant; `sequence`: not \
-        the next number; `previous`: does not build on the one before it; `stopped`: nothing follows a stop. `at` is the \
+        the next number; `previous`: does not build on the one before it; `stopped`: nothing follows a stop or a narrowing. `at` is the \
         first change that is not entered.",
     make: changes,
     run: run_changes,
@@ -56,7 +56,7 @@ pub(crate) const PERMITS: File = File {
 };
 
 /// A payload as a statement that somebody signed: who is not what these files are about.
-fn signed<S: Statement>(payload: bytes::Bytes) -> Signed<S> {
+pub(crate) fn signed<S: Statement>(payload: bytes::Bytes) -> Signed<S> {
     let key = known::key(known::HOPP);
     let message = S::Message::decode(payload).unwrap();
     let envelope = envelope::sign::<S>(&message, &[&key]);
@@ -236,6 +236,8 @@ fn changes() -> Vec<Case> {
         change.previous = STORY.digest("source-terms").into();
     });
     let after_stop = bent("resume", &|change| change.previous = envelope::digest(&stop_first).into());
+    let narrow = told("narrow");
+    let after_narrowing = bent("resume", &|change| change.previous = envelope::digest(&narrow).into());
     vec![
         Case::good(
             "story",
@@ -246,6 +248,18 @@ fn changes() -> Vec<Case> {
             "stop-at-once",
             "A stop as the first change.",
             input(std::slice::from_ref(&stop_first), None),
+        ),
+        Case::good(
+            "narrowed",
+            "A narrowing as the first change: it ends the grant.",
+            input(std::slice::from_ref(&narrow), None),
+        ),
+        bad(
+            "after-a-narrowing",
+            "A resume that builds on a narrowing: its successor stands in its place.",
+            "stopped",
+            1,
+            &[narrow.clone(), after_narrowing],
         ),
         bad("again", "The pause twice.", "sequence", 1, &[pause.clone(), pause.clone()]),
         bad(
@@ -467,7 +481,7 @@ fn permits() -> Vec<Case> {
 
 #[test]
 fn every_verb_stands_in_the_story() {
-    let verbs = ["pause", "resume", "stop"]
+    let verbs = ["pause", "resume", "stop", "narrow"]
         .map(|name| wire::GrantChange::decode(STORY.envelope(name).payload.clone()).unwrap().verb());
-    assert_eq!(verbs, [Verb::Pause, Verb::Resume, Verb::Stop]);
+    assert_eq!(verbs, [Verb::Pause, Verb::Resume, Verb::Stop, Verb::Narrow]);
 }

@@ -26,6 +26,7 @@ mod links;
 mod log;
 mod message;
 mod records;
+mod revisions;
 mod sealing;
 mod statements;
 mod tokens;
@@ -53,6 +54,7 @@ const FILES: &[File] = &[
     grants::OFFERS,
     grants::TERMS,
     grants::CHANGES,
+    revisions::REVISIONS,
     grants::PERMITS,
     sealing::PADDING,
     sealing::SEALING,

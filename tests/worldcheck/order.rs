@@ -20,6 +20,7 @@ pub(super) fn check(records: &[Record]) -> Result<(), Finding> {
     let mut grants = HashMap::<&[u8], Grant>::new();
     let mut suspended = HashSet::<&str>::new();
     let mut ids = HashSet::<&[u8]>::new();
+    let mut superseded = None::<(usize, &Record)>;
     let mut time_ms = 0;
     for (index, record) in records.iter().enumerate() {
         ensure(record.time_ms >= time_ms, || {
@@ -27,6 +28,16 @@ pub(super) fn check(records: &[Record]) -> Result<(), Finding> {
         })?;
         time_ms = record.time_ms;
         ensure(ids.insert(&record.record_id), || format!("record {index} has the id of another"))?;
+        if let Some((before, old)) = superseded.take() {
+            let same = [&old.source, &old.recipient, &old.purpose]
+                == [&record.source, &record.recipient, &record.purpose];
+            ensure(record.kind() == Kind::GrantApproved && same, || {
+                format!("record {before} ends a grant for another, and record {index} approves none like it")
+            })?;
+        }
+        if record.kind() == Kind::GrantSuperseded {
+            superseded = Some((index, record));
+        }
         match record.kind() {
             Kind::PartnerSuspended => {
                 suspended.insert(&record.source);
@@ -61,7 +72,10 @@ pub(super) fn check(records: &[Record]) -> Result<(), Finding> {
             Kind::GrantUnsuspended => grant.suspended[0] = false,
             Kind::GrantSuspendedByOperator => grant.suspended[1] = true,
             Kind::GrantUnsuspendedByOperator => grant.suspended[1] = false,
-            Kind::GrantWithdrawn | Kind::GrantRevoked | Kind::GrantRevokedByOperator => grant.stopped = true,
+            Kind::GrantWithdrawn
+            | Kind::GrantSuperseded
+            | Kind::GrantRevoked
+            | Kind::GrantRevokedByOperator => grant.stopped = true,
             Kind::Transfer => {
                 transfer(index, record, grant)?;
                 for side in [&record.source, &record.recipient] {
@@ -73,7 +87,7 @@ pub(super) fn check(records: &[Record]) -> Result<(), Finding> {
             _ => {}
         }
     }
-    Ok(())
+    ensure(superseded.is_none(), || format!("the last record ends a grant for another, and none follows"))
 }
 
 fn transfer(index: usize, record: &Record, grant: &mut Grant) -> Result<(), Finding> {

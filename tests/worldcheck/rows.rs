@@ -120,7 +120,8 @@ impl Rows {
             if record.kind() == Kind::RequestCreated {
                 requesters.insert(&part.grant_request, &record.source);
             }
-            if record.kind() == Kind::GrantApproved {
+            // A narrowing answers no request, and is nothing to whoever asked once.
+            if record.kind() == Kind::GrantApproved && !part.grant_request.is_empty() {
                 let requester = requesters.get(part.grant_request.as_str()).copied();
                 names.insert(requester.ok_or_else(|| {
                     Finding(format!("record {index} approves a request that no record created"))
@@ -146,7 +147,9 @@ impl Rows {
                 format!("record {index} is use {} of a grant with {}", all.0, terms.uses)
             })?;
             if let Some(Rate { uses, window_seconds }) = terms.rate {
-                let window = expected.entry([b"rate/", &digest[..]].concat()).or_default();
+                // A narrowed grant goes on with the window of the one that was approved.
+                let window = self.approved(digest, &terms)?;
+                let window = expected.entry([b"rate/", &window[..]].concat()).or_default();
                 if window.0 == 0 || window.1.saturating_add(window_seconds * 1_000) <= record.time_ms {
                     *window = (0, record.time_ms);
                 }
@@ -174,6 +177,45 @@ impl Rows {
         Ok((digest, row.ok_or_else(|| Finding(format!("a record is about {name}, whose row is missing")))?))
     }
 
+    /// The grant that was approved and of which this one is what narrowings left: by the terms, not by the row.
+    fn approved(&self, mut digest: Vec<u8>, terms: &GrantTerms) -> Result<Vec<u8>, Finding> {
+        let (mut previous, request) = (terms.previous.clone(), &terms.request);
+        while !previous.is_empty() {
+            let (old, terms) = self.terms(&format!("grants/{}", hex(&previous)))?;
+            if terms.request != *request {
+                break;
+            }
+            (digest, previous) = (old, terms.previous);
+        }
+        Ok(digest)
+    }
+
+    /// The terms of a revision ask for no more than those in whose place they stand left.
+    fn check_revision(&self, name: &str, spent: &HashMap<&str, u64>) -> Result<(), Finding> {
+        let (_, new) = self.terms(name)?;
+        if new.previous.is_empty() {
+            return Ok(());
+        }
+        let old_name = format!("grants/{}", hex(&new.previous));
+        let (_, row) = self.grant(&old_name)?;
+        let (_, old) = self.terms(&old_name)?;
+        ensure(format!("grants/{}", hex(&row.successor)) == name, || {
+            format!("{name} stands in the place of {old_name}, whose row names another")
+        })?;
+        let left =
+            u64::from(old.uses).saturating_sub(spent.get(old_name.as_str()).copied().unwrap_or_default());
+        let narrowed = new.request == old.request;
+        ensure(!narrowed || u64::from(new.uses) <= left, || {
+            format!("{name} grants {} uses, and {left} were left of {old_name}", new.uses)
+        })?;
+        ensure(!narrowed || new.fields.iter().all(|field| old.fields.contains(field)), || {
+            format!("{name} narrows {old_name}, and has a field more")
+        })?;
+        ensure(!narrowed || new.expire_time_ms <= old.expire_time_ms, || {
+            format!("{name} narrows {old_name}, and ends later")
+        })
+    }
+
     /// Each grant stands as its records leave it.
     fn check_grants(&self, records: &[Record], parts: &[PrivatePart]) -> Result<(), Finding> {
         let mut grants = HashMap::<&str, Stands>::new();
@@ -184,13 +226,26 @@ impl Rows {
                 grant.take(record, part);
             }
         }
+        let mut spent = HashMap::<&str, u64>::new();
+        for (record, part) in records.iter().zip(parts) {
+            if (record.kind(), record.result()) == (Kind::Transfer, Went::Released) {
+                *spent.entry(&part.grant).or_default() += 1;
+            }
+        }
         for (name, said) in grants {
             let (_, row) = self.grant(name)?;
-            self.terms(name)?;
+            self.check_revision(name, &spent)?;
             let found = Stands {
                 paused: row.state == State::Paused as i32,
                 suspended: [row.suspended_by_source, row.suspended_by_operator],
-                end: [State::Withdrawn, State::Revoked].into_iter().find(|end| row.state == *end as i32),
+                end: [State::Withdrawn, State::Revoked, State::Superseded]
+                    .into_iter()
+                    .find(|end| row.state == *end as i32),
+                successor: if row.successor.is_empty() {
+                    String::new()
+                } else {
+                    format!("grants/{}", hex(&row.successor))
+                },
                 changes: row.change_sequence,
                 by_source: row.source_sequence,
                 by_recipient: row.recipient_sequence,
@@ -217,6 +272,7 @@ impl Rows {
             .zip(parts)
             .filter(|(record, _)| record.kind() == Kind::GrantApproved)
             .map(|(_, part)| part.grant_request.as_str())
+            .filter(|request| !request.is_empty())
             .collect();
         let (requests, grants) = (of(Kind::RequestCreated), of(Kind::GrantApproved));
         let answered = approved_requests.len()
@@ -228,8 +284,15 @@ impl Rows {
             + of(Kind::GrantWithdrawn)
             + of(Kind::GrantSuspended)
             + of(Kind::GrantUnsuspended)
-            + of(Kind::GrantRevoked);
-        let stopped = of(Kind::GrantWithdrawn) + of(Kind::GrantRevoked) + of(Kind::GrantRevokedByOperator);
+            + of(Kind::GrantRevoked)
+            + records
+                .iter()
+                .filter(|record| record.kind() == Kind::GrantSuperseded && record.reason == "NARROWED")
+                .count();
+        let stopped = of(Kind::GrantWithdrawn)
+            + of(Kind::GrantSuperseded)
+            + of(Kind::GrantRevoked)
+            + of(Kind::GrantRevokedByOperator);
         let expected = [
             ("auditor", of(Kind::AuditorCreated)),
             ("catalogue", of(Kind::CataloguePublished)),
@@ -273,6 +336,8 @@ struct Stands {
     /// By its source, by an operator.
     suspended: [bool; 2],
     end: Option<State>,
+    /// The grant that stands in its place.
+    successor: String,
     /// How often its customer, its source and its recipient changed it.
     changes: u64,
     by_source: u64,
@@ -290,9 +355,16 @@ impl Stands {
             Kind::GrantUnsuspendedByOperator => self.suspended[1] = false,
             Kind::GrantWithdrawn => self.end(State::Withdrawn),
             Kind::GrantRevoked | Kind::GrantRevokedByOperator => self.end(State::Revoked),
+            Kind::GrantSuperseded => {
+                self.end(State::Superseded);
+                self.successor.clone_from(&part.successor);
+            }
             _ => {}
         }
         match record.kind() {
+            // A renewal ends a grant by no change of its own.
+            Kind::GrantSuperseded if record.reason == "RENEWED" => {}
+            Kind::GrantSuperseded => self.changes += 1,
             Kind::GrantPaused | Kind::GrantResumed | Kind::GrantWithdrawn => self.changes += 1,
             Kind::GrantSuspended | Kind::GrantUnsuspended | Kind::GrantRevoked => {
                 let by =
@@ -354,6 +426,14 @@ fn read_tail(mut bytes: &[u8]) -> Option<Tail> {
 
 fn varint(bytes: &mut &[u8]) -> Option<u64> {
     decode_varint(bytes).ok()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a string takes everything");
+        text
+    })
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {

@@ -11,8 +11,9 @@
 //! | `REQUEST_CREATED` | the request | the requester |
 //! | `REQUEST_SHOWN` | the request | the customer: it names no partner, so that none learns when its turn came |
 //! | `REQUEST_*` else | the request | the requester, the customer |
-//! | `GRANT_APPROVED` | the terms | source, recipient, requester, customer, grant |
+//! | `GRANT_APPROVED` | the terms | source, recipient, customer, grant; the requester, unless the terms narrow others |
 //! | `GRANT_PAUSED`, `_RESUMED`, `_WITHDRAWN` | the change | source, recipient, customer, grant |
+//! | `GRANT_SUPERSEDED` | the change that narrows, or the terms that renew | source, recipient, customer, grant |
 //! | `GRANT_SUSPENDED`, `_UNSUSPENDED`, `_REVOKED` | the partner's change | source, recipient, customer, grant |
 //! | the same `_BY_OPERATOR` | nothing | source, recipient, customer, grant |
 //! | `ACKNOWLEDGED` | the acknowledgement | source, recipient, customer, grant |

@@ -139,9 +139,12 @@ pub fn uses(grant: &GrantName) -> Key {
     [b"uses/".as_slice(), grant.digest().as_bytes()].concat()
 }
 
-/// The counter of a grant's uses in the open window.
-pub fn uses_in_window(grant: &GrantName) -> Key {
-    [b"rate/".as_slice(), grant.digest().as_bytes()].concat()
+/// The counter of a grant's uses in the open window. A narrowed grant goes on with the window of the one that was
+/// approved: by narrowing nobody is asked more often.
+pub fn uses_in_window(grant: &GrantName, row: &GrantRow) -> Key {
+    let own = grant.digest();
+    let approved: &[u8] = if row.approved.is_empty() { own.as_bytes() } else { &row.approved };
+    [b"rate/".as_slice(), approved].concat()
 }
 
 impl Broker {
@@ -181,7 +184,7 @@ impl Broker {
     pub async fn grant(&self, name: &GrantName) -> Result<Option<StoredGrant>, Fault> {
         let Some(read) = self.load(rows::grant(name)).await? else { return Ok(None) };
         let terms = self.terms(name, &read.row)?;
-        let spent = self.spent(name, &terms).await?;
+        let spent = self.spent(name, &read.row, &terms).await?;
         Ok(Some(StoredGrant { name: name.clone(), read, terms, spent }))
     }
 
@@ -195,11 +198,16 @@ impl Broker {
     }
 
     /// What was spent under a grant so far.
-    pub(crate) async fn spent(&self, name: &GrantName, terms: &GrantTerms) -> Result<Spent, Fault> {
+    pub(crate) async fn spent(
+        &self,
+        name: &GrantName,
+        row: &GrantRow,
+        terms: &GrantTerms,
+    ) -> Result<Spent, Fault> {
         let uses = self.ledger().count(&uses(name)).await?.count;
         let window = match terms.rate {
             Some(_) => {
-                let counter = self.ledger().count(&uses_in_window(name)).await?;
+                let counter = self.ledger().count(&uses_in_window(name, row)).await?;
                 let start = Timestamp::from_millis(counter.window_start_ms);
                 (counter.count > 0).then(|| (start, u32::try_from(counter.count).unwrap_or(u32::MAX)))
             }

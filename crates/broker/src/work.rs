@@ -30,6 +30,7 @@ pub struct Work {
     puts: Vec<(Key, Bytes)>,
     deletes: Vec<Key>,
     expected: Vec<(Key, Option<u64>)>,
+    counted: Vec<(Key, u64)>,
     ceilings: Vec<Ceiling>,
     request: Option<(Request, String)>,
 }
@@ -116,6 +117,11 @@ impl Work {
         self.salts.push(drafted.salts);
     }
 
+    /// Expects that a counter has counted no more than this, and leaves it as it is.
+    pub fn expect_counted(&mut self, counter: Key, most: u64) {
+        self.counted.push((counter, most));
+    }
+
     /// Holds a counter under its ceiling, and counts one.
     pub fn ceiling(&mut self, ceiling: Ceiling) {
         self.ceilings.push(ceiling);
@@ -134,6 +140,7 @@ impl Work {
             puts: self.puts,
             deletes: self.deletes,
             expected: self.expected,
+            counted: self.counted,
             ceilings: self.ceilings,
             request: self.request.map(|(request, _)| request),
         };

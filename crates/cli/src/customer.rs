@@ -5,6 +5,7 @@ mod approve;
 mod asking;
 mod export;
 mod grants;
+mod narrow;
 mod new;
 mod refuse;
 mod requests;
@@ -32,9 +33,11 @@ pub(crate) enum CustomerCommand {
     Asking(asking::Arguments),
     /// List the grants
     Grants(grants::Arguments),
-    /// Stop a grant for good
+    /// Put less in the place of what was approved
+    Narrow(narrow::Arguments),
+    /// Stop a grant for good, or all of them
     Stop(stop::Arguments),
-    /// Pause a grant
+    /// Pause a grant, or all of them
     Pause(stop::Pause),
     /// End a pause
     Resume(stop::Resume),
@@ -54,6 +57,7 @@ impl CustomerCommand {
             Self::Refuse(arguments) => arguments.run(setting).await,
             Self::Asking(arguments) => arguments.run(setting).await,
             Self::Grants(arguments) => arguments.run(setting).await,
+            Self::Narrow(arguments) => arguments.run(setting).await,
             Self::Stop(arguments) => arguments.run(setting).await,
             Self::Pause(arguments) => arguments.run(setting).await,
             Self::Resume(arguments) => arguments.run(setting).await,

@@ -31,7 +31,7 @@ impl Arguments {
         let grant = GrantName::parse(&self.grant).context("the grant")?;
         let partner = self.home.open(setting)?;
         catch_up(&partner, &grant).await?;
-        let row = partner.book().grant(&grant);
+        let row = partner.book().newest_revision(&grant);
         let purpose = self.purpose.or_else(|| row.as_ref().map(|row| row.terms().purpose.to_string()));
         let fields = match (self.fields, &row) {
             (fields, Some(row)) if fields.is_empty() => {
@@ -48,7 +48,7 @@ impl Arguments {
         let values: Map<String, _> =
             fetched.values.iter().map(|(path, found)| (path.to_string(), value(found))).collect();
         let json = json!({
-            "grant": grant.as_str(),
+            "grant": fetched.grant.as_str(),
             "values": values,
             "use_number": fetched.use_number(),
             "record": fetched.receipt.index(),

@@ -1,4 +1,7 @@
-//! What a partner does to a grant by its own signed word.
+//! What a partner does to a grant by its own word, and what its own book says of grants.
+
+mod list;
+mod stop;
 
 use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
@@ -9,6 +12,10 @@ use crate::{arguments::Setting, fetch::catch_up, homes::PartnerHome, words};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum GrantCommand {
+    /// List the grants of this partner's book, or those of one subject; asks no broker
+    List(list::Arguments),
+    /// Stop a grant on this side, for good and without any broker: nothing is served or fetched under it any more
+    Stop(stop::Arguments),
     /// Suspend a grant of which this partner is the source
     Suspend(Because),
     /// End this source's suspension of a grant
@@ -36,18 +43,20 @@ pub(crate) struct One {
 
 impl GrantCommand {
     pub(crate) async fn run(self, setting: &Setting) -> Result<()> {
-        let (one, done) = match &self {
-            Self::Suspend(because) => (&because.one, "suspended"),
-            Self::Unsuspend(one) => (one, "unsuspended"),
-            Self::Revoke(because) => (&because.one, "revoked"),
+        let (one, done) = match self {
+            Self::List(arguments) => return arguments.run(setting),
+            Self::Stop(arguments) => return arguments.run(setting).await,
+            Self::Suspend(ref because) => (&because.one, "suspended"),
+            Self::Unsuspend(ref one) => (one, "unsuspended"),
+            Self::Revoke(ref because) => (&because.one, "revoked"),
         };
         let grant = GrantName::parse(&one.grant).context("the grant")?;
         let partner = one.home.open(setting)?;
         catch_up(&partner, &grant).await?;
         let proof = match &self {
             Self::Suspend(because) => partner.suspend_grant(&grant, because.reason).await?,
-            Self::Unsuspend(_) => partner.unsuspend_grant(&grant).await?,
             Self::Revoke(because) => partner.revoke_grant(&grant, because.reason).await?,
+            _ => partner.unsuspend_grant(&grant).await?,
         };
         let json = json!({ "name": grant.as_str(), "done": done, "record": proof.index() });
         setting.output().show(&json, |output| {

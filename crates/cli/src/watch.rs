@@ -78,6 +78,12 @@ fn told(event: &PartnerEvent) -> (&'static str, Vec<(&'static str, String)>) {
             names.push(("erase", erase.to_string()));
             ("stopped", names)
         }
+        PartnerEvent::Superseded { grant, successor, why } => {
+            let mut names = of_grant(grant);
+            names.push(("successor", successor.name().to_string()));
+            names.push(("reason", why.code().to_owned()));
+            ("superseded", names)
+        }
         PartnerEvent::GrantSuspended { grant } => ("grant_suspended", of_grant(grant)),
         PartnerEvent::GrantUnsuspended { grant } => ("grant_unsuspended", of_grant(grant)),
         PartnerEvent::GrantRevoked { grant, reason, .. } => {

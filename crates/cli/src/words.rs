@@ -92,6 +92,9 @@ pub(crate) fn sentence(record: &Record, fields: &[String]) -> String {
         Kind::GrantPaused => format!("paused: {source} → {recipient} for {purpose}"),
         Kind::GrantResumed => format!("resumed: {source} → {recipient} for {purpose}"),
         Kind::GrantWithdrawn => format!("stopped: {source} → {recipient} for {purpose}"),
+        Kind::GrantSuperseded => {
+            format!("replaced by a newer revision: {source} → {recipient} for {purpose} ({})", record.reason)
+        }
         Kind::GrantSuspended => {
             format!("suspended by {source}: {source} → {recipient} for {purpose} ({})", record.reason)
         }
@@ -150,6 +153,27 @@ pub(crate) fn record_json(index: u64, record: &Record) -> Value {
     })
 }
 
+/// What to do about a row whose side is not linked yet.
+pub(crate) fn link_first(partner: &str) -> String {
+    format!(
+        "you are not linked with {partner}: take an invitation from its own app, run `countersign link accept`, and come \
+         back to this request; it waits"
+    )
+}
+
+/// Reads a field: `trip.eta`.
+pub(crate) fn read_field(text: &str) -> Result<FieldPath, String> {
+    FieldPath::parse(text).map_err(|error| error.to_string())
+}
+
+/// Reads a rate: uses, and a window in seconds, such as `2/3600`.
+pub(crate) fn read_rate(text: &str) -> Result<(u32, Duration), String> {
+    let form = || format!("`{text}` is no rate; write uses and seconds, such as 2/3600");
+    let (uses, seconds) = text.split_once('/').ok_or_else(form)?;
+    let (uses, seconds) = (uses.parse().map_err(|_| form())?, seconds.parse().map_err(|_| form())?);
+    if uses == 0 || seconds == 0 { Err(form()) } else { Ok((uses, Duration::from_secs(seconds))) }
+}
+
 /// Reads a reason: `security`, `not-needed` or `NOT_NEEDED`.
 pub(crate) fn read_reason(text: &str) -> Result<ChangeReason, String> {
     let code = text.to_ascii_uppercase().replace('-', "_");
@@ -191,6 +215,8 @@ mod tests {
         for text in ["not-needed", "NOT_NEEDED", "Not_Needed"] {
             assert_eq!(read_reason(text), Ok(ChangeReason::NotNeeded));
         }
+        assert_eq!(read_rate("2/3600"), Ok((2, Duration::from_secs(3_600))));
+        assert!(["2", "0/60", "2/0", "two/60"].into_iter().all(|text| read_rate(text).is_err()));
         assert!(read_reason("unspecified").is_err() && read_reason("because").is_err());
         assert_eq!(read_moment("2013-03-08T00:00:00Z").map(Timestamp::as_millis), Ok(1_362_700_800_000));
         assert_eq!(rfc3339(Timestamp::from_millis(1_362_700_800_000)), "2013-03-08T00:00:00Z");

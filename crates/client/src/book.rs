@@ -119,14 +119,24 @@ impl Book {
 
     /// Stops a grant on this side, without any broker: from here on this side neither serves it nor fetches under it. The
     /// customer's own stop, which the log shows, goes through the customer's app. Blocks until it is durable.
+    /// Of a grant in whose place a newer revision stands, that one is stopped.
     pub fn stop_locally(&self, grant: &GrantName, now: Timestamp) -> Result<Option<GrantRow>, BookError> {
-        match self.grant(grant) {
-            None => return Ok(None),
-            Some(row) if row.stopped_here().is_some() => return Ok(Some(row)),
-            Some(_) => {}
+        let Some(row) = self.newest_revision(grant) else { return Ok(None) };
+        if row.stopped_here().is_some() {
+            return Ok(Some(row));
         }
-        let entry = Entry::StoppedHere { grant: *grant.digest().as_bytes(), at_ms: now.as_millis() };
-        self.enter(entry).map(|_| self.grant(grant))
+        let entry = Entry::StoppedHere { grant: *row.digest().as_bytes(), at_ms: now.as_millis() };
+        self.enter(entry).map(|_| self.grant(row.name()))
+    }
+
+    /// The newest revision of a grant: itself, unless it was narrowed or renewed and its successor stands in the book.
+    pub fn newest_revision(&self, grant: &GrantName) -> Option<GrantRow> {
+        let state = self.0.state.lock();
+        let successor = |row: &&GrantRow| match row.standing() {
+            Standing::Superseded { by } => state.grants.get(&by),
+            Standing::Active | Standing::Paused | Standing::Stopped { .. } => None,
+        };
+        std::iter::successors(state.grants.get(&grant.digest()), successor).last().cloned()
     }
 
     /// The first log index of which no event was handled yet.

@@ -39,10 +39,12 @@ mod approve;
 mod asking;
 mod book;
 mod change;
+mod change_all;
 mod entry;
 mod export;
 mod grants;
 mod link;
+mod narrow;
 mod read;
 mod wallet;
 
@@ -67,9 +69,11 @@ pub use self::{
     approve::{Approved, Choice},
     book::{CustomerBook, GrantRow, LinkRow, Standing},
     change::{Acknowledged, Recorded},
+    change_all::Each,
     export::{ExportError, Exported},
     grants::GrantView,
     link::{Accepted, Invited},
+    narrow::{Narrowed, Narrowing},
     read::{ReadRequest, Row, Waiting},
     wallet::{Wallet, WalletError},
 };

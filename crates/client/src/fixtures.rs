@@ -348,6 +348,7 @@ impl World {
             expire_time_ms: START + 80_000_000,
             log_tag: vec![5; 32].into(),
             time_ms: START,
+            previous: vec![].into(),
         };
         change(&mut message);
         message
@@ -369,6 +370,7 @@ impl World {
             erase: false,
             previous: previous.into(),
             time_ms: self.now().as_millis(),
+            successor: vec![].into(),
         };
         envelope::sign::<GrantChange>(&message, &[&link.key])
     }

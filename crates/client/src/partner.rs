@@ -7,6 +7,7 @@ mod keys;
 mod offer;
 mod papers;
 mod request;
+mod revision;
 mod stop;
 mod upkeep;
 
@@ -24,8 +25,12 @@ pub use self::{
     events::{EventWatch, Noted, PartnerEvent},
     invite::Invited,
     offer::OfferDraft,
+    request::AskedRow,
 };
-pub(crate) use self::{keys::WorkingKeys, papers::Papers};
+pub(crate) use self::{
+    keys::WorkingKeys,
+    papers::{Papers, unadmitted},
+};
 use crate::{
     book::{Book, Entry, GrantRow},
     channel::Connection,

@@ -3,7 +3,7 @@
 mod fetch;
 mod verify;
 
-use countersign_grants::catalogue::FieldPath;
+use countersign_grants::{catalogue::FieldPath, id::GrantName};
 
 #[cfg(test)]
 pub(crate) use self::fetch::OwnFetch;
@@ -13,6 +13,8 @@ use crate::{receipt::ProvenLeaf, value::Value};
 /// What was fetched, with its proof.
 #[derive(Clone, Debug)]
 pub struct Fetched {
+    /// The grant under which it was fetched: a newer revision, if one stands in the place of the one that was named.
+    pub grant: GrantName,
     /// The values, in the order in which they were asked for.
     pub values: Vec<(FieldPath, Value)>,
     /// The record of this transfer, proven.

@@ -91,6 +91,7 @@ pub(crate) fn terms() -> wire::GrantTerms {
         expire_time_ms: NOW_MS + 3_600_000,
         log_tag: Bytes::from_static(&[4; 32]),
         time_ms: NOW_MS,
+        previous: Bytes::new(),
     }
 }
 

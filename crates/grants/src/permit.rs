@@ -141,7 +141,7 @@ pub enum Refusal {
     #[error("the grant is suspended: wait for the event")]
     Suspended,
     /// The grant is over.
-    #[error("the grant has ended ({}): delete the data and don't ask again", .state.as_str_name())]
+    #[error("the grant has ended ({}): {}", .state.as_str_name(), ended_remedy(*state))]
     Ended {
         /// How it ended.
         state: State,
@@ -191,6 +191,13 @@ impl Refusal {
             Self::FrequencyExceeded { .. } => "FREQUENCY_EXCEEDED",
             Self::Stale { .. } => "STATEMENT_INVALID",
         }
+    }
+}
+
+fn ended_remedy(state: State) -> &'static str {
+    match state {
+        State::Superseded => "a newer revision stands in its place, which the event names",
+        _ => "delete the data and don't ask again",
     }
 }
 

@@ -50,7 +50,7 @@ const ITEM_BYTES: usize = 16;
 
 /// One unit of work: all of it becomes durable, or none.
 ///
-/// It is judged in this order: the request, the expected versions, the ceilings.
+/// It is judged in this order: the request, the expected versions, the counts, the ceilings.
 #[derive(Clone, Debug, Default)]
 pub struct Unit {
     /// What enters the log, in order; at least one. A unit's records stand side by side.
@@ -61,6 +61,9 @@ pub struct Unit {
     pub deletes: Vec<Key>,
     /// Rows that must be at this version; `None`: must not be there.
     pub expected: Vec<(Key, Option<u64>)>,
+    /// Counters that must have counted no more than this, ever; the unit leaves them as they are. One that has is a
+    /// conflict, as a row of another version is.
+    pub counted: Vec<(Key, u64)>,
     /// Counters that this unit raises by one each.
     pub ceilings: Vec<Ceiling>,
     /// What makes a repeat harmless.
@@ -206,6 +209,7 @@ impl Unit {
         at_most("records", self.records.len(), MAX_UNIT_RECORDS)?;
         at_most("rows", self.puts.len() + self.deletes.len(), MAX_ROWS)?;
         at_most("expected rows", self.expected.len(), MAX_CONDITIONS)?;
+        at_most("counts", self.counted.len(), MAX_CONDITIONS)?;
         at_most("ceilings", self.ceilings.len(), MAX_CONDITIONS)?;
         self.records.iter().try_for_each(Draft::check)?;
         for (key, value) in &self.puts {
@@ -216,8 +220,9 @@ impl Unit {
         }
         self.deletes.iter().try_for_each(check_key)?;
         self.expected.iter().try_for_each(|(key, _)| check_key(key))?;
-        for ceiling in &self.ceilings {
-            named("a counter's name", &ceiling.counter, MAX_KEY_BYTES - rows::COUNTERS.len())?;
+        let counters = self.counted.iter().map(|(counter, _)| counter);
+        for counter in counters.chain(self.ceilings.iter().map(|ceiling| &ceiling.counter)) {
+            named("a counter's name", counter, MAX_KEY_BYTES - rows::COUNTERS.len())?;
         }
         if let Some(request) = &self.request {
             named("a request's key", &request.key, MAX_KEY_BYTES)?;

@@ -121,7 +121,10 @@ impl Log {
                     *self.released.entry(tag).or_default() += 1;
                 }
             }
-            Kind::GrantWithdrawn | Kind::GrantRevoked | Kind::GrantRevokedByOperator => {
+            Kind::GrantWithdrawn
+            | Kind::GrantSuperseded
+            | Kind::GrantRevoked
+            | Kind::GrantRevokedByOperator => {
                 self.stopped.insert(tag, index);
             }
             Kind::ChangeNotice => self.notices.push((index, record.recipient.clone())),

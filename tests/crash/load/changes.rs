@@ -1,8 +1,17 @@
-//! Stops, pauses and resumptions by customers, and change notices by sources.
+//! Stops, pauses, resumptions and narrowings by customers, and change notices by sources.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-use countersign_client::{Error, customer::Recorded};
+use countersign_client::{
+    Error,
+    customer::{Narrowing, Recorded},
+};
 use countersign_proto::log::v1::Kind;
 
 use super::{insist, refused, rest, said_no, transfers};
@@ -24,6 +33,8 @@ pub(crate) async fn run(world: Arc<World>, mut random: Random) {
         let Some(granted) = world.any(&mut random) else { continue };
         if granted.steady {
             notice(&world, &granted).await;
+        } else if granted.narrowable && random.chance(1, 2) {
+            narrow(&world, &granted, &mut random).await;
         } else if random.chance(1, 2) {
             let erase = random.chance(1, 3);
             stop(&world, &granted, erase).await;
@@ -50,6 +61,47 @@ async fn stop(world: &World, granted: &Granted, erase: bool) {
     for _ in 0..TRIES_AFTER_STOP {
         transfers::by_hand(world, granted, false).await;
     }
+}
+
+/// Takes a second off what is left of a grant: from the proof on nothing comes under the old terms, and the new ones
+/// stand in their place.
+async fn narrow(world: &World, granted: &Granted, random: &mut Random) {
+    let notes = &world.notes;
+    let Some(row) = granted.customer.book().grant(&granted.name) else { return };
+    let narrowing = Narrowing::default().until(row.terms.expire_time.minus(Duration::from_secs(1)));
+    let mut ended = notes.sending(Kind::GrantSuperseded);
+    let mut began = notes.sending(Kind::GrantApproved);
+    let came = insist(&mut ended, || granted.customer.narrow(&granted.name, &narrowing)).await;
+    if ended.is_in_doubt() {
+        began.doubt();
+    }
+    let narrowed = match came {
+        Ok(narrowed) => narrowed,
+        Err(error) => {
+            refused(notes, "a narrowing", ended, &error);
+            return refused(notes, "a narrowing", began, &error);
+        }
+    };
+    taken(notes, ended, &narrowed.recorded);
+    began.done(Some(narrowed.record));
+    granted.stopped.store(true, Ordering::SeqCst);
+    notes.named(Named::Grant(narrowed.grant.clone()));
+    world.retire(&granted.name);
+    for _ in 0..TRIES_AFTER_STOP {
+        transfers::by_hand(world, granted, false).await;
+    }
+    let successor = Granted {
+        name: narrowed.grant,
+        tag: narrowed.terms.log_tag,
+        source: granted.source,
+        recipient: granted.recipient,
+        customer: granted.customer.clone(),
+        source_subject: granted.source_subject.clone(),
+        steady: false,
+        narrowable: true,
+        stopped: AtomicBool::new(false),
+    };
+    world.add(successor, random);
 }
 
 async fn pause(notes: &Notes, granted: &Granted) -> bool {

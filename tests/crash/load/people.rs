@@ -102,6 +102,7 @@ async fn one(world: &World, random: &mut Random) -> Result<(), Error> {
         customer,
         source_subject,
         steady: offered.endless && random.chance(1, 2),
+        narrowable: random.chance(1, 4),
         stopped: AtomicBool::new(false),
     };
     world.add(granted, random);
@@ -184,7 +185,11 @@ async fn request(
         broker: ORIGIN.to_owned(),
         requester: requester.name().to_string(),
         subject: subject.as_str().to_owned(),
-        rows: vec![wire::RequestedRow { offer: offered.name.digest().into(), optional: false }],
+        rows: vec![wire::RequestedRow {
+            offer: offered.name.digest().into(),
+            optional: false,
+            renews: vec![].into(),
+        }],
         expire_time_ms: system.now().plus(LIFETIME).as_millis(),
         time_ms: system.now().as_millis(),
         nonce: system.draw::<16>().to_vec().into(),

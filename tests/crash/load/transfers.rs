@@ -35,7 +35,7 @@ pub(crate) async fn run(world: Arc<World>, mut random: Random) {
             rest(&mut random, 10, 50).await;
             continue;
         };
-        if random.chance(1, 2) {
+        if !granted.narrowable && random.chance(1, 2) {
             through_the_sdk(&world, &granted).await;
         } else {
             let again = random.chance(1, 6);

@@ -326,7 +326,7 @@ pub fn request(offer: Digest) -> wire::GrantRequest {
         broker: ORIGIN.into(),
         requester: "partners/hopp".into(),
         subject: SubjectHandle::of(&partner("hopp"), [2; 16]).to_string(),
-        rows: vec![wire::RequestedRow { offer: offer.into(), optional: false }],
+        rows: vec![wire::RequestedRow { offer: offer.into(), optional: false, renews: Bytes::new() }],
         expire_time_ms: NOW_MS + 3_600_000,
         time_ms: NOW_MS,
         nonce: Bytes::from_static(&[70; 16]),
@@ -356,6 +356,7 @@ pub fn terms(offer: Digest, request: Digest, source: Digest, recipient: Digest) 
         expire_time_ms: NOW_MS + 3_600_000,
         log_tag: Bytes::from_static(&LOG_TAG),
         time_ms: NOW_MS,
+        previous: Bytes::new(),
     }
 }
 

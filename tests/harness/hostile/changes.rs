@@ -149,6 +149,7 @@ async fn an_invented_resume_moves_nothing() {
             erase: false,
             previous: last.into(),
             time_ms: 1_790_000_000_000,
+            successor: bytes::Bytes::new(),
         };
         shown.changes.push(sign_as::<GrantChange>(&Operator::own_key(), &said));
     });

@@ -12,6 +12,7 @@ mod logs;
 mod operator;
 mod proxy;
 mod requests;
+mod revisions;
 mod transfers;
 
 use countersign_client::{Error, error::Misbehaved};

@@ -38,7 +38,10 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::{
     brand::{Brand, Shelf, certify_as, trip_offer},
-    raw::{Said, bare_fetch, own_approval, own_connection, reason_of, sign_as},
+    raw::{
+        OwnNarrowing, Said, bare_fetch, own_approval, own_change, own_connection, own_keys, own_narrowing,
+        reason_of, sign_again, sign_as,
+    },
 };
 
 /// How long a test waits for what must happen. Nothing is asserted about time: this ends a test that hangs.

@@ -9,13 +9,14 @@ use countersign_grants::{
     envelope,
     id::{Principal, RequestName},
     key::SigningKey,
-    statement::{Fetch, GrantTerms, Offer, Statement, party_commitment},
+    statement::{Fetch, GrantChange, GrantTerms, Offer, Statement, party_commitment},
     time::Clock as _,
 };
 use countersign_proto::{
     statement::v1::{self as wire, Envelope},
     v1,
 };
+use prost::Message as _;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
@@ -100,6 +101,7 @@ pub(crate) fn own_approval(
         expire_time_ms: now.plus(offer.duration).as_millis(),
         log_tag: granted.world.system().draw::<32>().to_vec().into(),
         time_ms: now.as_millis(),
+        previous: Bytes::new(),
     };
     let signed = |link: &countersign_client::customer::LinkRow| {
         Some(sign_as::<GrantTerms>(&wallet.link_key(link.name.digest()), &terms))
@@ -114,6 +116,113 @@ pub(crate) fn own_approval(
             source_salt: source_salt.to_vec().into(),
             recipient_salt: recipient_salt.to_vec().into(),
         }],
+    }
+}
+
+/// Bends the terms of an approved row, and signs them again as Mei's SDK would.
+pub(crate) fn sign_again(
+    granted: &Granted,
+    row: &mut v1::approve_grant_request_request::ApprovedRow,
+    bend: impl FnOnce(&mut wire::GrantTerms),
+) {
+    let terms = row.source_terms.as_ref().expect("there are terms");
+    let mut terms = wire::GrantTerms::decode(terms.payload.clone()).expect("terms");
+    bend(&mut terms);
+    let (source, recipient) = own_keys(granted);
+    row.source_terms = Some(sign_as::<GrantTerms>(&source, &terms));
+    row.recipient_terms = Some(sign_as::<GrantTerms>(&recipient, &terms));
+}
+
+/// Mei's keys of the links to Skylark and to Hopp.
+pub(crate) fn own_keys(granted: &Granted) -> (SigningKey, SigningKey) {
+    let key = |brand: &super::Brand| {
+        let link = granted.mei.book().link_with(brand.name()).expect("linked");
+        Wallet::from_secret(&MEI).link_key(link.name.digest())
+    };
+    (key(&granted.skylark), key(&granted.hopp))
+}
+
+/// A change of a grant as Mei's SDK would make it, and what a test spoilt of it.
+pub(crate) async fn own_change(
+    granted: &Granted,
+    grant: &countersign_grants::id::GrantName,
+    verb: wire::grant_change::Verb,
+    bend: impl FnOnce(&mut wire::GrantChange),
+) -> v1::ChangeGrantRequest {
+    let row = granted.world.broker.grant(grant).await.expect("reads").expect("stands").read.row;
+    let mut change = wire::GrantChange {
+        broker: super::ORIGIN.to_owned(),
+        terms: grant.digest().into(),
+        sequence: row.change_sequence + 1,
+        verb: verb.into(),
+        erase: false,
+        previous: row.change_hash,
+        time_ms: granted.world.clock.now().as_millis(),
+        successor: Bytes::new(),
+    };
+    bend(&mut change);
+    let (source, recipient) = own_keys(granted);
+    v1::ChangeGrantRequest {
+        name: grant.to_string(),
+        source_change: Some(sign_as::<GrantChange>(&source, &change)),
+        recipient_change: Some(sign_as::<GrantChange>(&recipient, &change)),
+    }
+}
+
+/// A narrowing of the world's grant as Mei's SDK would make it, and what a test spoilt of it.
+pub(crate) struct OwnNarrowing {
+    pub(crate) terms: wire::GrantTerms,
+    pub(crate) change: wire::GrantChange,
+}
+
+/// The salts of a narrowing by hand.
+const NARROWING_SALTS: [[u8; 32]; 2] = [[3; 32], [4; 32]];
+
+/// Half the uses, in the place of what was approved.
+pub(crate) async fn own_narrowing(
+    granted: &Granted,
+    bend_terms: impl FnOnce(&mut wire::GrantTerms),
+    bend_change: impl FnOnce(&mut wire::GrantChange),
+) -> OwnNarrowing {
+    let asked = v1::GetGrantRequest { name: granted.grant.to_string() };
+    let shown = own_connection(granted).grants().get_grant(asked).await.expect("answers").into_inner();
+    let old = shown.terms.expect("shown").payload;
+    let link = |brand: &super::Brand| granted.mei.book().link_with(brand.name()).expect("linked").acceptance;
+    let mut terms = wire::GrantTerms::decode(old).expect("terms");
+    terms.uses /= 2;
+    terms.previous = granted.grant.digest().into();
+    terms.log_tag = granted.world.system().draw::<32>().to_vec().into();
+    terms.time_ms = granted.world.clock.now().as_millis().min(terms.expire_time_ms - 1);
+    terms.source_commitment = party_commitment(&NARROWING_SALTS[0], link(&granted.skylark)).into();
+    terms.recipient_commitment = party_commitment(&NARROWING_SALTS[1], link(&granted.hopp)).into();
+    bend_terms(&mut terms);
+    let row = granted.world.broker.grant(&granted.grant).await.expect("reads").expect("stands").read.row;
+    let mut change = wire::GrantChange {
+        broker: super::ORIGIN.to_owned(),
+        terms: granted.grant.digest().into(),
+        sequence: row.change_sequence + 1,
+        verb: wire::grant_change::Verb::Narrow.into(),
+        erase: false,
+        previous: row.change_hash,
+        time_ms: granted.world.clock.now().as_millis(),
+        successor: Digest::of(&terms.encode_to_vec()).into(),
+    };
+    bend_change(&mut change);
+    OwnNarrowing { terms, change }
+}
+
+impl OwnNarrowing {
+    pub(crate) fn request(&self, granted: &Granted) -> v1::NarrowGrantRequest {
+        let (source, recipient) = own_keys(granted);
+        v1::NarrowGrantRequest {
+            name: granted.grant.to_string(),
+            source_change: Some(sign_as::<GrantChange>(&source, &self.change)),
+            recipient_change: Some(sign_as::<GrantChange>(&recipient, &self.change)),
+            source_terms: Some(sign_as::<GrantTerms>(&source, &self.terms)),
+            recipient_terms: Some(sign_as::<GrantTerms>(&recipient, &self.terms)),
+            source_salt: NARROWING_SALTS[0].to_vec().into(),
+            recipient_salt: NARROWING_SALTS[1].to_vec().into(),
+        }
     }
 }
 

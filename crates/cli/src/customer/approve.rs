@@ -1,6 +1,6 @@
 //! Approving a request.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use countersign_client::{
     customer::{Approved, Choice},
@@ -34,8 +34,9 @@ impl Arguments {
     pub(crate) async fn run(self, setting: &Setting) -> Result<()> {
         let name = RequestName::parse(&self.request).context("the request")?;
         let mut choice = Choice::required(self.language);
-        for row in self.rows {
-            choice = choice.with_row(row);
+        let chosen = self.rows;
+        for row in &chosen {
+            choice = choice.with_row(*row);
         }
         for (row, field) in self.fields {
             choice = choice.with_field(row, field);
@@ -45,6 +46,11 @@ impl Arguments {
         }
         let customer = self.home.open(setting)?;
         let request = customer.read_request(&name).await?;
+        for row in request.rows().iter().filter(|row| !row.optional || chosen.contains(&row.number)) {
+            if let Some(partner) = row.missing().first() {
+                bail!("row {}: {}", row.number, words::link_first(partner.as_str()));
+            }
+        }
         let approved = customer.approve(&request, &choice).await?;
         customer.settle().await?;
         let grant = |approved: &Approved| {

@@ -75,6 +75,7 @@ fn row_json(row: &Row, language: &str) -> Value {
         "controller": offer.controller,
         "complaint_body": offer.complaint_body,
         "contact_phone": offer.contact_phone,
+        "renews": row.renews.as_ref().map(ToString::to_string),
         "missing_links": row.missing().iter().map(ToString::to_string).collect::<Vec<_>>(),
     })
 }
@@ -158,13 +159,11 @@ fn row_words(output: Output, row: &Row, language: &str) -> Vec<String> {
     if !offer.optional_fields.is_empty() {
         lines.insert(2, line("you may add", &titled(&offer.optional_fields)));
     }
+    if let Some(renews) = &row.renews {
+        lines.push(line("renews", &format!("{renews}, which ends when you approve")));
+    }
     for partner in row.missing() {
-        lines.push(line(
-            "",
-            &output.bad(&format!(
-                "you are not linked with {partner}: link first, or this row can't be approved"
-            )),
-        ));
+        lines.push(line("", &output.bad(&words::link_first(partner.as_str()))));
     }
     lines
 }

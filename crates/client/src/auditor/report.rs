@@ -146,6 +146,11 @@ pub enum Problem {
         /// How.
         kind: Kind,
     },
+    /// A grant ended for a newer revision, and no approval between the same parties for the same purpose follows it.
+    #[error(
+        "its grant ended for a newer revision, and the next record approves none between the same parties"
+    )]
+    NoSuccessor,
     /// Data moved under a paused grant.
     #[error("data moved while its grant was paused")]
     WhilePaused,
@@ -203,6 +208,7 @@ impl Problem {
             Self::Sequence { .. } => "sequence",
             Self::NotApproved { .. } | Self::ApprovedTwice => "approval",
             Self::AfterStop | Self::ChangeAfterStop { .. } => "stop",
+            Self::NoSuccessor => "successor",
             Self::WhilePaused => "pause",
             Self::WhileSuspended { .. } | Self::WhileGrantSuspended => "suspension",
             Self::OtherTerms => "terms",

@@ -42,6 +42,8 @@ pub(super) struct Rules {
     /// Each combination of source, recipient, purpose and catalogue once.
     parties: HashMap<Box<[u8]>, u32>,
     suspended: HashSet<String>,
+    /// A grant ended for another between these parties, for this purpose, whose approval is the next record.
+    superseded: Option<(u64, [String; 3])>,
     kinds: [u64; KINDS],
     first_time: Option<u64>,
     time_ms: u64,
@@ -57,6 +59,7 @@ impl Rules {
             grants: HashMap::with_capacity(grants),
             parties: HashMap::new(),
             suspended: HashSet::new(),
+            superseded: None,
             kinds: [0; KINDS],
             first_time: None,
             time_ms: 0,
@@ -74,6 +77,7 @@ impl Rules {
     /// A record that can't be trusted to say anything.
     pub(super) fn skip(&mut self) {
         self.unread += 1;
+        self.superseded = None;
     }
 
     pub(super) fn take(&mut self, index: u64, leaf: &Leaf<'_>, findings: &mut Findings) {
@@ -85,6 +89,11 @@ impl Rules {
         }
         self.time_ms = leaf.time_ms;
         self.first_time.get_or_insert(leaf.time_ms);
+        if let Some((superseded, parties)) = self.superseded.take()
+            && (leaf.kind != Kind::GrantApproved || parties != [leaf.source, leaf.recipient, leaf.purpose])
+        {
+            findings.add(superseded, Problem::NoSuccessor);
+        }
         match leaf.tag {
             Some(tag) => self.take_of_grant(index, tag, leaf, findings),
             None if is_of_grant(leaf.kind) => {
@@ -98,6 +107,10 @@ impl Rules {
             Kind::PartnerResumed => drop(self.suspended.remove(leaf.source)),
             Kind::RequestShown if !leaf.source.is_empty() || !leaf.recipient.is_empty() => {
                 findings.add(index, Problem::Turn);
+            }
+            Kind::GrantSuperseded => {
+                let parties = [leaf.source, leaf.recipient, leaf.purpose].map(str::to_owned);
+                self.superseded = Some((index, parties));
             }
             _ => {}
         }
@@ -138,7 +151,10 @@ impl Rules {
             }
             Kind::GrantPaused => grant.flags |= PAUSED,
             Kind::GrantResumed => grant.flags &= !PAUSED,
-            Kind::GrantWithdrawn | Kind::GrantRevoked | Kind::GrantRevokedByOperator => {
+            Kind::GrantWithdrawn
+            | Kind::GrantSuperseded
+            | Kind::GrantRevoked
+            | Kind::GrantRevokedByOperator => {
                 grant.flags |= STOPPED;
             }
             Kind::GrantSuspended => grant.flags |= SUSPENDED,
@@ -232,6 +248,7 @@ fn changes(kind: Kind) -> bool {
         Kind::GrantPaused
             | Kind::GrantResumed
             | Kind::GrantWithdrawn
+            | Kind::GrantSuperseded
             | Kind::GrantSuspended
             | Kind::GrantUnsuspended
             | Kind::GrantRevoked

@@ -345,6 +345,32 @@ fn grants_follow_their_rules() {
 }
 
 #[test]
+fn what_ends_for_a_newer_revision_is_followed_by_it() {
+    let approved = record(0, Kind::GrantApproved, Some(4), 1);
+    let superseded = record(1, Kind::GrantSuperseded, Some(4), 2);
+    let successor = record(2, Kind::GrantApproved, Some(5), 1);
+    let with = |rest: &[Record]| {
+        let before = [approved.clone(), superseded.clone()];
+        before.into_iter().chain(rest.iter().cloned()).collect::<Vec<_>>()
+    };
+    check_rules(&with(&[successor.clone(), transfer(3, 5, 2, 1)]), &[]);
+    check_rules(&with(&[successor.clone(), transfer(3, 4, 3, 1)]), &[(3, "stop")]);
+    check_rules(&with(&[successor.clone(), record(3, Kind::GrantPaused, Some(4), 3)]), &[(3, "stop")]);
+    check_rules(&with(&[record(2, Kind::Acknowledged, Some(4), 3)]), &[(1, "successor")]);
+    for bend in [
+        (|it: &mut Record| it.source = "partners/chirp".into()) as fn(&mut Record),
+        |it| it.recipient = "partners/chirp".into(),
+        |it| it.purpose = "ride_updates".into(),
+    ] {
+        let mut other = successor.clone();
+        bend(&mut other);
+        check_rules(&with(&[other]), &[(1, "successor")]);
+    }
+    let untagged = record(1, Kind::GrantSuperseded, None, 0);
+    check_rules(&[approved.clone(), untagged, successor], &[(1, "tag")]);
+}
+
+#[test]
 fn repeats_carry_the_number_of_a_use_that_was_spent() {
     let repeat = |at, sequence, use_number| {
         let result = Outcome::Repeated.into();

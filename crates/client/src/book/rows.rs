@@ -45,6 +45,11 @@ pub enum Standing {
         /// The recipient must delete what it received.
         erase: bool,
     },
+    /// A newer revision stands in its place, by the customer's narrowing or by a renewal that the customer approved.
+    Superseded {
+        /// SHA-256 of the newer terms.
+        by: Digest,
+    },
 }
 
 /// What one side did to a grant by its own word: a chain of changes, oldest first.
@@ -348,6 +353,9 @@ impl GrantRow {
             Verb::Pause => Standing::Paused,
             Verb::Resume => Standing::Active,
             Verb::Stop => Standing::Stopped { erase: change.erase },
+            Verb::Narrow => {
+                Standing::Superseded { by: change.successor.ok_or("the narrowing names no successor")? }
+            }
             Verb::Unspecified => return Err("the change has no verb".to_owned()),
         };
         self.sequence = change.sequence;
@@ -373,6 +381,26 @@ impl GrantRow {
         chain.digests.push(digest);
         chain.changes.push(bytes.into());
         Ok(())
+    }
+
+    /// On which side of which link it stands.
+    pub(super) fn place(&self) -> (Side, Digest) {
+        (self.side, self.papers.link)
+    }
+
+    /// Terms that the customer approved stand in the place of these. An end before that stays.
+    pub(super) fn renewed_by(&mut self, by: Digest) {
+        if matches!(self.standing, Standing::Active | Standing::Paused) {
+            self.standing = Standing::Superseded { by };
+        }
+    }
+
+    /// Goes on where the grant left off that these terms narrow: a stop by this side alone, the open window, and what
+    /// this side has spent beyond the broker's count.
+    pub(super) fn go_on_from(&mut self, old: &Self) {
+        self.stopped_here = old.stopped_here;
+        self.spent.uses = old.spent.uses.saturating_add(self.terms().uses).saturating_sub(old.terms().uses);
+        self.spent.window = self.terms().rate.and(old.spent.window);
     }
 
     pub(super) fn spend(&mut self, at: Timestamp) {

@@ -11,14 +11,17 @@ use countersign_grants::{
     digest::Digest,
     id::{LinkName, SubjectHandle},
     permit::Spent,
-    statement::{Fetch, GrantChange, LinkAcceptance, MAX_FETCH_AGE, PartnerChange, Provision},
+    statement::{
+        Fetch, GrantChange, GrantTerms, LinkAcceptance, MAX_FETCH_AGE, PartnerChange, Provision, Revision,
+        TermsError,
+    },
     time::Timestamp,
 };
 use zeroize::Zeroizing;
 
 use super::{
     entry::Entry,
-    rows::{Answer, GrantRow, Invitation, LinkRow, Standing, answer_key, handle, peek},
+    rows::{Answer, GrantRow, Invitation, LinkRow, Side, Standing, answer_key, handle, peek},
 };
 use crate::error::LogForked;
 
@@ -39,8 +42,14 @@ pub(crate) enum Unadmitted {
     Sequence { expected: u64, found: u64 },
     #[error("the change does not build on the one before it")]
     Previous,
-    #[error("the grant is stopped for good")]
+    #[error("the grant has ended for good")]
     Stopped,
+    #[error("the grant in whose place they stand is not in the book, or was not narrowed to them")]
+    NoPrevious,
+    #[error("they do not fit the grant in whose place they stand: {0}")]
+    Revision(TermsError),
+    #[error("this side suspends the grant that they narrow")]
+    Suspended,
     #[error("{MAX_HELD} grants that are not in the book are held already")]
     Held,
     #[error("does not read: {0}")]
@@ -85,8 +94,8 @@ impl State {
                 Some(other) if other.as_bytes() != link => Err(Unadmitted::Linked),
                 _ => Ok(()),
             },
-            Entry::Granted { link, .. } => match self.links.get(&Digest::from(*link)) {
-                Some(_) => Ok(()),
+            Entry::Granted { side, link, terms, .. } => match self.links.get(&Digest::from(*link)) {
+                Some(_) => self.admits_revision((*side, Digest::from(*link)), terms),
                 None => Err(Unadmitted::NoLink),
             },
             Entry::Changed { grant, change } => {
@@ -100,7 +109,7 @@ impl State {
                     return Err(Unadmitted::Previous);
                 }
                 match row.standing {
-                    Standing::Stopped { .. } => Err(Unadmitted::Stopped),
+                    Standing::Stopped { .. } | Standing::Superseded { .. } => Err(Unadmitted::Stopped),
                     Standing::Active | Standing::Paused => Ok(()),
                 }
             }
@@ -140,6 +149,33 @@ impl State {
         }
     }
 
+    /// Whether terms may stand in the place of those that they name, if they name any. Narrower ones only if the
+    /// customer's change of the old grant names them: nothing that was signed and given up comes in beside a later stop.
+    fn admits_revision(&self, place: (Side, Digest), terms: &[u8]) -> Result<(), Unadmitted> {
+        let (terms, digest) = peek::<GrantTerms>(terms).map_err(Unadmitted::Unreadable)?;
+        let Some(previous) = terms.previous.filter(|_| !self.grants.contains_key(&digest)) else {
+            return Ok(());
+        };
+        let old = self.grants.get(&previous).ok_or(Unadmitted::NoPrevious)?;
+        if old.place() != place {
+            let problem = "is of another link than theirs";
+            return Err(Unadmitted::Revision(TermsError { field: "previous", problem }));
+        }
+        if terms.revises_terms(old.terms(), previous).map_err(Unadmitted::Revision)? == Revision::Renewed {
+            return Ok(());
+        }
+        if old.standing != (Standing::Superseded { by: digest }) {
+            return Err(Unadmitted::NoPrevious);
+        }
+        if old.revoked().is_some() {
+            return Err(Unadmitted::Stopped);
+        }
+        if place.0 == Side::Source && old.suspended().is_some() {
+            return Err(Unadmitted::Suspended);
+        }
+        Ok(())
+    }
+
     /// Takes an entry that was admitted.
     pub(crate) fn apply(&mut self, entry: Entry) -> Result<(), String> {
         match entry {
@@ -165,7 +201,10 @@ impl State {
                 let link = self.links.get(&link.into()).ok_or("the link is not in the book")?;
                 let mut row = GrantRow::read(side, link, terms, salt, offer, offer_key)?;
                 row.held = self.held.remove(&row.digest());
-                self.grants.entry(row.digest()).or_insert(row);
+                if !self.grants.contains_key(&row.digest()) {
+                    self.supersede(&mut row);
+                    self.grants.insert(row.digest(), row);
+                }
             }
             Entry::Changed { grant, change } => self.grant_mut(grant)?.apply_change(change)?,
             Entry::PartnerChanged { grant, change } => self.grant_mut(grant)?.apply_partner_change(change)?,
@@ -242,7 +281,7 @@ impl State {
                 confirmation: row.confirmation.to_vec(),
             });
         }
-        for row in self.grants.values() {
+        for row in self.grants_in_order() {
             row.entries().into_iter().for_each(&mut push);
         }
         // Answers that are no longer repeated stay for as long as their receipt is owed. After a restart they can be
@@ -275,6 +314,29 @@ impl State {
             push(Entry::OwnKey { key: key.clone() });
         }
         entries
+    }
+
+    /// Ends the grant in whose place a new one comes, and lets the new one go on where it left off.
+    fn supersede(&mut self, new: &mut GrantRow) {
+        let Some(old) = new.terms().previous.and_then(|previous| self.grants.get_mut(&previous)) else {
+            return;
+        };
+        if old.terms().request == new.terms().request {
+            new.go_on_from(old);
+        } else {
+            old.renewed_by(new.digest());
+        }
+    }
+
+    /// All grants, each after the one in whose place it stands.
+    fn grants_in_order(&self) -> Vec<&GrantRow> {
+        let revision = |row: &&GrantRow| {
+            let previous = |row: &&GrantRow| self.grants.get(&row.terms().previous?);
+            std::iter::successors(Some(*row), previous).count()
+        };
+        let mut rows: Vec<&GrantRow> = self.grants.values().collect();
+        rows.sort_by_cached_key(revision);
+        rows
     }
 
     fn grant_mut(&mut self, grant: [u8; 32]) -> Result<&mut GrantRow, String> {

@@ -314,3 +314,110 @@ fn a_rewrite_loses_nothing_of_what_comes_meanwhile_and_holds_nobody_up() {
     assert_eq!((book.cursor(), again.cursor()), (99, 99));
     assert_eq!(again.receipts_owed(), 2);
 }
+
+/// Terms that the customer signs for the source, in the place of the world's grant.
+fn revised(
+    filled: &Filled,
+    bend: impl FnOnce(&mut countersign_proto::statement::v1::GrantTerms),
+) -> (Digest, Entry) {
+    use countersign_grants::{envelope, statement::GrantTerms};
+    let Filled { world, granted, .. } = filled;
+    let mut message = world.terms(&granted.offer, (&granted.source, &granted.recipient), |_| {});
+    message.previous = granted.digest().into();
+    message.log_tag = vec![6; 32].into();
+    bend(&mut message);
+    let terms = envelope::sign::<GrantTerms>(&message, &[&granted.source.key]);
+    let Entry::Granted { side, link, salt, offer, offer_key, .. } = granted_entry(granted) else {
+        unreachable!("a grant's entry")
+    };
+    let entry = Entry::Granted { side, link, terms: envelope_bytes(&terms), salt, offer, offer_key };
+    (envelope::digest(&terms), entry)
+}
+
+/// The change that narrows the world's grant to these terms.
+fn narrowing(filled: &Filled, successor: Digest) -> Entry {
+    use countersign_grants::{envelope, statement::GrantChange};
+    let granted = &filled.granted;
+    let row = filled.book.grant_by(granted.digest()).expect("stands");
+    let message = countersign_proto::statement::v1::GrantChange {
+        broker: crate::fixtures::ORIGIN.into(),
+        terms: granted.digest().into(),
+        sequence: row.sequence() + 1,
+        verb: Verb::Narrow.into(),
+        erase: false,
+        previous: row.last().into(),
+        time_ms: START,
+        successor: successor.into(),
+    };
+    let change = envelope::sign::<GrantChange>(&message, &[&granted.source.key]);
+    Entry::Changed { grant: *granted.digest().as_bytes(), change: envelope_bytes(&change) }
+}
+
+#[test]
+fn narrower_terms_come_after_the_change_that_names_them_and_go_on_where_the_old_ones_were() {
+    let filled = filled();
+    let old = filled.granted.digest();
+    // By the broker's count one use was left; by this book's none is.
+    let (new, entry) = revised(&filled, |terms| terms.uses = 1);
+    let early = filled.book.enter(entry.clone()).expect("is read");
+    assert_eq!(early, Err(Unadmitted::NoPrevious), "without the change they are nothing");
+    let (other, not_named) = revised(&filled, |terms| terms.uses = 2);
+    let two = narrowing(&filled, other);
+    filled.book.enter(narrowing(&filled, new)).expect("is written").expect("fits");
+    assert_eq!(filled.book.enter(not_named).expect("is read"), Err(Unadmitted::NoPrevious));
+    assert!(matches!(filled.book.enter(two).expect("is read"), Err(Unadmitted::Sequence { .. })));
+    filled.book.enter(entry).expect("is written").expect("fits");
+    let stopped = narrowing(&filled, other);
+    assert_eq!(filled.book.enter(stopped).expect("is read"), Err(Unadmitted::Stopped), "an end is an end");
+
+    let check = |book: &Book| {
+        let (old, new) = (book.grant_by(old).expect("stands"), book.grant_by(new).expect("stands"));
+        assert_eq!(old.standing(), Standing::Superseded { by: new.digest() });
+        assert!(!old.stands(filled.world.now()));
+        assert_eq!((new.standing(), new.spent().uses), (Standing::Active, 1), "three of three were served");
+        assert_eq!(new.spent().window, Some((Timestamp::from_millis(START), 3)), "the window goes on");
+        assert_eq!(book.newest_revision(old.name()).expect("stands").digest(), new.digest());
+    };
+    check(&filled.book);
+    // As the file tells it, and as it is after it was rewritten: each revision after the one before it.
+    check(&Book::open(filled.storage.clone(), filled.world.now()).expect("opens"));
+    let rewritten = MemoryBook::new();
+    rewritten.rewrite(&filled.book.read(State::snapshot)).expect("takes it");
+    check(&Book::open(rewritten, filled.world.now()).expect("opens"));
+}
+
+#[test]
+fn a_renewal_ends_what_it_renews_and_starts_afresh() {
+    let filled = filled();
+    let (new, entry) = revised(&filled, |terms| terms.request = vec![9; 32].into());
+    filled.book.enter(entry).expect("is written").expect("fits");
+    let check = |book: &Book| {
+        let old = book.grant_by(filled.granted.digest()).expect("stands");
+        assert_eq!(old.standing(), Standing::Superseded { by: new });
+        let new = book.grant_by(new).expect("stands");
+        assert_eq!((new.standing(), new.spent().uses), (Standing::Active, 0));
+    };
+    check(&filled.book);
+    check(&Book::open(filled.storage.clone(), filled.world.now()).expect("opens"));
+    let rewritten = MemoryBook::new();
+    rewritten.rewrite(&filled.book.read(State::snapshot)).expect("takes it");
+    check(&Book::open(rewritten, filled.world.now()).expect("opens"));
+}
+
+#[test]
+fn terms_stand_in_the_place_of_none_but_their_like() {
+    use countersign_grants::statement::TermsError;
+    let filled = filled();
+    let refused = |bend: fn(&mut countersign_proto::statement::v1::GrantTerms)| {
+        let (_, entry) = revised(&filled, bend);
+        filled.book.enter(entry).expect("is read").expect_err("refused")
+    };
+    assert_eq!(refused(|terms| terms.previous = vec![3; 32].into()), Unadmitted::NoPrevious);
+    let field = |error| match error {
+        Unadmitted::Revision(TermsError { field, .. }) => field,
+        other => panic!("{other}"),
+    };
+    assert_eq!(field(refused(|terms| terms.uses += 1)), "uses");
+    assert_eq!(field(refused(|terms| terms.purpose = "trip_updates".into())), "purpose");
+    assert_eq!(field(refused(|terms| terms.log_tag = vec![5; 32].into())), "log_tag");
+}

@@ -160,7 +160,11 @@ impl Customer {
             }
         };
         let offer = row.offer.statement();
-        let (source_link, recipient_link) = (link_with(&offer.source), link_with(&offer.recipient));
+        let (mut source_link, mut recipient_link) = (link_with(&offer.source), link_with(&offer.recipient));
+        // A renewal hangs on the accounts on which the grant hangs that it renews.
+        if let Some(old) = row.renews.as_ref().and_then(|renews| self.0.book.grant(renews)) {
+            (source_link, recipient_link) = (self.link_by(old.source_link), self.link_by(old.recipient_link));
+        }
         // An offer of a partner that was not linked yet was read under the identity that it names itself.
         if recipient_link.as_ref().is_some_and(|link| link.identity != offer.recipient_identity) {
             let who = Party::Partner(offer.recipient.clone());
@@ -271,6 +275,7 @@ impl Signer<'_> {
             expire_time_ms: choice.until.map_or(latest, |until| until.min(latest)).as_millis(),
             log_tag: self.system.draw::<32>().to_vec().into(),
             time_ms: now.as_millis(),
+            previous: row.renews.as_ref().map(|renews| renews.digest().into()).unwrap_or_default(),
         };
         let source_terms = self.sign(&message, source_link)?;
         let recipient_terms = self.sign(&message, recipient_link)?;

@@ -76,6 +76,11 @@ pub enum Standing {
         /// Whether deletion was ordered.
         erase: bool,
     },
+    /// A newer revision stands in its place.
+    Superseded {
+        /// SHA-256 of the newer terms.
+        by: Digest,
+    },
 }
 
 /// What the customer signed, and how far it has come.
@@ -103,7 +108,9 @@ pub struct GrantRow {
     pub(crate) source_link: Digest,
     pub(crate) recipient_link: Digest,
     pub(crate) source_terms: Envelope,
-    recipient_terms: Envelope,
+    pub(crate) recipient_terms: Envelope,
+    /// What opens the two commitments, of terms that narrow others.
+    pub(crate) salts: Option<Salts>,
     changes: Vec<(Bytes, Option<u64>)>,
     /// A change that was signed and stands nowhere that this side has seen: source's and recipient's envelope.
     pub(crate) pending: Option<(Envelope, Envelope)>,
@@ -111,6 +118,13 @@ pub struct GrantRow {
     pub(crate) pending_refused: bool,
     /// Changes that were pending before, and whose number the broker let another one have.
     abandoned: Vec<(Envelope, Envelope)>,
+}
+
+/// What opens the commitments to the links of source and recipient.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Salts {
+    pub(crate) source: [u8; 32],
+    pub(crate) recipient: [u8; 32],
 }
 
 #[derive(Default)]
@@ -185,6 +199,16 @@ impl CustomerBook {
     /// A grant.
     pub fn grant(&self, name: &GrantName) -> Option<GrantRow> {
         self.0.state.lock().grant(name.digest()).cloned()
+    }
+
+    /// The newest revision of a grant: itself, unless it was narrowed, or renewed with a proof.
+    pub fn newest_revision(&self, name: &GrantName) -> Option<GrantRow> {
+        let state = self.0.state.lock();
+        let successor = |row: &&GrantRow| match row.standing {
+            Standing::Superseded { by } => state.grant(by),
+            Standing::Active | Standing::Paused | Standing::Stopped { .. } => None,
+        };
+        std::iter::successors(state.grant(name.digest()), successor).last().cloned()
     }
 
     /// Enters what has to be durable before it counts, off the runtime's threads.
@@ -274,9 +298,13 @@ impl State {
             }
             Entry::Dropped { grant } => self.grant_mut(grant)?.refused = true,
             Entry::Shown { grant } => self.grant_mut(grant)?.refused = false,
+            Entry::Salts { grant, source, recipient } => {
+                self.grant_mut(grant)?.salts = Some(Salts { source, recipient });
+            }
             Entry::Recorded { grant, index } => {
                 let row = self.grant_mut(grant)?;
                 (row.recorded, row.refused) = (Some(index), false);
+                self.renewed(grant.into());
             }
             Entry::Changing { grant, source_change, recipient_change } => {
                 let read = |bytes: &[u8]| Envelope::decode(bytes).map_err(|error| error.to_string());
@@ -299,6 +327,21 @@ impl State {
             }
         }
         Ok(())
+    }
+
+    /// A renewal that is proven ends what it renews. A narrowing does so by its change.
+    fn renewed(&mut self, by: Digest) {
+        let Some((new, previous)) = self.grant(by).and_then(|new| Some((&new.terms, new.terms.previous?)))
+        else {
+            return;
+        };
+        let request = new.request;
+        if let Ok(old) = self.grant_mut(*previous.as_bytes())
+            && old.terms.request != request
+            && matches!(old.standing, Standing::Active | Standing::Paused)
+        {
+            old.standing = Standing::Superseded { by };
+        }
     }
 
     /// Entries that add up to this state.
@@ -374,6 +417,7 @@ impl GrantRow {
             recipient_link: recipient_link.into(),
             source_terms,
             recipient_terms: Envelope::decode(recipient_terms).map_err(|error| error.to_string())?,
+            salts: None,
             changes: Vec::new(),
             pending: None,
             pending_refused: false,
@@ -402,6 +446,9 @@ impl GrantRow {
             Verb::Pause => Standing::Paused,
             Verb::Resume => Standing::Active,
             Verb::Stop => Standing::Stopped { erase: change.erase },
+            Verb::Narrow => {
+                Standing::Superseded { by: change.successor.ok_or("the narrowing names no successor")? }
+            }
             Verb::Unspecified => return Err("the change has no verb".to_owned()),
         };
         (self.sequence, self.last) = (change.sequence, digest);
@@ -422,6 +469,9 @@ impl GrantRow {
             source_terms: self.source_terms.encode_to_vec(),
             recipient_terms: self.recipient_terms.encode_to_vec(),
         }];
+        let salts = self.salts.filter(|_| self.recorded.is_none());
+        let kept = |Salts { source, recipient }| Entry::Salts { grant, source, recipient };
+        entries.extend(salts.map(kept));
         entries.extend(self.recorded.map(|index| Entry::Recorded { grant, index }));
         let changing = |(source, recipient): &(Envelope, Envelope)| Entry::Changing {
             grant,

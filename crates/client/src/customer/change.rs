@@ -12,7 +12,7 @@ use countersign_grants::{
 use countersign_proto::{
     log::v1::Kind,
     statement::v1 as wire,
-    v1::{Acknowledgement, ChangeGrantRequest, GetGrantRequest},
+    v1::{Acknowledgement, ChangeGrantRequest, GetGrantRequest, Receipt},
 };
 use prost::Message as _;
 
@@ -27,8 +27,8 @@ use crate::{
 /// The first pause between two looks for the acknowledgement; each is twice as long as the one before.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
-/// How often one change is signed where another device keeps taking its number.
-const MAX_SIGNINGS: u32 = 3;
+/// How often one change is signed where another device keeps taking its number, or the recipient its uses.
+pub(super) const MAX_SIGNINGS: u32 = 3;
 
 /// The longest pause: a person is waiting.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -152,24 +152,26 @@ impl Customer {
             self.0.monitor.check()?;
         }
         let _signing = self.0.signing.lock().await;
-        if let Some(recorded) = self.settle_pending(grant, verb, erase).await? {
+        let same = |said: &GrantChange| said.verb == verb && said.erase == erase;
+        if let Some(recorded) = self.settle_pending(grant, &same).await? {
             return Ok(recorded);
         }
         let mut tries = MAX_SIGNINGS;
         loop {
-            let row = self.row(grant)?;
+            // What ended for a newer revision is left alone; the newer one is meant.
+            let row = self.newest(grant)?;
+            if row.name != *grant
+                && let Some(recorded) = self.settle_pending(&row.name, &same).await?
+            {
+                return Ok(recorded);
+            }
             check_standing(&row, verb)?;
-            let (said, source, recipient) = self.sign_change(&row, verb, erase)?;
-            let changing = Entry::Changing {
-                grant: *grant.digest().as_bytes(),
-                source_change: source.encode_to_vec(),
-                recipient_change: recipient.encode_to_vec(),
-            };
-            self.0.book.enter(changing).await?;
+            let (said, source, recipient) = self.sign_change(&row, (verb, erase), None)?;
+            self.0.book.enter(changing(&row, &source, &recipient)).await?;
             tries -= 1;
             match self.send(&row, &said, &source, &recipient).await {
                 // The number went to a change that the same wallet signed elsewhere: the next one is free.
-                Err(Error::Refused(_)) if tries > 0 && self.row(grant)?.sequence > row.sequence => {}
+                Err(Error::Refused(_)) if tries > 0 && self.row(&row.name)?.sequence > row.sequence => {}
                 done => return done,
             }
         }
@@ -178,17 +180,16 @@ impl Customer {
     /// Settles what became of a change that was signed before: without an answer its number is taken, and the same bytes
     /// again settle it. One that the broker refused is sent again only if it is what is asked for; else its number is free
     /// once the broker has said again that it has no such change.
-    async fn settle_pending(
+    pub(super) async fn settle_pending(
         &self,
         grant: &GrantName,
-        verb: Verb,
-        erase: bool,
+        wanted: &(dyn Fn(&GrantChange) -> bool + Sync),
     ) -> Result<Option<Recorded>, Error> {
         let row = self.row(grant)?;
         let Some((source, recipient)) = &row.pending else { return Ok(None) };
         let said =
             envelope::peek::<GrantChange>(Some(source)).map_err(|error| Error::malformed("book", error))?;
-        let same = said.verb == verb && said.erase == erase;
+        let same = wanted(&said);
         if row.pending_refused && !same {
             self.look_up(grant).await?;
             return Ok(None);
@@ -203,11 +204,11 @@ impl Customer {
         }
     }
 
-    fn sign_change(
+    pub(super) fn sign_change(
         &self,
         row: &GrantRow,
-        verb: Verb,
-        erase: bool,
+        (verb, erase): (Verb, bool),
+        successor: Option<Digest>,
     ) -> Result<(GrantChange, wire::Envelope, wire::Envelope), Error> {
         let message = wire::GrantChange {
             broker: self.origin().to_string(),
@@ -217,6 +218,7 @@ impl Customer {
             erase,
             previous: row.last.as_bytes().to_vec().into(),
             time_ms: self.now().as_millis(),
+            successor: successor.map(Into::into).unwrap_or_default(),
         };
         let sign = |link: Digest| envelope::sign::<GrantChange>(&message, &[&self.0.wallet.link_key(link)]);
         let (source, recipient) = (sign(row.source_link), sign(row.recipient_link));
@@ -227,7 +229,7 @@ impl Customer {
 
     /// What was signed and sent stays in the book whatever the broker says. If it shows the change that it refused, the
     /// change counts.
-    async fn doubt_refused_change(
+    pub(super) async fn doubt_refused_change(
         &self,
         row: &GrantRow,
         change: Digest,
@@ -246,14 +248,16 @@ impl Customer {
     }
 
     /// Sends a change that stands in the book, and verifies the proof of its record.
-    async fn send(
+    pub(super) async fn send(
         &self,
         row: &GrantRow,
         said: &GrantChange,
         source: &wire::Envelope,
         recipient: &wire::Envelope,
     ) -> Result<Recorded, Error> {
-        let grant = *row.name.digest().as_bytes();
+        if let Some(successor) = said.successor {
+            return self.send_narrowing(row, (said, successor), source, recipient).await;
+        }
         let asked = ChangeGrantRequest {
             name: row.name.to_string(),
             source_change: Some(source.clone()),
@@ -266,9 +270,20 @@ impl Customer {
             }
             Err(error) => return Err(error),
         };
+        self.recorded(row, said, source, answer.receipt.as_ref()).await
+    }
+
+    /// Verifies the proof of a change's record, and enters the change.
+    pub(super) async fn recorded(
+        &self,
+        row: &GrantRow,
+        said: &GrantChange,
+        source: &wire::Envelope,
+        receipt: Option<&Receipt>,
+    ) -> Result<Recorded, Error> {
         // A log with two faces proves nothing: what was sent is not called recorded.
         self.0.monitor.check()?;
-        let receipt = ProvenLeaf::prove(answer.receipt.as_ref(), &self.0.monitor)?;
+        let receipt = ProvenLeaf::prove(receipt, &self.0.monitor)?;
         let (terms, change) = (&row.terms, envelope::digest(source));
         receipt.says(&Saying {
             kinds: &[kind(said.verb)],
@@ -284,6 +299,7 @@ impl Customer {
             not_before: said.time.minus(MAX_CLOCK_SKEW),
             not_after: self.now().plus(MAX_CLOCK_SKEW),
         })?;
+        let grant = *row.name.digest().as_bytes();
         let changed = Entry::Changed { grant, change: source.encode_to_vec(), index: Some(receipt.index()) };
         self.0.book.enter(changed).await?;
         Ok(Recorded {
@@ -321,8 +337,16 @@ impl Customer {
         Ok((said.statement == row.last).then_some(said.time))
     }
 
-    fn row(&self, grant: &GrantName) -> Result<GrantRow, Error> {
+    pub(super) fn row(&self, grant: &GrantName) -> Result<GrantRow, Error> {
         self.0.book.grant(grant).ok_or_else(|| Error::Misuse(Misuse::Unknown { name: grant.to_string() }))
+    }
+
+    /// The newest revision of a grant.
+    pub(super) fn newest(&self, grant: &GrantName) -> Result<GrantRow, Error> {
+        self.0
+            .book
+            .newest_revision(grant)
+            .ok_or_else(|| Error::Misuse(Misuse::Unknown { name: grant.to_string() }))
     }
 }
 
@@ -335,10 +359,21 @@ impl std::fmt::Debug for Recorded {
     }
 }
 
-fn check_standing(row: &GrantRow, verb: Verb) -> Result<(), Error> {
+/// What stands in the book before a change leaves.
+pub(super) fn changing(row: &GrantRow, source: &wire::Envelope, recipient: &wire::Envelope) -> Entry {
+    Entry::Changing {
+        grant: *row.name.digest().as_bytes(),
+        source_change: source.encode_to_vec(),
+        recipient_change: recipient.encode_to_vec(),
+    }
+}
+
+pub(super) fn check_standing(row: &GrantRow, verb: Verb) -> Result<(), Error> {
     let problem = match (row.standing, verb) {
         (Standing::Stopped { .. }, _) => "is stopped for good",
+        (Standing::Superseded { .. }, _) => "has ended for a newer revision, which this book has not seen",
         (Standing::Paused, Verb::Pause) => "is paused already",
+        (Standing::Paused, Verb::Narrow) => "is paused: only what is active is narrowed",
         (Standing::Active, Verb::Resume) => "is not paused",
         _ => return Ok(()),
     };
@@ -350,6 +385,7 @@ fn kind(verb: Verb) -> Kind {
         Verb::Pause => Kind::GrantPaused,
         Verb::Resume => Kind::GrantResumed,
         Verb::Stop => Kind::GrantWithdrawn,
+        Verb::Narrow => Kind::GrantSuperseded,
         Verb::Unspecified => Kind::Unspecified,
     }
 }

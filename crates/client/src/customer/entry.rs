@@ -43,6 +43,8 @@ pub(crate) enum Entry {
     Forked { ours: Vec<u8>, theirs: Vec<u8> },
     /// The broker shows a grant that it had said there is not.
     Shown { grant: [u8; 32] },
+    /// What opens the commitments of terms that narrow others, so that they can be sent again byte for byte.
+    Salts { grant: [u8; 32], source: [u8; 32], recipient: [u8; 32] },
 }
 
 impl Entry {

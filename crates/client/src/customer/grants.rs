@@ -57,6 +57,7 @@ impl Customer {
             let told = told.get(&row.name.digest());
             let state = match row.standing {
                 Standing::Stopped { .. } => told.map(|_| State::Withdrawn),
+                Standing::Superseded { .. } => told.map(|_| State::Superseded),
                 // A pause that the log has proven outweighs a word that all is well.
                 Standing::Paused => told.map(|(state, ..)| match state {
                     State::Active => State::Paused,

@@ -10,9 +10,10 @@ use countersign_grants::{
 };
 use countersign_proto::v1::{
     AcknowledgeGrantRequest, ApproveGrantRequestRequest, ApproveGrantRequestResponse,
-    CancelGrantRequestRequest, ChangeGrantRequest, ChangeGrantResponse, CreateGrantRequestRequest,
-    DeferGrantRequestRequest, GetGrantRequest, GetGrantRequestRequest, Grant, GrantRequest,
-    ListGrantRequestsRequest, ListGrantRequestsResponse, ListGrantsRequest, ListGrantsResponse,
+    CancelGrantRequestRequest, ChangeGrantRequest, ChangeGrantResponse, ChangeGrantsRequest,
+    ChangeGrantsResponse, CreateGrantRequestRequest, DeferGrantRequestRequest, GetGrantRequest,
+    GetGrantRequestRequest, Grant, GrantRequest, ListGrantRequestsRequest, ListGrantRequestsResponse,
+    ListGrantsRequest, ListGrantsResponse, NarrowGrantRequest, NarrowGrantResponse,
     RefuseGrantRequestRequest, RevokeGrantRequest, SuspendGrantRequest, UnsuspendGrantRequest,
     grant_service_server::{GrantService, GrantServiceServer},
 };
@@ -85,6 +86,8 @@ impl GrantService for Liar {
         refuse_grant_request(RefuseGrantRequestRequest) -> GrantRequest;
         cancel_grant_request(CancelGrantRequestRequest) -> GrantRequest;
         list_grants(ListGrantsRequest) -> ListGrantsResponse;
+        change_grants(ChangeGrantsRequest) -> ChangeGrantsResponse;
+        narrow_grant(NarrowGrantRequest) -> NarrowGrantResponse;
         acknowledge_grant(AcknowledgeGrantRequest) -> Grant;
         suspend_grant(SuspendGrantRequest) -> ChangeGrantResponse;
         unsuspend_grant(UnsuspendGrantRequest) -> ChangeGrantResponse;

@@ -6,7 +6,7 @@ use countersign_grants::{
     catalogue::Catalogue,
     digest::Digest,
     envelope::{self, Signed},
-    id::{CatalogueName, PartnerName, RequestName},
+    id::{CatalogueName, GrantName, PartnerName, RequestName},
     statement::{GrantRequest, MAX_REQUEST_WORDS, Offer, WorkingKey},
     time::Timestamp,
 };
@@ -14,7 +14,7 @@ use countersign_proto::v1::{
     self, GetCatalogueRequest, GetGrantRequestRequest, ListGrantRequestsRequest, grant_request::State,
 };
 
-use super::{Customer, LinkRow, PAGE_SIZE, all_pages};
+use super::{Customer, GrantRow, LinkRow, PAGE_SIZE, all_pages};
 use crate::{
     channel::call,
     checkpoint::Met,
@@ -51,6 +51,8 @@ pub struct Row {
     pub number: usize,
     /// Whether it can be left out. Optional rows start switched off.
     pub optional: bool,
+    /// The grant that it renews: with its approval that one ends.
+    pub renews: Option<GrantName>,
     /// The offer. Signed under the recipient's pinned identity if the recipient is linked; until then nobody vouches that
     /// the identity in the offer is the brand's, and the row can't be approved.
     pub offer: Signed<Offer>,
@@ -167,7 +169,17 @@ impl Customer {
             return Err(twisted("offers", detail));
         }
         for (at, (asked, offer)) in statement.statement().rows.iter().zip(&request.offers).enumerate() {
-            let (signed, source_link, recipient_link) = self.verify_offer(asked.offer, offer, &link)?;
+            let (signed, mut source_link, mut recipient_link) =
+                self.verify_offer(asked.offer, offer, &link)?;
+            let renews = match asked.renews {
+                Some(renews) => {
+                    let old = self.renewed(&GrantName::of(renews), signed.statement()).await?;
+                    (source_link, recipient_link) =
+                        (self.link_by(old.source_link), self.link_by(old.recipient_link));
+                    Some(old.name)
+                }
+                None => None,
+            };
             let catalogue = self.catalogue(signed.statement().catalogue_version).await?;
             let said = signed.statement();
             said.within(&catalogue).map_err(|error| {
@@ -177,6 +189,7 @@ impl Customer {
             rows.push(Row {
                 number: at + 1,
                 optional: asked.optional,
+                renews,
                 offer: signed,
                 catalogue,
                 source_display_name: offer.source_display_name.clone(),
@@ -187,6 +200,23 @@ impl Customer {
         }
         check_length(&statement, &rows)?;
         Ok(ReadRequest { name: name.clone(), statement, link, rows, state: request.state() })
+    }
+
+    /// The customer's own grant that a row renews: between the same parties, for the same purpose.
+    async fn renewed(&self, name: &GrantName, offer: &Offer) -> Result<GrantRow, Error> {
+        let known = match self.0.book.grant(name) {
+            Some(row) => Some(row),
+            None => self.look_up(name).await?,
+        };
+        let row = known.ok_or_else(|| twisted("renews", format!("`{name}` is no grant of this customer")))?;
+        let same = row.terms.source == offer.source
+            && row.terms.recipient == offer.recipient
+            && row.terms.purpose == offer.purpose;
+        if !same {
+            let detail = format!("`{name}` is between others, or for another purpose");
+            return Err(twisted("renews", detail));
+        }
+        Ok(row)
     }
 
     /// The requester's statement, under the identity pinned by the very link whose handle it names.

@@ -86,6 +86,7 @@ pub(super) fn request(
     let rows = offers.iter().map(|(offer, optional)| wire::RequestedRow {
         offer: envelope::digest(offer).as_bytes().to_vec().into(),
         optional: *optional,
+        renews: vec![].into(),
     });
     let message = wire::GrantRequest {
         broker: ORIGIN.into(),
@@ -128,6 +129,7 @@ pub(super) fn read(
         rows.push(Row {
             number: at + 1,
             optional: asked.optional,
+            renews: None,
             offer,
             catalogue: Arc::clone(&catalogue),
             source_display_name: String::new(),

@@ -23,8 +23,13 @@ impl Shared {
     pub(crate) async fn take_grant(&self, name: &GrantName) -> Result<GrantRow, Error> {
         let asked = GetGrantRequest { name: name.to_string() };
         let grant = self.connection.grants().get_grant(call(asked)).await?.into_inner();
-        let row = self.enter_grant(name, &grant).await?;
-        if !self.has_acknowledged(&grant, row.last()) {
+        self.take_shown(name, &grant).await
+    }
+
+    /// The same, of a grant that the broker has shown.
+    pub(super) async fn take_shown(&self, name: &GrantName, grant: &Grant) -> Result<GrantRow, Error> {
+        let row = self.enter_grant(name, grant).await?;
+        if !self.has_acknowledged(grant, row.last()) {
             self.acknowledge(name, row.last()).await?;
         }
         Ok(row)
@@ -51,6 +56,9 @@ impl Shared {
                     offer: grant.offer.as_ref(),
                     offer_key: grant.offer_key.as_ref(),
                 })?;
+                if let Some(terms) = &grant.terms {
+                    self.take_previous(terms).await?;
+                }
                 self.book.enter_durably(entry).await?.map_err(|error| unadmitted("terms", &error))?;
                 self.book.grant(name).ok_or_else(|| wrong("grant", "it is not in the book".into()))?
             }

@@ -6,7 +6,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use countersign_grants::{
     id::{GrantName, LinkName, NotAName, RequestName, SubjectHandle},
     key::KeyId,
-    statement::{ChangeReason, PartnerKey, PartnerVerb, Verb},
+    statement::{ChangeReason, PartnerKey, PartnerVerb, Revision, Verb},
     time::Timestamp,
 };
 use countersign_proto::{
@@ -33,7 +33,7 @@ const MAX_BACKOFF: Duration = Duration::from_secs(5);
 const MAX_HEARINGS: u32 = 3;
 
 /// What a partner hears of. Transfers are left out: their sides know of them by themselves.
-const KINDS: [Kind; 20] = [
+const KINDS: [Kind; 21] = [
     Kind::PartnerKeyPublished,
     Kind::PartnerSuspended,
     Kind::PartnerResumed,
@@ -46,6 +46,7 @@ const KINDS: [Kind; 20] = [
     Kind::GrantPaused,
     Kind::GrantResumed,
     Kind::GrantWithdrawn,
+    Kind::GrantSuperseded,
     Kind::GrantSuspended,
     Kind::GrantUnsuspended,
     Kind::GrantRevoked,
@@ -113,6 +114,16 @@ pub enum PartnerEvent {
         grant: Box<GrantRow>,
         /// Delete what was received.
         erase: bool,
+    },
+    /// A newer revision stands in the place of a grant, with less or by a new approval. It verified and stands in the book;
+    /// what is fetched under the old name is fetched under the new one.
+    Superseded {
+        /// The grant that ended.
+        grant: Box<GrantRow>,
+        /// The grant that stands now.
+        successor: Box<GrantRow>,
+        /// How it came.
+        why: Revision,
     },
     /// A grant's source suspended it: nothing flows until it says otherwise. Its signed change stands in the book.
     GrantSuspended {
@@ -333,8 +344,8 @@ impl EventWatch {
 /// Whether passing an event over would leave the book behind what the customer, or the other side, signed.
 fn changes_a_grant(kind: Kind) -> bool {
     use Kind::{
-        GrantApproved, GrantPaused, GrantResumed, GrantRevoked, GrantSuspended, GrantUnsuspended,
-        GrantWithdrawn,
+        GrantApproved, GrantPaused, GrantResumed, GrantRevoked, GrantSuperseded, GrantSuspended,
+        GrantUnsuspended, GrantWithdrawn,
     };
     matches!(
         kind,
@@ -342,6 +353,7 @@ fn changes_a_grant(kind: Kind) -> bool {
             | GrantPaused
             | GrantResumed
             | GrantWithdrawn
+            | GrantSuperseded
             | GrantSuspended
             | GrantUnsuspended
             | GrantRevoked
@@ -349,7 +361,7 @@ fn changes_a_grant(kind: Kind) -> bool {
 }
 
 impl Shared {
-    /// The broker says that the customer stopped or paused a grant, and hands over nothing that the customer signed; or that
+    /// The broker says that the customer stopped, paused or replaced a grant, and hands over nothing that the customer signed; or that
     /// an operator ended it, who signs nothing. No end of a grant rests on the broker's word; but to refuse is always safe.
     async fn hold(&self, kind: Kind, grant: &GrantName) -> Result<(), Error> {
         let standing = self.book.grant(grant).map(|row| row.standing());
@@ -358,6 +370,9 @@ impl Shared {
                 matches!(standing, Some(Standing::Stopped { .. }))
             }
             Kind::GrantPaused => matches!(standing, Some(Standing::Stopped { .. } | Standing::Paused)),
+            Kind::GrantSuperseded => {
+                matches!(standing, Some(Standing::Stopped { .. } | Standing::Superseded { .. }))
+            }
             _ => true,
         };
         if refuses {
@@ -405,6 +420,10 @@ impl Shared {
                     return Err(Error::misbehaved(Party::Broker, "change", "present", detail));
                 };
                 PartnerEvent::Stopped { grant: Box::new(row), erase }
+            }
+            Kind::GrantSuperseded => {
+                let (old, new, why) = self.take_successor(&grant()?).await?;
+                PartnerEvent::Superseded { grant: Box::new(old), successor: Box::new(new), why }
             }
             Kind::GrantSuspended => {
                 let row = self.changed_by_source(&grant()?, PartnerVerb::Suspend).await?;

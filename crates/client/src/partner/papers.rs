@@ -142,6 +142,9 @@ pub(crate) fn unadmitted(what: &'static str, error: &Unadmitted) -> Error {
         Unadmitted::Sequence { .. } => "sequence",
         Unadmitted::Previous => "previous",
         Unadmitted::Stopped => "stopped",
+        Unadmitted::NoPrevious => "previous",
+        Unadmitted::Revision(error) => error.field,
+        Unadmitted::Suspended => "suspended",
         Unadmitted::Unreadable(_) => "parse",
     };
     Error::misbehaved(Party::Broker, what, check, error.to_string())

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use countersign_grants::{
-    id::{OfferName, RequestName, SubjectHandle},
+    id::{GrantName, OfferName, RequestName, SubjectHandle},
     statement::GrantRequest,
 };
 use countersign_proto::{
@@ -14,6 +14,18 @@ use countersign_proto::{
 use super::Partner;
 use crate::{channel::call, error::Error};
 
+/// One row of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AskedRow {
+    /// The offer.
+    pub offer: OfferName,
+    /// Whether the row can be left out.
+    pub optional: bool,
+    /// A grant of this partner's with the same subject, between the same parties and for the same purpose: with the row's
+    /// approval it ends.
+    pub renews: Option<GrantName>,
+}
+
 impl Partner {
     /// Puts offers to a linked customer, in one request. `true` says that the row can be left out. Each call makes a
     /// request of its own.
@@ -23,11 +35,28 @@ impl Partner {
         rows: &[(OfferName, bool)],
         lifetime: Duration,
     ) -> Result<RequestName, Error> {
+        let asked = |(offer, optional): &(OfferName, bool)| AskedRow {
+            offer: offer.clone(),
+            optional: *optional,
+            renews: None,
+        };
+        let rows: Vec<AskedRow> = rows.iter().map(asked).collect();
+        self.request_rows(subject, &rows, lifetime).await
+    }
+
+    /// The same, with rows that can renew grants.
+    pub async fn request_rows(
+        &self,
+        subject: &SubjectHandle,
+        rows: &[AskedRow],
+        lifetime: Duration,
+    ) -> Result<RequestName, Error> {
         let shared = &self.0;
         shared.monitor.check()?;
-        let row = |(offer, optional): &(OfferName, bool)| wire::RequestedRow {
-            offer: offer.digest().into(),
-            optional: *optional,
+        let row = |row: &AskedRow| wire::RequestedRow {
+            offer: row.offer.digest().into(),
+            optional: row.optional,
+            renews: row.renews.as_ref().map(|renews| renews.digest().into()).unwrap_or_default(),
         };
         let checkpoint = shared.monitor.for_signing().await?;
         let now = shared.system.now();

@@ -62,6 +62,8 @@ impl Partner {
                 Err(error) => tracing::warn!(%grant, %error, "changing a grant by this side's book alone"),
             }
         }
+        // What ended for a newer revision is left alone; the newer one is meant.
+        row = shared.book.newest_revision(grant).unwrap_or(row);
         if !is_done(&row, verb) {
             may(&row, verb)?;
             row = shared.sign_partner_change(&row, verb, reason).await?;
@@ -175,7 +177,8 @@ fn is_done(row: &GrantRow, verb: PartnerVerb) -> bool {
 }
 
 fn may(row: &GrantRow, verb: PartnerVerb) -> Result<(), Error> {
-    let problem = if matches!(row.standing(), Standing::Stopped { .. }) || row.revoked().is_some() {
+    let ended = matches!(row.standing(), Standing::Stopped { .. } | Standing::Superseded { .. });
+    let problem = if ended || row.revoked().is_some() {
         "has ended for good"
     } else if verb == PartnerVerb::Revoke {
         return Ok(());

@@ -17,7 +17,7 @@ use countersign_proto::{
     v1::{
         AcceptLinkInvitationRequest, AcknowledgeGrantRequest, ApproveGrantRequestRequest,
         ApproveGrantRequestResponse, CancelGrantRequestRequest, ChangeGrantRequest, ChangeGrantResponse,
-        ConfirmLinkRequest, CreateGrantRequestRequest, CreateLinkInvitationRequest, DeferGrantRequestRequest,
+        ChangeGrantsRequest, ChangeGrantsResponse, NarrowGrantRequest, NarrowGrantResponse, ConfirmLinkRequest, CreateGrantRequestRequest, CreateLinkInvitationRequest, DeferGrantRequestRequest,
         Event, GetGrantRequest, GetGrantRequestRequest, GetLinkRequest, Grant, GrantRequest, Link,
         ListEventsRequest, ListEventsResponse, ListGrantRequestsRequest, ListGrantRequestsResponse,
         ListGrantsRequest, ListGrantsResponse, ListLinksRequest, ListLinksResponse, ListProvenEventsRequest,
@@ -117,6 +117,8 @@ impl GrantService for FakeBroker {
         cancel_grant_request(CancelGrantRequestRequest) -> GrantRequest;
         list_grants(ListGrantsRequest) -> ListGrantsResponse;
         change_grant(ChangeGrantRequest) -> ChangeGrantResponse;
+        change_grants(ChangeGrantsRequest) -> ChangeGrantsResponse;
+        narrow_grant(NarrowGrantRequest) -> NarrowGrantResponse;
         suspend_grant(SuspendGrantRequest) -> ChangeGrantResponse;
         unsuspend_grant(UnsuspendGrantRequest) -> ChangeGrantResponse;
         revoke_grant(RevokeGrantRequest) -> ChangeGrantResponse;

@@ -11,12 +11,12 @@ use countersign_grants::{
 };
 use countersign_proto::{
     statement::v1 as wire,
-    v1::{FetchDataRequest, FetchDataResponse},
+    v1::{FetchDataRequest, FetchDataResponse, grant::State},
 };
 
 use super::Fetched;
 use crate::{
-    book::{GrantRow, Side},
+    book::{GrantRow, Side, Standing},
     channel::call,
     error::{Error, Misuse},
     partner::Partner,
@@ -43,15 +43,34 @@ pub(crate) struct OwnFetch {
 impl Partner {
     /// Fetches fields under a grant, for its purpose, in one signed statement. Tries again with the same bytes while
     /// nobody answers, which spends no second use. Whether the grant still allows it is for the broker and the source to
-    /// say: the refusal is what the log shows.
+    /// say: the refusal is what the log shows. Where a newer revision stands in the grant's place, it is fetched under that
+    /// one.
     pub async fn fetch(&self, grant: &GrantName, purpose: &str, fields: &[&str]) -> Result<Fetched, Error> {
-        let shared = &self.0;
-        shared.monitor.check()?;
-        let row = self.receiving(grant)?;
-        let key = OpeningKey::draw(&shared.system);
-        let fetch = self.sign_fetch(&row, purpose, fields, &key).await?;
+        self.0.monitor.check()?;
+        let mut row = self.receiving(grant)?;
+        if let Standing::Superseded { .. } = row.standing() {
+            // The change is in the book, and the terms that it names are on their way.
+            let (_, newer, _) = self.0.take_successor(row.name()).await?;
+            row = self.receiving(newer.name())?;
+        }
+        match self.fetch_under(&row, purpose, fields).await {
+            // The fetch was quicker than the event that says so.
+            Err(error) if was_superseded(&error) => match self.0.take_successor(row.name()).await {
+                Ok((_, newer, _)) => self.fetch_under(&newer, purpose, fields).await,
+                Err(found) => {
+                    tracing::warn!(grant = %row.name(), error = %found, "a newer revision was not taken up");
+                    Err(error)
+                }
+            },
+            done => done,
+        }
+    }
+
+    async fn fetch_under(&self, row: &GrantRow, purpose: &str, fields: &[&str]) -> Result<Fetched, Error> {
+        let key = OpeningKey::draw(&self.0.system);
+        let fetch = self.sign_fetch(row, purpose, fields, &key).await?;
         let answer = self.ask(&fetch).await?;
-        self.open_answer(&row, &fetch, &key, &answer)
+        self.open_answer(row, &fetch, &key, &answer)
     }
 
     /// Verifies everything that can be known without the values, and only then opens them.
@@ -67,11 +86,12 @@ impl Partner {
         let values = key.open(&sealed, &info).map_err(|error| {
             Error::misbehaved(Self::source_of(row), "sealed_fields", "open", error.to_string())
         })?;
-        Ok(Fetched { values: fetch.statement.fields.iter().cloned().zip(values).collect(), receipt })
+        let values = fetch.statement.fields.iter().cloned().zip(values).collect();
+        Ok(Fetched { grant: row.name().clone(), values, receipt })
     }
 
     fn receiving(&self, grant: &GrantName) -> Result<GrantRow, Error> {
-        let row = self.0.book.grant(grant);
+        let row = self.0.book.newest_revision(grant);
         let row = row.ok_or_else(|| Error::Misuse(Misuse::Unknown { name: grant.to_string() }))?;
         let not_now = |problem| Err(Error::Misuse(Misuse::NotNow { name: grant.to_string(), problem }));
         if row.side() != Side::Recipient {
@@ -145,4 +165,11 @@ impl Partner {
     pub(super) fn source_of(row: &GrantRow) -> crate::error::Party {
         crate::error::Party::Partner(row.terms().source.clone())
     }
+}
+
+/// Whether the broker says that the grant ended for a newer revision.
+fn was_superseded(error: &Error) -> bool {
+    let Error::Refused(refused) = error else { return false };
+    let state = refused.metadata.get("state").map(String::as_str);
+    refused.reason == "GRANT_ENDED" && state == Some(State::Superseded.as_str_name())
 }

@@ -14,7 +14,7 @@ use crate::{
     book::{GrantRow, Side, Standing},
     checkpoint::Met,
     error::{Error, Party},
-    partner::Papers,
+    partner::{Papers, unadmitted},
 };
 
 /// A fetch whose papers verified.
@@ -72,9 +72,8 @@ impl<H> Inner<H> {
                 offer: request.offer.as_ref(),
                 offer_key: request.offer_key.as_ref(),
             })?;
-            if let Err(error) = shared.book.enter_durably(entry).await? {
-                return Err(wrong("terms", "book", &error.to_string()));
-            }
+            shared.take_previous(terms).await?;
+            shared.book.enter_durably(entry).await?.map_err(|error| unadmitted("terms", &error))?;
         }
         let row =
             shared.book.grant_by(digest).ok_or_else(|| Refusal::Ours("an entered grant is gone".into()))?;
@@ -90,6 +89,7 @@ impl<H> Inner<H> {
 pub(super) fn stands(row: &GrantRow, now: Timestamp) -> Result<(), Refusal> {
     match row.standing() {
         Standing::Stopped { .. } => return Err(Refusal::Ended { how: "WITHDRAWN" }),
+        Standing::Superseded { .. } => return Err(Refusal::Ended { how: "SUPERSEDED" }),
         Standing::Paused => return Err(Refusal::Paused),
         Standing::Active => {}
     }

@@ -157,12 +157,15 @@ impl Grant {
         self.end("revoke", End::Revoked, at)
     }
 
-    /// A newer revision takes its place.
-    pub fn supersede(self, at: Timestamp) -> Result<Self, NotAllowed> {
-        match self.at(at) {
-            Self::Active(_) => Ok(Self::Ended(End::Superseded)),
-            other => Err(other.refuse("supersede")),
-        }
+    /// The customer puts a narrower revision in its place. Out of a pause or a suspension it can't: these would not be
+    /// the new one's, so it would reopen what somebody had stopped.
+    pub fn narrow(self, at: Timestamp) -> Result<Self, NotAllowed> {
+        self.supersede("narrow", at)
+    }
+
+    /// The customer approves a renewal, which takes its place.
+    pub fn renew(self, at: Timestamp) -> Result<Self, NotAllowed> {
+        self.supersede("renew", at)
     }
 
     /// The state as the API says it. Of the state in force: see [`Grant::at`]. Where the customer has paused what
@@ -214,6 +217,13 @@ impl Grant {
         row.state = self.state().into();
         row.suspended_by_source = matches!(suspended, Some(Suspension::BySource | Suspension::ByBoth));
         row.suspended_by_operator = matches!(suspended, Some(Suspension::ByOperator | Suspension::ByBoth));
+    }
+
+    fn supersede(self, verb: &'static str, at: Timestamp) -> Result<Self, NotAllowed> {
+        match self.at(at) {
+            Self::Active(_) => Ok(Self::Ended(End::Superseded)),
+            other => Err(other.refuse(verb)),
+        }
     }
 
     fn end(self, verb: &'static str, end: End, at: Timestamp) -> Result<Self, NotAllowed> {

@@ -1,5 +1,7 @@
 //! What one statement must be to another. Source, recipient and broker all call these.
 
+use std::time::Duration;
+
 use countersign_proto::statement::v1 as wire;
 
 use super::{Fetch, GrantTerms, Offer};
@@ -15,9 +17,9 @@ pub fn open_party_commitment(commitment: Digest, salt: &[u8], acceptance: Digest
     salt.len() == crate::digest::DIGEST_BYTES && party_commitment(salt, acceptance) == commitment
 }
 
-/// How terms step outside their offer.
+/// How terms step outside their offer, or what they stand in the place of.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the terms do not lie within the offer: `{field}` {problem}")]
+#[error("the terms say more than they may: `{field}` {problem}")]
 pub struct TermsError {
     /// The field of the terms.
     pub field: &'static str,
@@ -56,12 +58,7 @@ impl GrantTerms {
         if self.uses > proposed.uses {
             return wrong("uses", "are more");
         }
-        let rate_fits = match (self.rate, proposed.rate) {
-            (_, None) => true,
-            (None, Some(_)) => false,
-            (Some((uses, window)), Some((most, least))) => uses <= most && window >= least,
-        };
-        if !rate_fits {
+        if !no_faster(self.rate, proposed.rate) {
             return wrong("rate", "is faster");
         }
         if self.retention > proposed.retention {
@@ -71,6 +68,15 @@ impl GrantTerms {
             return wrong("expire_time_ms", "is later");
         }
         Ok(())
+    }
+}
+
+/// Whether one rate allows at no time more than another: no more uses, in no shorter a window.
+pub(super) fn no_faster(rate: Option<(u32, Duration)>, than: Option<(u32, Duration)>) -> bool {
+    match (rate, than) {
+        (_, None) => true,
+        (None, Some(_)) => false,
+        (Some((uses, window)), Some((most, least))) => uses <= most && window >= least,
     }
 }
 

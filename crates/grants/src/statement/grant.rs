@@ -49,6 +49,8 @@ pub struct RequestedRow {
     pub offer: Digest,
     /// Whether the row can be left out.
     pub optional: bool,
+    /// The terms of the grant that it renews.
+    pub renews: Option<Digest>,
 }
 
 impl Statement for GrantRequest {
@@ -64,9 +66,16 @@ impl Statement for GrantRequest {
         }
         let mut rows: Vec<RequestedRow> = Vec::with_capacity(message.rows.len());
         for row in &message.rows {
-            let row = RequestedRow { offer: parse::digest("rows", &row.offer)?, optional: row.optional };
+            let row = RequestedRow {
+                offer: parse::digest("rows", &row.offer)?,
+                optional: row.optional,
+                renews: parse::digest_or_none("renews", &row.renews)?,
+            };
             if rows.iter().any(|other| other.offer == row.offer) {
                 return Err(Malformed::new("rows", "names an offer twice"));
+            }
+            if row.renews.is_some() && rows.iter().any(|other| other.renews == row.renews) {
+                return Err(Malformed::new("renews", "names a grant twice"));
             }
             rows.push(row);
         }
@@ -135,6 +144,8 @@ pub struct GrantTerms {
     pub log_tag: [u8; 32],
     /// When the customer approved.
     pub time: Timestamp,
+    /// The terms in whose place these stand.
+    pub previous: Option<Digest>,
 }
 
 impl Statement for GrantTerms {
@@ -170,6 +181,7 @@ impl Statement for GrantTerms {
             expire_time: parse::time("expire_time_ms", message.expire_time_ms)?,
             log_tag: parse::array("log_tag", &message.log_tag)?,
             time: parse::time("time_ms", message.time_ms)?,
+            previous: parse::digest_or_none("previous", &message.previous)?,
         };
         if terms.expire_time <= terms.time {
             return Err(Malformed::new("expire_time_ms", "must be later than `time_ms`"));
@@ -201,6 +213,8 @@ pub struct GrantChange {
     pub previous: Digest,
     /// When the customer signed.
     pub time: Timestamp,
+    /// With a narrowing, and with it alone: the terms that stand in the place of these.
+    pub successor: Option<Digest>,
 }
 
 impl Statement for GrantChange {
@@ -210,13 +224,17 @@ impl Statement for GrantChange {
     fn parse(message: Self::Message) -> Result<Self, Malformed> {
         let verb = message.verb();
         if verb == Verb::Unspecified {
-            return Err(Malformed::new("verb", "must be PAUSE, RESUME or STOP"));
+            return Err(Malformed::new("verb", "must be PAUSE, RESUME, STOP or NARROW"));
         }
         if message.sequence == 0 {
             return Err(Malformed::new("sequence", "starts at 1"));
         }
         if message.erase && verb != Verb::Stop {
             return Err(Malformed::new("erase", "goes with STOP alone"));
+        }
+        let successor = parse::digest_or_none("successor", &message.successor)?;
+        if successor.is_some() != (verb == Verb::Narrow) {
+            return Err(Malformed::new("successor", "goes with NARROW, and with it alone"));
         }
         Ok(Self {
             broker: parse::origin(&message.broker)?,
@@ -226,6 +244,7 @@ impl Statement for GrantChange {
             erase: message.erase,
             previous: parse::digest("previous", &message.previous)?,
             time: parse::time("time_ms", message.time_ms)?,
+            successor,
         })
     }
 

@@ -65,6 +65,11 @@ pub(super) fn digest(field: &'static str, bytes: &[u8]) -> Result<Digest, Malfor
     Digest::from_slice(bytes).ok_or_else(|| Malformed::new(field, "must be the 32 bytes of a SHA-256"))
 }
 
+/// A hash that may be absent.
+pub(super) fn digest_or_none(field: &'static str, bytes: &[u8]) -> Result<Option<Digest>, Malformed> {
+    if bytes.is_empty() { Ok(None) } else { digest(field, bytes).map(Some) }
+}
+
 pub(super) fn array<const N: usize>(field: &'static str, bytes: &[u8]) -> Result<[u8; N], Malformed> {
     bytes.try_into().map_err(|_| Malformed::new(field, format!("must be {N} bytes")))
 }

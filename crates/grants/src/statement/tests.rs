@@ -359,14 +359,29 @@ fn changes_and_requests_have_their_form() {
         erase: true,
         previous: Bytes::from_static(&[1; 32]),
         time_ms: NOW_MS,
+        successor: Bytes::new(),
     };
     assert_eq!(check::<GrantChange>(&change), "good");
+    let narrow = wire::GrantChange {
+        verb: Verb::Narrow.into(),
+        erase: false,
+        successor: Bytes::from_static(&[2; 32]),
+        ..change.clone()
+    };
+    assert_eq!(check::<GrantChange>(&narrow), "good");
+    assert_eq!(check::<GrantChange>(&wire::GrantChange { erase: true, ..narrow.clone() }), "erase");
+    for successor in [Bytes::new(), Bytes::from_static(&[2; 31])] {
+        assert_eq!(check::<GrantChange>(&wire::GrantChange { successor, ..narrow.clone() }), "successor");
+    }
+    let stop = wire::GrantChange { successor: narrow.successor, ..change.clone() };
+    assert_eq!(check::<GrantChange>(&stop), "successor");
     assert_eq!(check::<GrantChange>(&wire::GrantChange { sequence: 0, ..change.clone() }), "sequence");
     assert_eq!(check::<GrantChange>(&wire::GrantChange { verb: 0, ..change.clone() }), "verb");
     assert_eq!(check::<GrantChange>(&wire::GrantChange { verb: 77, ..change.clone() }), "verb");
     assert_eq!(check::<GrantChange>(&wire::GrantChange { verb: Verb::Pause.into(), ..change }), "erase");
 
-    let row = wire::RequestedRow { offer: Bytes::from_static(&[1; 32]), optional: false };
+    let row =
+        wire::RequestedRow { offer: Bytes::from_static(&[1; 32]), optional: false, renews: Bytes::new() };
     let request = wire::GrantRequest {
         broker: "broker.test/log".into(),
         requester: "partners/skylark".into(),
@@ -384,11 +399,20 @@ fn changes_and_requests_have_their_form() {
         "rows"
     );
     let rows = |count| {
-        let row = |at| wire::RequestedRow { offer: Bytes::from(vec![at; 32]), optional: false };
+        let row = |at| wire::RequestedRow { offer: Bytes::from(vec![at; 32]), ..wire::RequestedRow::default() };
         wire::GrantRequest { rows: (0..count).map(row).collect(), ..request.clone() }
     };
     assert_eq!(check::<GrantRequest>(&rows(7)), "good");
     assert_eq!(check::<GrantRequest>(&rows(8)), "rows");
+    let renews = |offer: u8, renews: &'static [u8]| wire::RequestedRow {
+        offer: Bytes::from(vec![offer; 32]),
+        renews: Bytes::from_static(renews),
+        optional: true,
+    };
+    let renewing = |rows| check::<GrantRequest>(&wire::GrantRequest { rows, ..request.clone() });
+    assert_eq!(renewing(vec![renews(1, &[7; 32]), renews(2, &[8; 32])]), "good");
+    assert_eq!(renewing(vec![renews(1, &[7; 32]), renews(2, &[7; 32])]), "renews");
+    assert_eq!(renewing(vec![renews(1, &[7; 31])]), "renews");
     assert_eq!(
         check::<GrantRequest>(&wire::GrantRequest { nonce: Bytes::new(), ..request.clone() }),
         "nonce"

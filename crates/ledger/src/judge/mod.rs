@@ -182,6 +182,11 @@ impl Judge {
                 return Ok(Verdict::Refused(Outcome::Conflict { key: key.clone() }));
             }
         }
+        for (counter, most) in &unit.counted {
+            if self.counter(pending, counter).await?.count > *most {
+                return Ok(Verdict::Refused(Outcome::Conflict { key: counter.clone() }));
+            }
+        }
         let time_ms = (self.now)().max(pending.time_ms);
         let mut raised = Vec::with_capacity(unit.ceilings.len());
         for ceiling in &unit.ceilings {

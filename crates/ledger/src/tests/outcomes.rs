@@ -82,6 +82,23 @@ async fn counters_stop_at_their_ceilings() {
 }
 
 #[tokio::test]
+async fn a_count_that_is_held_is_neither_passed_nor_raised() {
+    let (ledger, _) = fresh().await;
+    let holding = |most| Unit { counted: vec![(b"uses".to_vec(), most)], ..unit("holding") };
+    let using = || Unit { ceilings: vec![ceiling("uses", 9)], ..unit("using") };
+    committed(ledger.submit(holding(0)).await);
+    // Side by side: each is judged after the one before it.
+    let outcomes = together(&ledger, vec![using(), holding(0), holding(1), using(), holding(1)]).await;
+    let went = outcomes.iter().map(|outcome| matches!(outcome, Ok(Outcome::Committed(_))));
+    assert_eq!(went.collect::<Vec<_>>(), [true, false, true, true, false]);
+    assert_eq!(outcomes[1], Ok(Outcome::Conflict { key: b"uses".to_vec() }));
+    assert_eq!(ledger.count(b"uses").await.unwrap().count, 2, "what only looks counts nothing");
+    let unnamed = Unit { counted: vec![(Vec::new(), 1)], ..unit("unnamed") };
+    let refused = SubmitError::Invalid(UnitError::Unnamed { what: "a counter's name" });
+    assert_eq!(ledger.submit(unnamed).await, Err(refused));
+}
+
+#[tokio::test]
 async fn each_unit_is_judged_after_the_one_before_it_and_hurts_no_neighbour() {
     let (ledger, store) = fresh().await;
     let mut created = unit("created");

@@ -125,6 +125,8 @@ pub enum Kind {
     GrantUnsuspendedByOperator = 33,
     /// An operator ended a grant for good; `reason` says why.
     GrantRevokedByOperator = 34,
+    /// A newer revision stands in the place of a grant, and its approval is the next record; `reason` is NARROWED or RENEWED.
+    GrantSuperseded = 35,
     /// A request was put before its customer; `reason` is OPENED if the customer opened it. Names no partner.
     RequestShown = 54,
     /// A customer changed how they are asked.
@@ -172,6 +174,7 @@ impl Kind {
             Self::GrantSuspendedByOperator => "KIND_GRANT_SUSPENDED_BY_OPERATOR",
             Self::GrantUnsuspendedByOperator => "KIND_GRANT_UNSUSPENDED_BY_OPERATOR",
             Self::GrantRevokedByOperator => "KIND_GRANT_REVOKED_BY_OPERATOR",
+            Self::GrantSuperseded => "KIND_GRANT_SUPERSEDED",
             Self::RequestShown => "KIND_REQUEST_SHOWN",
             Self::AskingChanged => "KIND_ASKING_CHANGED",
         }
@@ -216,6 +219,7 @@ impl Kind {
                 Some(Self::GrantUnsuspendedByOperator)
             }
             "KIND_GRANT_REVOKED_BY_OPERATOR" => Some(Self::GrantRevokedByOperator),
+            "KIND_GRANT_SUPERSEDED" => Some(Self::GrantSuperseded),
             "KIND_REQUEST_SHOWN" => Some(Self::RequestShown),
             "KIND_ASKING_CHANGED" => Some(Self::AskingChanged),
             _ => None,

@@ -278,6 +278,15 @@ pub struct GrantRow {
     /// Why it is suspended, or was revoked; empty else.
     #[prost(string, tag = "23")]
     pub reason: ::prost::alloc::string::String,
+    /// SHA-256 of the terms of the revision that stands in its place; empty while none does.
+    #[prost(bytes = "bytes", tag = "24")]
+    pub successor: ::prost::bytes::Bytes,
+    /// How often it was narrowed since its approval.
+    #[prost(uint32, tag = "25")]
+    pub narrowings: u32,
+    /// SHA-256 of the terms that were approved, if it was narrowed since: its windows of uses go on. Empty else.
+    #[prost(bytes = "bytes", tag = "26")]
+    pub approved: ::prost::bytes::Bytes,
 }
 /// One change of a grant by its customer or a partner, or one acknowledgement.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -348,4 +357,7 @@ pub struct PrivatePart {
     /// The principal that acted, where it is an operator or an auditor.
     #[prost(string, tag = "14")]
     pub actor: ::prost::alloc::string::String,
+    /// `grants/{grant}` of the revision that stands in the grant's place.
+    #[prost(string, tag = "15")]
+    pub successor: ::prost::alloc::string::String,
 }

@@ -376,6 +376,9 @@ pub struct RequestedRow {
     /// Whether the row can be left out.
     #[prost(bool, tag = "2")]
     pub optional: bool,
+    /// SHA-256 of the terms of the grant that the row renews; empty if it renews none.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub renews: ::prost::bytes::Bytes,
 }
 /// What the customer approves: one row, bound whole. The same payload is signed once with the key of
 /// the link to the source and once with the key of the link to the recipient.
@@ -438,6 +441,9 @@ pub struct GrantTerms {
     /// When the customer approved, in Unix milliseconds.
     #[prost(uint64, tag = "19")]
     pub time_ms: u64,
+    /// SHA-256 of the terms in whose place these stand, narrowed or renewed; empty for a first revision.
+    #[prost(bytes = "bytes", tag = "20")]
+    pub previous: ::prost::bytes::Bytes,
 }
 /// The customer's numbered change to a grant, signed like the terms.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -463,6 +469,9 @@ pub struct GrantChange {
     /// When the customer signed, in Unix milliseconds.
     #[prost(uint64, tag = "7")]
     pub time_ms: u64,
+    /// With NARROW: SHA-256 of the terms that stand in the place of these.
+    #[prost(bytes = "bytes", tag = "8")]
+    pub successor: ::prost::bytes::Bytes,
 }
 /// Nested message and enum types in `GrantChange`.
 pub mod grant_change {
@@ -488,6 +497,8 @@ pub mod grant_change {
         Resume = 2,
         /// Ends the grant for good.
         Stop = 3,
+        /// Puts narrower terms in the place of these: the grant ends, and its successor stands.
+        Narrow = 4,
     }
     impl Verb {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -500,6 +511,7 @@ pub mod grant_change {
                 Self::Pause => "VERB_PAUSE",
                 Self::Resume => "VERB_RESUME",
                 Self::Stop => "VERB_STOP",
+                Self::Narrow => "VERB_NARROW",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -509,6 +521,7 @@ pub mod grant_change {
                 "VERB_PAUSE" => Some(Self::Pause),
                 "VERB_RESUME" => Some(Self::Resume),
                 "VERB_STOP" => Some(Self::Stop),
+                "VERB_NARROW" => Some(Self::Narrow),
                 _ => None,
             }
         }

@@ -1762,7 +1762,7 @@ pub struct Event {
     /// The purpose's code.
     #[prost(string, tag = "6")]
     pub purpose: ::prost::alloc::string::String,
-    /// The reason of a refusal.
+    /// The reason of a refusal, or why somebody acted: of a grant that was superseded, NARROWED or RENEWED.
     #[prost(string, tag = "7")]
     pub reason: ::prost::alloc::string::String,
     /// The grant: `grants/{grant}`; absent where there is none.
@@ -1789,6 +1789,9 @@ pub struct Event {
     /// The exact leaf.
     #[prost(bytes = "bytes", tag = "15")]
     pub record: ::prost::bytes::Bytes,
+    /// The grant that stands in the place of this one: `grants/{grant}`; absent unless it was superseded.
+    #[prost(string, tag = "16")]
+    pub successor: ::prost::alloc::string::String,
 }
 /// Asks for events.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2519,6 +2522,12 @@ pub struct Grant {
     /// Why it is suspended, or was revoked; empty else.
     #[prost(string, tag = "22")]
     pub reason: ::prost::alloc::string::String,
+    /// The grant in whose place it stands: `grants/{grant}`; absent for a first revision.
+    #[prost(string, tag = "23")]
+    pub previous: ::prost::alloc::string::String,
+    /// The grant that stands in its place: `grants/{grant}`; absent unless it was superseded.
+    #[prost(string, tag = "24")]
+    pub successor: ::prost::alloc::string::String,
 }
 /// Nested message and enum types in `Grant`.
 pub mod grant {
@@ -2766,6 +2775,83 @@ pub struct ChangeGrantRequest {
     /// REQUIRED. The same payload, signed with the key of the link to the recipient.
     #[prost(message, optional, tag = "3")]
     pub recipient_change: ::core::option::Option<super::statement::v1::Envelope>,
+}
+/// Changes many grants.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ChangeGrantsRequest {
+    /// REQUIRED. The changes, 1 to 64, each of another grant.
+    #[prost(message, repeated, tag = "1")]
+    pub changes: ::prost::alloc::vec::Vec<ChangeGrantRequest>,
+}
+/// What came of the changes.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ChangeGrantsResponse {
+    /// One for each change, in the same order.
+    #[prost(message, repeated, tag = "1")]
+    pub outcomes: ::prost::alloc::vec::Vec<change_grants_response::Outcome>,
+}
+/// Nested message and enum types in `ChangeGrantsResponse`.
+pub mod change_grants_response {
+    /// What came of one change.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Outcome {
+        /// `grants/{grant}`.
+        #[prost(string, tag = "1")]
+        pub name: ::prost::alloc::string::String,
+        /// The proof of the change's record; absent if it was refused.
+        #[prost(message, optional, tag = "2")]
+        pub receipt: ::core::option::Option<super::Receipt>,
+        /// Why it was refused: a reason of the API; empty if it stands.
+        #[prost(string, tag = "3")]
+        pub reason: ::prost::alloc::string::String,
+        /// The refusal's gRPC code; 0 if the change stands.
+        #[prost(int32, tag = "4")]
+        pub code: i32,
+        /// What is wrong, for a person; empty if the change stands.
+        #[prost(string, tag = "5")]
+        pub message: ::prost::alloc::string::String,
+    }
+}
+/// Narrows a grant.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct NarrowGrantRequest {
+    /// REQUIRED. `grants/{grant}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// REQUIRED. A `GrantChange` that names the new terms, signed with the key of the link to the source.
+    #[prost(message, optional, tag = "2")]
+    pub source_change: ::core::option::Option<super::statement::v1::Envelope>,
+    /// REQUIRED. The same payload, signed with the key of the link to the recipient.
+    #[prost(message, optional, tag = "3")]
+    pub recipient_change: ::core::option::Option<super::statement::v1::Envelope>,
+    /// REQUIRED. The new `GrantTerms`, signed with the key of the link to the source.
+    #[prost(message, optional, tag = "4")]
+    pub source_terms: ::core::option::Option<super::statement::v1::Envelope>,
+    /// REQUIRED. The same payload, signed with the key of the link to the recipient.
+    #[prost(message, optional, tag = "5")]
+    pub recipient_terms: ::core::option::Option<super::statement::v1::Envelope>,
+    /// REQUIRED. The 32 bytes that open the source's party commitment.
+    #[prost(bytes = "bytes", tag = "6")]
+    pub source_salt: ::prost::bytes::Bytes,
+    /// REQUIRED. The 32 bytes that open the recipient's party commitment.
+    #[prost(bytes = "bytes", tag = "7")]
+    pub recipient_salt: ::prost::bytes::Bytes,
+}
+/// What came of a narrowing.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct NarrowGrantResponse {
+    /// The grant that stands now.
+    #[prost(message, optional, tag = "1")]
+    pub grant: ::core::option::Option<Grant>,
+    /// The grant that it stands in the place of.
+    #[prost(message, optional, tag = "2")]
+    pub superseded: ::core::option::Option<Grant>,
+    /// The proof of the record by which the old grant ended.
+    #[prost(message, optional, tag = "3")]
+    pub superseded_receipt: ::core::option::Option<Receipt>,
+    /// The proof of the new grant's record.
+    #[prost(message, optional, tag = "4")]
+    pub receipt: ::core::option::Option<Receipt>,
 }
 /// What came of a change.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -3151,6 +3237,56 @@ pub mod grant_service_client {
                 .insert(GrpcMethod::new("countersign.v1.GrantService", "ChangeGrant"));
             self.inner.unary(req, path, codec).await
         }
+        /// Enters the customer's signed changes of many grants, each for itself: one that is refused keeps no other from its effect.
+        pub async fn change_grants(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ChangeGrantsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ChangeGrantsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/countersign.v1.GrantService/ChangeGrants",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("countersign.v1.GrantService", "ChangeGrants"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Puts narrower terms in the place of a grant. For its customer; the same again returns the first answer.
+        pub async fn narrow_grant(
+            &mut self,
+            request: impl tonic::IntoRequest<super::NarrowGrantRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::NarrowGrantResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/countersign.v1.GrantService/NarrowGrant",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("countersign.v1.GrantService", "NarrowGrant"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Enters a partner's signed word that terms or a change stand in its book.
         pub async fn acknowledge_grant(
             &mut self,
@@ -3328,6 +3464,22 @@ pub mod grant_service_server {
             request: tonic::Request<super::ChangeGrantRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ChangeGrantResponse>,
+            tonic::Status,
+        >;
+        /// Enters the customer's signed changes of many grants, each for itself: one that is refused keeps no other from its effect.
+        async fn change_grants(
+            &self,
+            request: tonic::Request<super::ChangeGrantsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ChangeGrantsResponse>,
+            tonic::Status,
+        >;
+        /// Puts narrower terms in the place of a grant. For its customer; the same again returns the first answer.
+        async fn narrow_grant(
+            &self,
+            request: tonic::Request<super::NarrowGrantRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::NarrowGrantResponse>,
             tonic::Status,
         >;
         /// Enters a partner's signed word that terms or a change stand in its book.
@@ -3879,6 +4031,96 @@ pub mod grant_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ChangeGrantSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/countersign.v1.GrantService/ChangeGrants" => {
+                    #[allow(non_camel_case_types)]
+                    struct ChangeGrantsSvc<T: GrantService>(pub Arc<T>);
+                    impl<
+                        T: GrantService,
+                    > tonic::server::UnaryService<super::ChangeGrantsRequest>
+                    for ChangeGrantsSvc<T> {
+                        type Response = super::ChangeGrantsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ChangeGrantsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as GrantService>::change_grants(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ChangeGrantsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/countersign.v1.GrantService/NarrowGrant" => {
+                    #[allow(non_camel_case_types)]
+                    struct NarrowGrantSvc<T: GrantService>(pub Arc<T>);
+                    impl<
+                        T: GrantService,
+                    > tonic::server::UnaryService<super::NarrowGrantRequest>
+                    for NarrowGrantSvc<T> {
+                        type Response = super::NarrowGrantResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::NarrowGrantRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as GrantService>::narrow_grant(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = NarrowGrantSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -47,6 +47,7 @@ pub(super) fn tell() -> Story {
     teller.say::<GrantTerms>("recipient-terms", &terms, RECIPIENT_LINK);
     let (sealed, evidence) = teller.transfer(granted);
     teller.changes(granted);
+    teller.revision(terms, granted);
     let told =
         |name: &str| teller.told.iter().find(|told| told.name == name).map(|told| told.envelope.clone());
     let package = wire::InvitationPackage {
@@ -153,6 +154,31 @@ impl Teller {
         (sealed, [granted, fetched, provided])
     }
 
+    /// What the customer would have narrowed it to in the place of all that: the terms, and the change that names them.
+    fn revision(&mut self, terms: wire::GrantTerms, granted: Digest) {
+        let narrower = wire::GrantTerms {
+            fields: vec![FIELDS[0].to_owned()],
+            uses: 6,
+            expire_time_ms: terms.expire_time_ms - 60_000,
+            log_tag: Bytes::from_static(&[91; 32]),
+            time_ms: NOW_MS + 1,
+            previous: granted.into(),
+            ..terms
+        };
+        let successor = self.say::<GrantTerms>("narrower-terms", &narrower, SOURCE_LINK);
+        let narrow = wire::GrantChange {
+            broker: ORIGIN.into(),
+            terms: granted.into(),
+            sequence: 1,
+            verb: Verb::Narrow.into(),
+            erase: false,
+            previous: granted.into(),
+            time_ms: NOW_MS + 1,
+            successor: successor.into(),
+        };
+        self.say::<GrantChange>("narrow", &narrow, SOURCE_LINK);
+    }
+
     /// Pause, resume, stop, each upon the one before it; and the source's word that it has the stop.
     fn changes(&mut self, granted: Digest) {
         let mut previous = granted;
@@ -167,6 +193,7 @@ impl Teller {
                 erase: verb == Verb::Stop,
                 previous: previous.into(),
                 time_ms: NOW_MS + sequence,
+                successor: vec![].into(),
             };
             previous = self.say::<GrantChange>(name, &change, SOURCE_LINK);
         }

@@ -51,6 +51,7 @@ pub(super) async fn opened(
         event.link.clone_from(&part.link);
         event.fields.clone_from(&part.fields);
         event.resource.clone_from(&part.resource);
+        event.successor.clone_from(&part.successor);
     }
     Ok((event, part))
 }

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use countersign_grants::{
-    id::{CustomerName, RequestName, SubjectHandle},
+    id::{CustomerName, RequestName},
     lifecycle,
     statement::{GrantRequest, MAX_ROWS},
 };
 use countersign_proto::{
     log::v1::Kind,
-    row::v1::{GrantRequestRow, PrivatePart},
+    row::v1::GrantRequestRow,
     v1::{ApproveGrantRequestRequest, ApproveGrantRequestResponse, grant_request::State},
 };
 
@@ -18,19 +18,20 @@ use super::{
     approved_row::{VerifiedRow, verify},
     get,
     open::open,
-    proof, view,
+    proof,
+    signed_terms::WHAT,
+    stand::{Answered, stand},
+    view,
 };
 use crate::{
     Broker, Caller, Fault, asking,
     broker::damaged,
     caller::Party,
-    record::{CustomerKey, Entered, Happening},
+    record::{CustomerKey, Entered},
     rows::{self, Loaded},
     service::fields,
     work::{Work, settle},
 };
-
-const WHAT: &str = "grant terms";
 
 pub(super) async fn approve(
     broker: &Broker,
@@ -65,7 +66,7 @@ async fn attempt(
         verified.push(verify(broker, approver, (&says, name.digest()), row).await?);
     }
     chosen(&says, &verified)?;
-    let grants = verified.iter().map(|row| row.name.clone()).collect();
+    let grants = verified.iter().map(|row| row.signed.name.clone()).collect();
     let state = state.approve(grants, broker.now()).map_err(|error| Fault::not_allowed(name, error))?;
 
     let mut row = read.row.clone();
@@ -76,7 +77,7 @@ async fn attempt(
     let sides = (approver, &says.requester);
     asking::stands(broker, &mut work, sides, (before, asker.as_ref()), before.approved())?;
     let Some(entered) = broker.enter(work).await? else { return Ok(None) };
-    answer(broker, &party, (name, &row), &entered).await.map(Some)
+    answer(broker, &party, (name, &row), &approvals(&verified, &entered)).await.map(Some)
 }
 
 /// Rows in the request's order, none twice, none missing that can't be left out, no log tag twice.
@@ -89,7 +90,7 @@ fn chosen(request: &GrantRequest, rows: &[VerifiedRow]) -> Result<(), Fault> {
             return Err(Fault::field("rows", format!("row {} can't be left out", position + 1)));
         }
     }
-    let tags: BTreeSet<_> = rows.iter().map(|row| row.terms.statement().log_tag).collect();
+    let tags: BTreeSet<_> = rows.iter().map(|row| row.signed.terms.statement().log_tag).collect();
     if tags.len() != rows.len() {
         return Err(Fault::says(WHAT, "log_tag", "two rows have the same"));
     }
@@ -107,51 +108,28 @@ fn unit(
     let mut work = Work::default();
     work.update(read, row)?;
     work.delete(&rows::due().entry(request.expire_time.as_millis(), name.digest()));
-    for row in verified {
-        let (terms, digest) = (row.terms.statement(), row.terms.digest());
-        work.create(&rows::grant(&row.name), &row.grant_row(name.as_str(), &request.requester, now))?;
-        work.create(&rows::log_tag(&terms.log_tag), &row.name.to_string())?;
-        let (source_subject, recipient_subject) = row.subjects();
-        let from = SubjectHandle::parse(source_subject).map_err(|error| damaged("link", &error))?;
-        let indexes = [
-            rows::grants_of(&Party::Partner(terms.source.clone())),
-            rows::grants_of(&Party::Partner(terms.recipient.clone())),
-            rows::grants_of(&Party::Customer(customer.name.clone())),
-            rows::grants_from(&from),
-        ];
-        for index in indexes {
-            work.index(&index.entry(now, digest), row.name.as_str())?;
+    for VerifiedRow { signed, renews, .. } in verified {
+        if let Some(superseding) = renews {
+            superseding.enter(broker, &mut work, (&signed.name, signed.terms.digest()), customer)?;
         }
-        let evidence = [digest];
-        work.record(broker.draft(Happening {
-            kind: Kind::GrantApproved,
-            source: Some(&terms.source),
-            recipient: Some(&terms.recipient),
-            // The requester waits for the answer, be it a side of this row or not.
-            also: Some(&request.requester),
-            customer: Some(customer),
-            purpose: Some(&terms.purpose),
-            catalogue_version: Some(terms.catalogue_version),
-            grant: Some((&row.name, terms.log_tag)),
-            fields: &terms.fields,
-            evidence: &evidence,
-            private: PrivatePart {
-                grant_request: name.to_string(),
-                source_subject: source_subject.to_owned(),
-                recipient_subject: recipient_subject.to_owned(),
-                ..PrivatePart::default()
-            },
-            ..Happening::default()
-        }));
+        let row = signed.grant_row(name.as_str(), &request.requester, now);
+        let answered = Answered { request: name.as_str(), requester: &request.requester };
+        stand(broker, &mut work, signed, &row, (customer, Some(answered)))?;
     }
     Ok(work)
+}
+
+/// Of what was entered, the record of each row's grant: a renewal has the end of the old grant before it.
+fn approvals<'a>(verified: &[VerifiedRow], entered: &'a [Entered]) -> Vec<&'a Entered> {
+    let mut entered = entered.iter();
+    verified.iter().filter_map(|row| entered.nth(usize::from(row.renews.is_some()))).collect()
 }
 
 async fn answer(
     broker: &Broker,
     party: &Party,
     (name, row): (&RequestName, &GrantRequestRow),
-    entered: &[Entered],
+    entered: &[&Entered],
 ) -> Result<ApproveGrantRequestResponse, Fault> {
     Ok(ApproveGrantRequestResponse {
         grant_request: Some(view::request(broker, party, name, row).await?),

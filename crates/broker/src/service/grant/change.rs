@@ -27,20 +27,33 @@ use crate::{
     work::{Work, settle},
 };
 
-const WHAT: &str = "grant change";
+pub(super) const WHAT: &str = "grant change";
 
 /// The most changes of one grant; a stop is always taken. Sixteen pauses, each with its end, are far more than anybody
 /// makes in the days that a grant stands, and a grant with all of them fits a page many times over.
 pub(super) const MAX_CHANGES: u64 = 32;
 
 /// The kinds of a change's record.
-const KINDS: [Kind; 3] = [Kind::GrantPaused, Kind::GrantResumed, Kind::GrantWithdrawn];
+pub(super) const KINDS: [Kind; 4] =
+    [Kind::GrantPaused, Kind::GrantResumed, Kind::GrantWithdrawn, Kind::GrantSuperseded];
 
 /// A change under both of its signatures.
-struct SignedChange {
-    change: Signed<GrantChange>,
+pub(super) struct SignedChange {
+    pub(super) change: Signed<GrantChange>,
     source: Signature,
     recipient: Signature,
+}
+
+impl SignedChange {
+    /// The row that it is kept in.
+    pub(super) fn row(&self) -> GrantStatementRow {
+        GrantStatementRow {
+            change: self.change.envelope().payload.clone(),
+            source_signature: Some(self.source.clone()),
+            recipient_signature: Some(self.recipient.clone()),
+            ..GrantStatementRow::default()
+        }
+    }
 }
 
 pub(super) async fn change(
@@ -61,10 +74,11 @@ async fn attempt(
 ) -> Result<Option<ChangeGrantResponse>, Fault> {
     let party = Party::Customer(customer.clone());
     let (grant, _) = get::load(broker, &party, name).await?;
-    let signed = signed_twice(broker, &grant, request).await?;
+    let envelopes = (request.source_change.as_ref(), request.recipient_change.as_ref());
+    let signed = signed_twice(broker, &grant, envelopes).await?;
     let says = signed.change.statement();
-    if says.terms != name.digest() {
-        return Err(Fault::says(WHAT, "terms", "it changes another grant"));
+    if says.verb == Verb::Narrow {
+        return Err(Fault::says(WHAT, "verb", "NARROW comes with its new terms, by `NarrowGrant`"));
     }
     if stands(broker, name, &signed).await? {
         let receipt = proof::of_grant(broker, &party, name, &KINDS, says.sequence).await?;
@@ -84,16 +98,20 @@ async fn attempt(
     }
 }
 
-async fn signed_twice(
+/// A change of this grant that its customer signed with the keys of both links.
+pub(super) async fn signed_twice(
     broker: &Broker,
     grant: &StoredGrant,
-    request: &ChangeGrantRequest,
+    (for_source, for_recipient): (Option<&Envelope>, Option<&Envelope>),
 ) -> Result<SignedChange, Fault> {
     let row = &grant.read.row;
-    let (change, source) = one(broker, &row.source_link, request.source_change.as_ref()).await?;
-    let (other, recipient) = one(broker, &row.recipient_link, request.recipient_change.as_ref()).await?;
+    let (change, source) = one(broker, &row.source_link, for_source).await?;
+    let (other, recipient) = one(broker, &row.recipient_link, for_recipient).await?;
     if change.digest() != other.digest() {
         return Err(Fault::says(WHAT, "recipient_change", "the two envelopes carry different changes"));
+    }
+    if change.statement().terms != grant.name.digest() {
+        return Err(Fault::says(WHAT, "terms", "it changes another grant"));
     }
     Ok(SignedChange { change, source, recipient })
 }
@@ -115,12 +133,13 @@ async fn one(
 }
 
 /// Whether this very change stands already.
-async fn stands(broker: &Broker, name: &GrantName, signed: &SignedChange) -> Result<bool, Fault> {
+pub(super) async fn stands(broker: &Broker, name: &GrantName, signed: &SignedChange) -> Result<bool, Fault> {
     let stored = broker.load(rows::grant_change(name, signed.change.statement().sequence)).await?;
     Ok(stored.is_some_and(|stored| stored.row.change == signed.change.envelope().payload))
 }
 
-fn follows(grant: &StoredGrant, says: &GrantChange) -> Result<(), Fault> {
+/// Whether it is the next change of its grant.
+pub(super) fn follows(grant: &StoredGrant, says: &GrantChange) -> Result<(), Fault> {
     let row = &grant.read.row;
     let next = row.change_sequence + 1;
     if says.sequence != next {
@@ -143,7 +162,9 @@ fn decide(broker: &Broker, grant: &StoredGrant, signed: &SignedChange) -> Result
         Verb::Pause => (state.pause(now), Kind::GrantPaused),
         Verb::Resume => (state.resume(now), Kind::GrantResumed),
         Verb::Stop => (state.withdraw(now), Kind::GrantWithdrawn),
-        Verb::Unspecified => return Err(Fault::Bug { what: "a parsed change has no verb" }),
+        Verb::Narrow | Verb::Unspecified => {
+            return Err(Fault::Bug { what: "a change without a verb of its own comes this far" });
+        }
     };
     let state = state.map_err(|error| Fault::not_allowed(&grant.name, error))?;
     let mut row = grant.read.row.clone();
@@ -163,13 +184,7 @@ async fn unit(
     let (terms, says) = (&grant.terms, signed.change.statement());
     let mut work = Work::default();
     work.update(&grant.read, row)?;
-    let statement = GrantStatementRow {
-        change: signed.change.envelope().payload.clone(),
-        source_signature: Some(signed.source.clone()),
-        recipient_signature: Some(signed.recipient.clone()),
-        ..GrantStatementRow::default()
-    };
-    work.create(&rows::grant_change(&grant.name, says.sequence), &statement)?;
+    work.create(&rows::grant_change(&grant.name, says.sequence), &signed.row())?;
     if says.verb == Verb::Stop {
         let from = SubjectHandle::parse(&row.source_subject).map_err(|error| damaged("grant", &error))?;
         work.delete(&rows::grants_from(&from).entry(row.create_time_ms, grant.name.digest()));

@@ -5,12 +5,18 @@ mod answer;
 mod approve;
 mod approved_row;
 mod change;
+mod change_many;
 mod get;
 mod get_request;
+mod narrow;
 mod open;
 mod proof;
+mod renew;
 mod request;
+mod signed_terms;
+mod stand;
 mod stop;
+mod supersede;
 mod view;
 
 use std::sync::Arc;
@@ -18,9 +24,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use countersign_proto::v1::{
     AcknowledgeGrantRequest, ApproveGrantRequestRequest, ApproveGrantRequestResponse,
-    CancelGrantRequestRequest, ChangeGrantRequest, ChangeGrantResponse, CreateGrantRequestRequest,
-    DeferGrantRequestRequest, GetGrantRequest, GetGrantRequestRequest, Grant, GrantRequest,
-    ListGrantRequestsRequest, ListGrantRequestsResponse, ListGrantsRequest, ListGrantsResponse,
+    CancelGrantRequestRequest, ChangeGrantRequest, ChangeGrantResponse, ChangeGrantsRequest,
+    ChangeGrantsResponse, CreateGrantRequestRequest, DeferGrantRequestRequest, GetGrantRequest,
+    GetGrantRequestRequest, Grant, GrantRequest, ListGrantRequestsRequest, ListGrantRequestsResponse,
+    ListGrantsRequest, ListGrantsResponse, NarrowGrantRequest, NarrowGrantResponse,
     RefuseGrantRequestRequest, RevokeGrantRequest, SuspendGrantRequest, UnsuspendGrantRequest,
     grant_service_server::GrantService,
 };
@@ -111,6 +118,22 @@ impl GrantService for Grants {
     ) -> Result<Response<ChangeGrantResponse>, Status> {
         let caller = Caller::of(&request)?;
         Ok(Response::new(change::change(&self.0, &caller, request.into_inner()).await?))
+    }
+
+    async fn change_grants(
+        &self,
+        request: Request<ChangeGrantsRequest>,
+    ) -> Result<Response<ChangeGrantsResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        Ok(Response::new(change_many::change(&self.0, &caller, request.into_inner()).await?))
+    }
+
+    async fn narrow_grant(
+        &self,
+        request: Request<NarrowGrantRequest>,
+    ) -> Result<Response<NarrowGrantResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        Ok(Response::new(narrow::narrow(&self.0, &caller, request.into_inner()).await?))
     }
 
     async fn acknowledge_grant(

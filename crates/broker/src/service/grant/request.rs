@@ -15,7 +15,7 @@ use countersign_proto::{
     v1::{self, CreateGrantRequestRequest, grant_request::State},
 };
 
-use super::view;
+use super::{renew, view};
 use crate::{
     Broker, Caller, Fault, agenda, asking,
     broker::damaged,
@@ -62,6 +62,7 @@ async fn attempt(
     may_ask(broker, &customer, partner).await?;
     let offers = offers(broker, request).await?;
     readable(&offers)?;
+    renew::renewable(broker, WHAT, request, &offers).await?;
 
     let now = broker.now().as_millis();
     let row = GrantRequestRow {

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use countersign_grants::{
+    digest::Digest,
     envelope,
     id::{GrantName, OfferName, PartnerName, RequestName},
     lifecycle,
@@ -125,6 +126,9 @@ pub(super) async fn grant(
         suspended_by_source: row.suspended_by_source,
         suspended_by_operator: row.suspended_by_operator,
         reason: row.reason.clone(),
+        previous: terms.previous.map_or(String::new(), |previous| GrantName::of(previous).to_string()),
+        successor: Digest::from_slice(&row.successor)
+            .map_or(String::new(), |successor| GrantName::of(successor).to_string()),
     })
 }
 

@@ -143,6 +143,7 @@ fn change(s: &Setting, terms: Digest, previous: Digest, (sequence, verb): (u64, 
         erase: false,
         previous: Bytes::from(previous),
         time_ms: s.world.now(),
+        successor: Bytes::new(),
     }
 }
 

@@ -316,6 +316,7 @@ impl World {
         let row = |(offer, optional): &(&OfferName, bool)| wire::RequestedRow {
             offer: Bytes::from(offer.digest()),
             optional: *optional,
+            renews: Bytes::new(),
         };
         let message = wire::GrantRequest {
             broker: ORIGIN.to_owned(),
@@ -361,6 +362,7 @@ impl World {
             expire_time_ms: self.now() + 7_200_000,
             log_tag: Bytes::copy_from_slice(&[tag; 32]),
             time_ms: self.now(),
+            previous: Bytes::new(),
         }
     }
 

@@ -264,7 +264,7 @@ impl TransferService {
         work.expect(&read.recipient);
         let (result, use_number) = match before {
             Before::No => {
-                for ceiling in ceilings(permit) {
+                for ceiling in ceilings(permit, &read.grant) {
                     work.ceiling(ceiling);
                 }
                 let principal = Principal::Partner(asked.caller.clone());
@@ -313,7 +313,7 @@ impl TransferService {
 }
 
 /// What a release under this permit may spend at most. The first ceiling numbers the record.
-fn ceilings(permit: &Permit) -> impl Iterator<Item = Ceiling> {
+fn ceilings(permit: &Permit, grant: &StoredGrant) -> impl Iterator<Item = Ceiling> {
     let all = Ceiling {
         counter: stored::uses(permit.grant()),
         window_ms: None,
@@ -321,7 +321,7 @@ fn ceilings(permit: &Permit) -> impl Iterator<Item = Ceiling> {
         numbers_record: true,
     };
     let window = permit.rate().map(|(most, length)| Ceiling {
-        counter: stored::uses_in_window(permit.grant()),
+        counter: stored::uses_in_window(&grant.name, &grant.read.row),
         window_ms: Some(length.as_millis().try_into().unwrap_or(u64::MAX)),
         at_most: most.into(),
         numbers_record: false,

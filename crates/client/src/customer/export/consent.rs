@@ -167,6 +167,11 @@ impl Consent<'_> {
                     ("dpv:ConsentStatusValidForProcessing", "Resumed", Some(subject.clone()))
                 }
                 Kind::GrantWithdrawn => ("dpv:ConsentWithdrawn", "Stopped", Some(subject.clone())),
+                // Narrowing and renewing are hers alone. Her consent goes on in the receipt of the newer revision.
+                Kind::GrantSuperseded => {
+                    let title = "A newer revision stands in its place";
+                    ("dpv:ConsentStatusInvalidForProcessing", title, Some(subject.clone()))
+                }
                 Kind::GrantSuspended | Kind::GrantSuspendedByOperator => {
                     ("dpv:ConsentStatusInvalidForProcessing", "Suspended", self.by(one.kind))
                 }

@@ -14,14 +14,15 @@ enum Verb {
     Unsuspend(Suspender),
     Withdraw,
     Revoke,
-    Supersede,
+    Narrow,
+    Renew,
 }
 
 use Suspender::{Operator, Source};
 use Suspension::{ByBoth, ByOperator, BySource};
-use Verb::{Pause, Resume, Revoke, Supersede, Suspend, Unsuspend, Withdraw};
+use Verb::{Narrow, Pause, Renew, Resume, Revoke, Suspend, Unsuspend, Withdraw};
 
-const VERBS: [Verb; 9] = [
+const VERBS: [Verb; 10] = [
     Pause,
     Resume,
     Suspend(Source),
@@ -30,7 +31,8 @@ const VERBS: [Verb; 9] = [
     Unsuspend(Operator),
     Withdraw,
     Revoke,
-    Supersede,
+    Narrow,
+    Renew,
 ];
 
 const ENDS: [End; 5] = [End::Withdrawn, End::Revoked, End::Expired, End::Consumed, End::Superseded];
@@ -65,7 +67,8 @@ impl Verb {
             Unsuspend(_) => "unsuspend",
             Withdraw => "withdraw",
             Revoke => "revoke",
-            Supersede => "supersede",
+            Narrow => "narrow",
+            Renew => "renew",
         }
     }
 
@@ -77,14 +80,17 @@ impl Verb {
             Unsuspend(by) => grant.unsuspend(by, at),
             Withdraw => grant.withdraw(at),
             Revoke => grant.revoke(at),
-            Supersede => grant.supersede(at),
+            Narrow => grant.narrow(at),
+            Renew => grant.renew(at),
         }
     }
 }
 
-/// The whole row of the table: what is allowed from a state, in the order of `VERBS`; `None` is refused by `name`.
+/// The whole row of the table: what is allowed from a state, in the order of `VERBS`; `None` is refused by `name`. The
+/// last says what comes of a narrowing and of a renewal alike.
 fn check(from: Grant, at: Timestamp, name: &'static str, expected: &[Option<Grant>; 9]) {
-    for (verb, expected) in VERBS.into_iter().zip(*expected) {
+    let superseding = (Renew, expected[8]);
+    for (verb, expected) in VERBS.into_iter().zip(*expected).chain([superseding]) {
         let refused = NotAllowed { resource: "grant", state: name, verb: verb.name() };
         assert_eq!(verb.apply(from, at), expected.ok_or(refused), "{from:?} {verb:?} at {at}");
     }
@@ -99,7 +105,7 @@ fn every_state_meets_every_verb() {
     let hold = |by| Some(suspended(by));
     let active = Some(ACTIVE);
 
-    // pause, resume, suspend by source, by operator, unsuspend by source, by operator, withdraw, revoke, supersede
+    // pause, resume, suspend by source, by operator, unsuspend by source, by operator, withdraw, revoke, narrow or renew
     let table = [
         (
             ACTIVE,
