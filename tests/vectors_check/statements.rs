@@ -158,8 +158,12 @@ fn make() -> Vec<Case> {
             "pause" => "The first change builds on the terms.",
             "resume" => "The second builds on the first.",
             "stop" => "The third ends the grant, and asks for erasure.",
-            "narrower-terms" => "In the place of the terms, had the customer narrowed them before she did anything else.",
-            "narrow" => "The change that ends the terms for these; like any first change it builds on the terms.",
+            "narrower-terms" => {
+                "In the place of the terms, had the customer narrowed them before she did anything else."
+            }
+            "narrow" => {
+                "The change that ends the terms for these; like any first change it builds on the terms."
+            }
             "acknowledgement" => "The source has the stop in its book.",
             "suspension" => "The source suspends the grant; a partner's first change builds on the terms.",
             "suspension-end" => "It ends its suspension, which needs no reason.",
