@@ -24,3 +24,4 @@ mod races;
 mod restart;
 mod stops;
 mod threat_model;
+mod vetting;

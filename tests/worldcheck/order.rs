@@ -28,7 +28,7 @@ pub(super) fn check(records: &[Record]) -> Result<(), Finding> {
         time_ms = record.time_ms;
         ensure(ids.insert(&record.record_id), || format!("record {index} has the id of another"))?;
         match record.kind() {
-            Kind::PartnerSuspended => {
+            Kind::PartnerSuspended | Kind::PartnerSuspendedAutomatically => {
                 suspended.insert(&record.source);
             }
             Kind::PartnerResumed => {

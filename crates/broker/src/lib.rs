@@ -35,6 +35,7 @@ pub mod sources;
 pub mod stack;
 pub mod stored;
 pub mod surface;
+pub mod suspicion;
 pub mod sweeper;
 pub mod work;
 

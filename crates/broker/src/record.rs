@@ -4,6 +4,7 @@
 //!
 //! | kind | evidence, in order | streams |
 //! |---|---|---|
+//! | `PARTNER_SUSPENDED_AUTOMATICALLY` | nothing | the partner |
 //! | partner's and operators' acts | the key statement, where there is one | the partner |
 //! | `OFFER_*` | the offer | source, recipient |
 //! | `LINK_INVITED` | the invitation | the partner |

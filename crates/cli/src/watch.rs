@@ -106,6 +106,7 @@ fn told(event: &PartnerEvent) -> (&'static str, Vec<(&'static str, String)>) {
         PartnerEvent::UnknownKeys { keys } => {
             ("unknown_keys", keys.iter().map(|key| ("key", key.to_string())).collect())
         }
+        PartnerEvent::Live => ("live", Vec::new()),
         PartnerEvent::Suspended => ("suspended", Vec::new()),
         PartnerEvent::Unsuspended => ("unsuspended", Vec::new()),
         PartnerEvent::Failed { kind, grant, error } => {

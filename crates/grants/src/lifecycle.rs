@@ -14,7 +14,7 @@ mod request;
 pub use grant::{Allowance, End, Grant, Suspender, Suspension};
 pub use link::Link;
 pub use offer::Offer;
-pub use partner::Partner;
+pub use partner::{NotApproved, Partner};
 pub use request::GrantRequest;
 
 /// A transition that the lifecycle doesn't have.

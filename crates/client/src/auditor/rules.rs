@@ -42,6 +42,8 @@ pub(super) struct Rules {
     /// Each combination of source, recipient, purpose and catalogue once.
     parties: HashMap<Box<[u8]>, u32>,
     suspended: HashSet<String>,
+    /// Partners that were entered and not approved yet, each with whether it was vetted.
+    waiting: HashMap<String, bool>,
     kinds: [u64; KINDS],
     first_time: Option<u64>,
     time_ms: u64,
@@ -57,6 +59,7 @@ impl Rules {
             grants: HashMap::with_capacity(grants),
             parties: HashMap::new(),
             suspended: HashSet::new(),
+            waiting: HashMap::new(),
             kinds: [0; KINDS],
             first_time: None,
             time_ms: 0,
@@ -93,13 +96,54 @@ impl Rules {
             None if leaf.sequence != 0 => findings.add(index, Problem::Tag { kind: leaf.kind, tagged: true }),
             None => {}
         }
+        if !self.waiting.is_empty() {
+            self.take_of_newcomers(index, leaf, findings);
+        }
         match leaf.kind {
-            Kind::PartnerSuspended => drop(self.suspended.insert(leaf.source.to_owned())),
+            Kind::PartnerCreated => {
+                self.waiting.insert(leaf.source.to_owned(), false);
+            }
+            Kind::PartnerSuspended | Kind::PartnerSuspendedAutomatically => {
+                drop(self.suspended.insert(leaf.source.to_owned()))
+            }
             Kind::PartnerResumed => drop(self.suspended.remove(leaf.source)),
             Kind::RequestShown if !leaf.source.is_empty() || !leaf.recipient.is_empty() => {
                 findings.add(index, Problem::Turn);
             }
             _ => {}
+        }
+    }
+
+    /// What is about partners that two operators have not let in yet. Of one that was entered before the log begins,
+    /// nothing is known.
+    fn take_of_newcomers(&mut self, index: u64, leaf: &Leaf<'_>, findings: &mut Findings) {
+        let sides: &[&str] = match leaf.kind {
+            Kind::PartnerVetted => {
+                return self.note_vetting(leaf.source, true);
+            }
+            // What was vetted is another, so it is to be vetted again.
+            Kind::SourceEndpointSet | Kind::PartnerContactSet => {
+                return self.note_vetting(leaf.source, false);
+            }
+            Kind::PartnerApproved => {
+                if self.waiting.remove(leaf.source) == Some(false) {
+                    findings.add(index, Problem::NotVetted { partner: leaf.source.to_owned() });
+                }
+                return;
+            }
+            Kind::LinkInvited | Kind::LinkConfirmed | Kind::RequestCreated => &[leaf.source],
+            Kind::OfferPublished => &[leaf.recipient],
+            Kind::GrantApproved | Kind::Transfer | Kind::ChangeNotice => &[leaf.source, leaf.recipient],
+            _ => return,
+        };
+        if let Some(partner) = sides.iter().find(|side| self.waiting.contains_key(**side)) {
+            findings.add(index, Problem::NotLive { kind: leaf.kind, partner: (*partner).to_owned() });
+        }
+    }
+
+    fn note_vetting(&mut self, partner: &str, is_vetted: bool) {
+        if let Some(vetted) = self.waiting.get_mut(partner) {
+            *vetted = is_vetted;
         }
     }
 

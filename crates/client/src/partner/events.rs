@@ -33,9 +33,11 @@ const MAX_BACKOFF: Duration = Duration::from_secs(5);
 const MAX_HEARINGS: u32 = 3;
 
 /// What a partner hears of. Transfers are left out: their sides know of them by themselves.
-const KINDS: [Kind; 20] = [
+const KINDS: [Kind; 22] = [
+    Kind::PartnerApproved,
     Kind::PartnerKeyPublished,
     Kind::PartnerSuspended,
+    Kind::PartnerSuspendedAutomatically,
     Kind::PartnerResumed,
     Kind::LinkAccepted,
     Kind::RequestDeferred,
@@ -172,7 +174,9 @@ pub enum PartnerEvent {
         /// The keys.
         keys: Vec<KeyId>,
     },
-    /// An operator suspended this partner.
+    /// Two operators let this partner in: it is live.
+    Live,
+    /// An operator suspended this partner, or the broker did by a rule.
     Suspended,
     /// The suspension ended.
     Unsuspended,
@@ -436,7 +440,8 @@ impl Shared {
                 keys if keys.is_empty() => return Ok(None),
                 keys => PartnerEvent::UnknownKeys { keys },
             },
-            Kind::PartnerSuspended => PartnerEvent::Suspended,
+            Kind::PartnerApproved => PartnerEvent::Live,
+            Kind::PartnerSuspended | Kind::PartnerSuspendedAutomatically => PartnerEvent::Suspended,
             Kind::PartnerResumed => PartnerEvent::Unsuspended,
             _ => return Ok(None),
         };

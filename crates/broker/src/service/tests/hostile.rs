@@ -53,7 +53,7 @@ impl Setting {
         leaves.into_iter().map(|leaf| Record::decode(leaf).expect("a record")).collect()
     }
 
-    async fn count(&self, kind: Kind) -> usize {
+    pub(super) async fn count(&self, kind: Kind) -> usize {
         self.records().await.iter().filter(|record| record.kind() == kind).count()
     }
 }

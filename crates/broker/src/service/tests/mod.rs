@@ -3,6 +3,7 @@
 mod asking;
 mod hostile;
 mod stops;
+mod vetting;
 mod world;
 
 use bytes::Bytes;
