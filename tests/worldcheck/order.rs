@@ -14,6 +14,7 @@ struct Grant {
     paused: bool,
     suspended: [bool; 2],
     stopped: bool,
+    expiring: bool,
 }
 
 pub(super) fn check(records: &[Record]) -> Result<(), Finding> {
@@ -62,6 +63,12 @@ pub(super) fn check(records: &[Record]) -> Result<(), Finding> {
             Kind::GrantSuspendedByOperator => grant.suspended[1] = true,
             Kind::GrantUnsuspendedByOperator => grant.suspended[1] = false,
             Kind::GrantWithdrawn | Kind::GrantRevoked | Kind::GrantRevokedByOperator => grant.stopped = true,
+            Kind::GrantExpiring => {
+                ensure(!grant.stopped && !grant.expiring, || {
+                    format!("record {index} says again, or after its stop, that a grant ends")
+                })?;
+                grant.expiring = true;
+            }
             Kind::Transfer => {
                 transfer(index, record, grant)?;
                 for side in [&record.source, &record.recipient] {

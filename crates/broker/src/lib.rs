@@ -25,6 +25,7 @@ pub mod catalogues;
 #[doc(hidden)]
 pub mod doors;
 pub mod error;
+mod expiring;
 pub mod private;
 pub mod receipts;
 pub mod record;

@@ -16,6 +16,7 @@
 //! | `GRANT_PAUSED`, `_RESUMED`, `_WITHDRAWN` | the change | source, recipient, customer, grant |
 //! | `GRANT_SUSPENDED`, `_UNSUSPENDED`, `_REVOKED` | the partner's change | source, recipient, customer, grant |
 //! | the same `_BY_OPERATOR` | nothing | source, recipient, customer, grant |
+//! | `GRANT_EXPIRING` | the terms | source, recipient, customer, grant |
 //! | `ACKNOWLEDGED` | the acknowledgement | source, recipient, customer, grant |
 //! | `CHANGE_NOTICE` | nothing | source, recipient, customer, grant |
 //! | `TRANSFER`, `PROVIDED_NOT_RELEASED` | terms, fetch, provision | source, recipient, customer, grant |

@@ -94,6 +94,11 @@ fn told(event: &PartnerEvent) -> (&'static str, Vec<(&'static str, String)>) {
         PartnerEvent::GrantRevokedByOperator { grant, reason } => {
             ("grant_revoked_by_operator", vec![("grant", grant.to_string()), ("reason", reason.clone())])
         }
+        PartnerEvent::Expiring { grant } => {
+            let mut names = of_grant(grant);
+            names.push(("expire_time", words::rfc3339(grant.terms().expire_time)));
+            ("expiring", names)
+        }
         PartnerEvent::Acknowledged { grant } => ("acknowledged", vec![("grant", grant.to_string())]),
         PartnerEvent::ChangeNotice { grant, subject, resource } => (
             "change_notice",

@@ -104,9 +104,11 @@ impl Rules {
                 self.waiting.insert(leaf.source.to_owned(), false);
             }
             Kind::PartnerSuspended | Kind::PartnerSuspendedAutomatically => {
-                drop(self.suspended.insert(leaf.source.to_owned()))
+                self.suspended.insert(leaf.source.to_owned());
             }
-            Kind::PartnerResumed => drop(self.suspended.remove(leaf.source)),
+            Kind::PartnerResumed => {
+                self.suspended.remove(leaf.source);
+            }
             Kind::RequestShown if !leaf.source.is_empty() || !leaf.recipient.is_empty() => {
                 findings.add(index, Problem::Turn);
             }
@@ -177,7 +179,7 @@ impl Rules {
         }
         grant.sequence = u32::try_from(leaf.sequence).unwrap_or(u32::MAX);
         match leaf.kind {
-            kind if grant.flags & STOPPED != 0 && changes(kind) => {
+            kind if grant.flags & STOPPED != 0 && (changes(kind) || kind == Kind::GrantExpiring) => {
                 findings.add(index, Problem::ChangeAfterStop { kind: leaf.kind });
             }
             Kind::GrantPaused => grant.flags |= PAUSED,
@@ -261,6 +263,7 @@ fn is_of_grant(kind: Kind) -> bool {
         || matches!(
             kind,
             Kind::GrantApproved
+                | Kind::GrantExpiring
                 | Kind::Acknowledged
                 | Kind::ChangeNotice
                 | Kind::Transfer

@@ -334,6 +334,7 @@ fn grants_follow_their_rules() {
     check_rules(&with(&both), &[(4, "suspension")]);
     for revoked in [Kind::GrantRevoked, Kind::GrantRevokedByOperator] {
         check_rules(&with(&[of(1, revoked, 2), transfer(2, 4, 3, 1)]), &[(2, "stop")]);
+        check_rules(&with(&[of(1, revoked, 2), of(2, Kind::GrantExpiring, 3)]), &[(2, "stop")]);
         check_rules(&with(&[of(1, revoked, 2), of(2, Kind::GrantUnsuspended, 3)]), &[(2, "stop")]);
     }
     let other = Record { purpose: "ride_updates".into(), ..transfer(1, 4, 2, 1) };

@@ -33,7 +33,7 @@ const MAX_BACKOFF: Duration = Duration::from_secs(5);
 const MAX_HEARINGS: u32 = 3;
 
 /// What a partner hears of. Transfers are left out: their sides know of them by themselves.
-const KINDS: [Kind; 22] = [
+const KINDS: [Kind; 23] = [
     Kind::PartnerApproved,
     Kind::PartnerKeyPublished,
     Kind::PartnerSuspended,
@@ -54,6 +54,7 @@ const KINDS: [Kind; 22] = [
     Kind::GrantSuspendedByOperator,
     Kind::GrantUnsuspendedByOperator,
     Kind::GrantRevokedByOperator,
+    Kind::GrantExpiring,
     Kind::Acknowledged,
     Kind::ChangeNotice,
 ];
@@ -153,6 +154,11 @@ pub enum PartnerEvent {
         grant: GrantName,
         /// The reason's code, such as `SECURITY`.
         reason: String,
+    },
+    /// A grant ends before long. That it is told now is the broker's word; when it ends stands in its terms.
+    Expiring {
+        /// The grant.
+        grant: Box<GrantRow>,
     },
     /// A side acknowledged terms or a change.
     Acknowledged {
@@ -431,6 +437,9 @@ impl Shared {
                 let grant = grant()?;
                 self.hold(kind, &grant).await?;
                 PartnerEvent::GrantRevokedByOperator { grant, reason: event.reason }
+            }
+            Kind::GrantExpiring => {
+                PartnerEvent::Expiring { grant: Box::new(self.take_grant(&grant()?).await?) }
             }
             Kind::Acknowledged => PartnerEvent::Acknowledged { grant: grant()? },
             // A source's own notices are news to others.

@@ -137,6 +137,8 @@ pub enum Kind {
     PartnerContactSet = 58,
     /// The broker suspended a partner by itself; `reason` names the rule.
     PartnerSuspendedAutomatically = 59,
+    /// A grant ends before long; it changes nothing.
+    GrantExpiring = 60,
 }
 impl Kind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -186,6 +188,7 @@ impl Kind {
             Self::PartnerApproved => "KIND_PARTNER_APPROVED",
             Self::PartnerContactSet => "KIND_PARTNER_CONTACT_SET",
             Self::PartnerSuspendedAutomatically => "KIND_PARTNER_SUSPENDED_AUTOMATICALLY",
+            Self::GrantExpiring => "KIND_GRANT_EXPIRING",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -236,6 +239,7 @@ impl Kind {
             "KIND_PARTNER_SUSPENDED_AUTOMATICALLY" => {
                 Some(Self::PartnerSuspendedAutomatically)
             }
+            "KIND_GRANT_EXPIRING" => Some(Self::GrantExpiring),
             _ => None,
         }
     }

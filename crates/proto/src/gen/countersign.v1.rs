@@ -7198,10 +7198,17 @@ pub struct NotifyChangeRequest {
     /// REQUIRED. The first segment of the fields that changed, such as `trip`.
     #[prost(string, tag = "2")]
     pub resource: ::prost::alloc::string::String,
+    /// OPTIONAL. From the answer before: with more grants than one call gives notice to, it goes on there.
+    #[prost(string, tag = "3")]
+    pub page_token: ::prost::alloc::string::String,
 }
 /// The notice was taken.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct NotifyChangeResponse {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NotifyChangeResponse {
+    /// Empty when every grant was looked at: at most 1,024 by one call.
+    #[prost(string, tag = "1")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
 /// Claims a receipt.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ClaimReceiptRequest {

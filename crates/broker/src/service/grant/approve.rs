@@ -21,7 +21,7 @@ use super::{
     proof, view,
 };
 use crate::{
-    Broker, Caller, Fault, asking,
+    Broker, Caller, Fault, agenda, asking,
     broker::damaged,
     caller::Party,
     record::{CustomerKey, Entered, Happening},
@@ -122,6 +122,8 @@ fn unit(
         for index in indexes {
             work.index(&index.entry(now, digest), row.name.as_str())?;
         }
+        let told = lifecycle::announced_at(terms.time, terms.expire_time);
+        work.look_at(&agenda::EXPIRING.key(told, digest), row.name.as_str());
         let evidence = [digest];
         work.record(broker.draft(Happening {
             kind: Kind::GrantApproved,

@@ -2,6 +2,7 @@
 
 mod asking;
 mod hostile;
+mod notices;
 mod stops;
 mod vetting;
 mod world;
