@@ -50,11 +50,11 @@ impl SourceHandler for Shelf {
 }
 
 impl Brand {
-    /// Makes a partner, has the operator enter it, and starts what it runs for as long as `tasks` do.
+    /// Makes a partner, has the operators let it in, and starts what it runs for as long as `tasks` do.
     pub(crate) async fn enter(
         (id, folder): (&str, &Path),
         trust: &BrokerTrust,
-        operator: &Operator,
+        [operator, second]: [&Operator; 2],
         notes: &Notes,
         tasks: &mut JoinSet<()>,
     ) -> Result<Self> {
@@ -84,9 +84,11 @@ impl Brand {
         let socket = TcpListener::bind("127.0.0.1:0").await.context("a source's socket")?;
         let endpoint = format!("http://{}", socket.local_addr()?);
 
-        operator.create_partner(&name, id, identity.public()).await?;
+        operator.create_partner(&name, (id, "+1 212 555 0100"), identity.public()).await?;
         operator.publish_key(&name, certificate).await?;
         operator.set_endpoint(&name, &endpoint).await?;
+        operator.vet(&name).await?;
+        second.approve(&name).await?;
 
         let server = SourceServer::new(partner.clone(), Shelf);
         tasks.spawn(async move {

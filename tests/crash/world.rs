@@ -96,12 +96,15 @@ impl World {
     ) -> Result<Arc<Self>> {
         let system = System::real();
         let notes = Notes::new(trust.log_key.clone());
-        let key = keyfile::read(&data.join("keys/operator.key"))?;
-        let root = OperatorName::parse("operators/root").context("a constant")?;
-        let operator = Operator::open(&trust, root, &key, system.clone())?;
+        let open = |name: &str, key: &str| -> Result<_> {
+            let name = OperatorName::parse(name).context("a constant")?;
+            Ok(Operator::open(&trust, name, &keyfile::read(&data.join(key))?, system.clone())?)
+        };
+        let operator = open("operators/root", "keys/operator.key")?;
+        let second = open("operators/second", "keys/second-operator.key")?;
         let mut brands = Vec::with_capacity(BRANDS.len());
         for id in BRANDS {
-            let brand = Brand::enter((id, folder), &trust, &operator, &notes, tasks).await;
+            let brand = Brand::enter((id, folder), &trust, [&operator, &second], &notes, tasks).await;
             brands.push(brand.with_context(|| format!("entering {id}"))?);
         }
         let name = AuditorName::parse("auditors/ada").context("a constant")?;

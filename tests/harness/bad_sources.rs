@@ -8,14 +8,15 @@ use std::{
     time::Duration,
 };
 
+use countersign_broker::suspicion::MISBEHAVIOURS;
 use countersign_client::SourceServer;
 use countersign_grants::{envelope, key::SigningKey, statement::Provision};
 use countersign_proto::{
     log::v1::Kind,
     statement::v1::{self as wire, SealedFields},
     v1::{
-        DeliverReceiptsRequest, DeliverReceiptsResponse, ProvideDataRequest, ProvideDataResponse,
-        SetSourceEndpointRequest,
+        DeliverReceiptsRequest, DeliverReceiptsResponse, GetPartnerRequest, ProvideDataRequest,
+        ProvideDataResponse, ResumePartnerRequest, SetSourceEndpointRequest,
         source_service_server::{SourceService, SourceServiceServer},
     },
 };
@@ -67,6 +68,26 @@ impl SourceService for Spoilt {
     }
 }
 
+/// A source that answers nothing that it was asked for.
+struct Rubbish;
+
+#[tonic::async_trait]
+impl SourceService for Rubbish {
+    async fn provide_data(
+        &self,
+        _: Request<ProvideDataRequest>,
+    ) -> Result<Response<ProvideDataResponse>, Status> {
+        Ok(Response::new(ProvideDataResponse::default()))
+    }
+
+    async fn deliver_receipts(
+        &self,
+        _: Request<DeliverReceiptsRequest>,
+    ) -> Result<Response<DeliverReceiptsResponse>, Status> {
+        Ok(Response::new(DeliverReceiptsResponse::default()))
+    }
+}
+
 impl Granted {
     pub(crate) async fn endpoint(&self, endpoint: String) {
         let name = self.skylark.name().to_string();
@@ -91,7 +112,12 @@ impl Granted {
 
     async fn serve(&self, spoil: Spoil, held: Option<Arc<Held>>) {
         let honest = SourceServer::new(self.skylark.partner.clone(), self.skylark.shelf.clone());
-        let service = SourceServiceServer::new(Spoilt { honest, spoil, held });
+        self.stand_in(Spoilt { honest, spoil, held }).await;
+    }
+
+    /// Puts another source in Skylark's place.
+    async fn stand_in(&self, source: impl SourceService) {
+        let service = SourceServiceServer::new(source);
         let socket = TcpListener::bind("127.0.0.1:0").await.expect("binds");
         let endpoint = format!("http://{}", socket.local_addr().expect("bound"));
         tokio::spawn(
@@ -333,4 +359,22 @@ async fn a_source_takes_calls_of_its_broker_alone() {
     request.metadata_mut().insert("authorization", value);
     let status = client.provide_data(request).await.expect_err("another source's token");
     assert_eq!(status.code(), tonic::Code::Unauthenticated);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_answers_rubbish_is_put_out_until_a_person_has_looked() {
+    let granted = Granted::start().await;
+    granted.stand_in(Rubbish).await;
+    for _ in 0..MISBEHAVIOURS {
+        granted.misbehaves("present").await;
+    }
+    let put_out = granted.fetch().await.expect_err("it is suspended");
+    assert_eq!(put_out.reason(), Some("SOURCE_UNAVAILABLE"));
+    assert_eq!(granted.world.count(Kind::PartnerSuspendedAutomatically).await, 1);
+    let asked = GetPartnerRequest { name: granted.skylark.name().to_string() };
+    let skylark = granted.skylark.partner.connection().partners().get_partner(asked).await;
+    assert_eq!(reason_of(skylark).reason, "PARTNER_SUSPENDED", "from its very next call");
+    let resume = ResumePartnerRequest { name: granted.skylark.name().to_string() };
+    granted.world.operator.partners().resume_partner(resume).await.expect("resumes");
+    granted.misbehaves("present").await;
 }

@@ -26,3 +26,4 @@ mod restart;
 mod revisions;
 mod stops;
 mod threat_model;
+mod vetting;

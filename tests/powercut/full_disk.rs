@@ -101,7 +101,7 @@ pub(crate) async fn run(folder: &Path) -> Result<()> {
 async fn enter(operator: &Operator, number: usize, entered: &mut Vec<String>) -> Result<(), Error> {
     let name = PartnerName::of_id(&format!("brand-{number}")).expect("an id");
     let key = keyfile::draw(&System::real());
-    let partner = operator.create_partner(&name, "A brand", key.public()).await?;
+    let partner = operator.create_partner(&name, ("A brand", ""), key.public()).await?;
     entered.push(partner.name);
     Ok(())
 }

@@ -22,11 +22,16 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     net::{Port, dial, source_address},
     plan::{AUDITOR_HOST, OPERATOR_HOST},
-    world::{Phase, World, auditor, call_key, key_of, log_key, operator, partner_name, secret},
+    world::{
+        Phase, World, auditor, call_key, key_of, log_key, operator, partner_name, second_operator, secret,
+    },
 };
 
 /// Calls a second for everybody: the quotas count by the machine's clock, which here stands almost still.
 const NO_QUOTA: std::num::NonZeroU32 = std::num::NonZeroU32::new(1_000_000_000).expect("is not zero");
+
+/// Whose key the second operator has; it calls from the first one's host.
+const SECOND_OPERATOR: &str = "second operator";
 
 /// How long whoever fails waits before the next try.
 pub(crate) const PAUSE: Duration = Duration::from_millis(700);
@@ -46,7 +51,10 @@ pub(crate) async fn broker(world: Arc<World>) -> turmoil::Result {
         kek: Kek::new(secret(world.seed, "kek")),
         catalogue: catalogue::SHIPPED.into(),
         older_catalogues: vec![],
-        operators: vec![(operator(), key_of(world.seed, OPERATOR_HOST).public().clone())],
+        operators: vec![
+            (operator(), key_of(world.seed, OPERATOR_HOST).public().clone()),
+            (second_operator(), key_of(world.seed, SECOND_OPERATOR).public().clone()),
+        ],
         settings: Settings { reflection: false, dial, ..Settings::default() },
     })
     .await?;
@@ -72,10 +80,13 @@ pub(crate) async fn operate(world: Arc<World>) -> turmoil::Result {
     let key = key_of(world.seed, OPERATOR_HOST);
     let connection = world.connection(Principal::Operator(operator()), &key, &system);
     let operator = Operator::open_on(system.clone(), connection);
+    let second = key_of(world.seed, SECOND_OPERATOR);
+    let second = world.connection(Principal::Operator(second_operator()), &second, &system);
+    let second = Operator::open_on(system.clone(), second);
     for partner in 0..world.plan.partners {
         let (name, identity) = (partner_name(partner), key_of(world.seed, &format!("identity {partner}")));
         done(&world, "create partner", Kind::PartnerCreated, async || {
-            operator.create_partner(&name, name.id(), identity.public()).await
+            operator.create_partner(&name, (name.id(), "+1 212 555 0100"), identity.public()).await
         })
         .await;
         let certificate = certificate(&world, partner);
@@ -87,6 +98,8 @@ pub(crate) async fn operate(world: Arc<World>) -> turmoil::Result {
             operator.set_endpoint(&name, &source_address(partner)).await
         })
         .await;
+        done(&world, "vet", Kind::PartnerVetted, async || operator.vet(&name).await).await;
+        done(&world, "approve", Kind::PartnerApproved, async || second.approve(&name).await).await;
     }
     let auditors_key = key_of(world.seed, AUDITOR_HOST);
     done(&world, "create auditor", Kind::AuditorCreated, async || {

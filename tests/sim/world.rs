@@ -307,6 +307,10 @@ pub(crate) fn operator() -> OperatorName {
     OperatorName::of_id("root").expect("an id")
 }
 
+pub(crate) fn second_operator() -> OperatorName {
+    OperatorName::of_id("second").expect("an id")
+}
+
 pub(crate) fn auditor() -> AuditorName {
     AuditorName::of_id("audit").expect("an id")
 }

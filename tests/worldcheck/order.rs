@@ -14,6 +14,7 @@ struct Grant {
     paused: bool,
     suspended: [bool; 2],
     stopped: bool,
+    expiring: bool,
 }
 
 pub(super) fn check(records: &[Record]) -> Result<(), Finding> {
@@ -39,7 +40,7 @@ pub(super) fn check(records: &[Record]) -> Result<(), Finding> {
             superseded = Some((index, record));
         }
         match record.kind() {
-            Kind::PartnerSuspended => {
+            Kind::PartnerSuspended | Kind::PartnerSuspendedAutomatically => {
                 suspended.insert(&record.source);
             }
             Kind::PartnerResumed => {
@@ -76,6 +77,12 @@ pub(super) fn check(records: &[Record]) -> Result<(), Finding> {
             | Kind::GrantSuperseded
             | Kind::GrantRevoked
             | Kind::GrantRevokedByOperator => grant.stopped = true,
+            Kind::GrantExpiring => {
+                ensure(!grant.stopped && !grant.expiring, || {
+                    format!("record {index} says again, or after its stop, that a grant ends")
+                })?;
+                grant.expiring = true;
+            }
             Kind::Transfer => {
                 transfer(index, record, grant)?;
                 for side in [&record.source, &record.recipient] {

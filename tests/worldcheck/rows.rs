@@ -16,7 +16,7 @@ use countersign_proto::{
 use countersign_store::{Entry, Head, Key};
 use prost::{Message as _, encoding::decode_varint};
 
-use super::{Finding, asking, ensure};
+use super::{Finding, asking, ensure, vetting};
 
 const BLOCK_ITEMS: usize = 128;
 
@@ -104,6 +104,7 @@ impl Rows {
         self.check_counters(records, parts)?;
         self.check_grants(records, parts)?;
         asking::check(records, parts)?;
+        vetting::check(records, parts)?;
         self.check_kinds(records, parts)
     }
 

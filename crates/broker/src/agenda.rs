@@ -22,6 +22,9 @@ pub struct Agenda(&'static str);
 /// The customers for whom something waits to be shown.
 pub const ASKED: Agenda = Agenda("asked");
 
+/// The grants that end before long, by when that is told.
+pub const EXPIRING: Agenda = Agenda("expiring");
+
 /// One entry.
 #[derive(Clone, Debug)]
 pub struct Entry {
@@ -58,12 +61,17 @@ impl Agenda {
         found.into_iter().map(read).collect()
     }
 
+    /// The key of an entry, for a unit that is to drop it.
+    pub fn key_of(self, entry: &Entry) -> HousekeepingKey {
+        self.place(entry.at, &entry.digest)
+    }
+
     /// Moves an entry that was looked at, or drops it.
     pub async fn done(self, broker: &Broker, entry: &Entry, next: Option<Timestamp>) -> Result<(), Fault> {
         let again =
             next.map(|at| (self.key(at, Digest::of(entry.name.as_bytes())), Bytes::from(entry.name.clone())));
-        let done = self.place(entry.at, &entry.digest);
-        let housekeeping = Housekeeping { puts: again.into_iter().collect(), deletes: vec![done] };
+        let housekeeping =
+            Housekeeping { puts: again.into_iter().collect(), deletes: vec![self.key_of(entry)] };
         Ok(broker.ledger().housekeep(housekeeping).await?)
     }
 }

@@ -9,6 +9,7 @@ use countersign_grants::{
     envelope::{self, Signed},
     id::{CustomerName, GrantName, OperatorName, Origin, PartnerName, Principal},
     key::{KeyId, PublicKey},
+    lifecycle,
     statement::{GrantTerms, Statement, WorkingKey},
     time::{Clock, Entropy, Timestamp},
     token::{Issuer, MAX_CLOCK_AHEAD},
@@ -30,6 +31,7 @@ use crate::{
     remembered::Remembered,
     rows::{self, Loaded, RowKey},
     stored::{self, Side},
+    suspicion::Suspicions,
     sweeper,
 };
 
@@ -104,6 +106,7 @@ pub struct Broker {
     settings: Settings,
     certified: Remembered<(PartnerName, KeyId), WorkingKey>,
     terms: Remembered<GrantName, GrantTerms>,
+    suspicions: Suspicions,
 }
 
 impl Broker {
@@ -129,6 +132,7 @@ impl Broker {
             settings: parts.settings,
             certified: Remembered::new(MAX_REMEMBERED_KEYS),
             terms: Remembered::new(MAX_REMEMBERED_TERMS),
+            suspicions: Suspicions::default(),
         });
         broker.put_catalogue_to_use().await?;
         sweeper::start(&broker);
@@ -185,6 +189,11 @@ impl Broker {
         &self.settings
     }
 
+    /// Which sources answered wrongly of late.
+    pub(crate) fn suspicions(&self) -> &Suspicions {
+        &self.suspicions
+    }
+
     /// The key-encryption key.
     pub(crate) fn kek(&self) -> &Kek {
         &self.kek
@@ -225,7 +234,7 @@ impl Broker {
             Principal::Broker(_) => None,
         };
         let key = key.filter(|key| key.id() == key_id).ok_or_else(stranger)?;
-        Ok(CallKey { key, may_call: Ok(()) })
+        Ok(CallKey { key, may_call: Ok(()), is_live: Ok(()) })
     }
 
     async fn partner_call_key(&self, name: &PartnerName, key_id: &KeyId) -> Result<CallKey, Fault> {
@@ -235,7 +244,7 @@ impl Broker {
         let key = self.working_key(name, key_id).await?.ok_or_else(stranger)?;
         let key = key.certificate().statement();
         let now = self.now();
-        let may_call = if partner.row.suspended {
+        let may_call = if lifecycle::Partner::from_row(&partner.row) == lifecycle::Partner::Suspended {
             Err(Fault::PartnerSuspended { partner: name.to_string() })
         } else if now < key.not_before || now > key.not_after {
             let problem = "the working key is outside its time: publish a new one".to_owned();
@@ -243,7 +252,15 @@ impl Broker {
         } else {
             Ok(())
         };
-        Ok(CallKey { key: key.key.clone(), may_call })
+        let standing = lifecycle::Partner::from_row(&partner.row);
+        let is_live = match standing {
+            lifecycle::Partner::Active | lifecycle::Partner::Suspended => Ok(()),
+            lifecycle::Partner::Applied | lifecycle::Partner::Vetted { .. } => {
+                let state = standing.state().as_str_name().trim_start_matches("STATE_");
+                Err(Fault::PartnerNotLive { partner: name.to_string(), state })
+            }
+        };
+        Ok(CallKey { key: key.key.clone(), may_call, is_live })
     }
 
     /// A published working key of a partner, its certificate verified. Certificates never change once published, so
@@ -343,6 +360,9 @@ pub struct CallKey {
     pub key: PublicKey,
     /// Whether its holder may call at this moment.
     pub may_call: Result<(), Fault>,
+    /// Whether it is live, as all are but partners that two operators have not let in yet. Those call what
+    /// [newcomers](crate::stack) may.
+    pub is_live: Result<(), Fault>,
 }
 
 /// One answer for an unknown principal, an unknown key, and a signature that another key made: whoever holds no key

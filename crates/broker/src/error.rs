@@ -113,6 +113,20 @@ pub enum Fault {
         /// Who.
         partner: String,
     },
+    /// Nobody can be reached at this partner.
+    #[error("`{partner}` has no contact number: set one first")]
+    ContactMissing {
+        /// Who.
+        partner: String,
+    },
+    /// A partner that no second operator approved yet takes no part.
+    #[error("`{partner}` is {state}, and not live: talk to the operator")]
+    PartnerNotLive {
+        /// Who.
+        partner: String,
+        /// How far it came.
+        state: &'static str,
+    },
     /// The customer refused this partner, and it asks again too soon.
     #[error("the customer refused you: don't ask before {} s have passed", retry_after.as_secs())]
     AskCooldown {

@@ -25,6 +25,7 @@ pub mod catalogues;
 #[doc(hidden)]
 pub mod doors;
 pub mod error;
+mod expiring;
 pub mod private;
 pub mod receipts;
 pub mod record;
@@ -35,6 +36,7 @@ pub mod sources;
 pub mod stack;
 pub mod stored;
 pub mod surface;
+pub mod suspicion;
 pub mod sweeper;
 pub mod work;
 

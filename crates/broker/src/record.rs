@@ -4,6 +4,7 @@
 //!
 //! | kind | evidence, in order | streams |
 //! |---|---|---|
+//! | `PARTNER_SUSPENDED_AUTOMATICALLY` | nothing | the partner |
 //! | partner's and operators' acts | the key statement, where there is one | the partner |
 //! | `OFFER_*` | the offer | source, recipient |
 //! | `LINK_INVITED` | the invitation | the partner |
@@ -16,6 +17,7 @@
 //! | `GRANT_SUPERSEDED` | the change that narrows, or the terms that renew | source, recipient, customer, grant |
 //! | `GRANT_SUSPENDED`, `_UNSUSPENDED`, `_REVOKED` | the partner's change | source, recipient, customer, grant |
 //! | the same `_BY_OPERATOR` | nothing | source, recipient, customer, grant |
+//! | `GRANT_EXPIRING` | the terms | source, recipient, customer, grant |
 //! | `ACKNOWLEDGED` | the acknowledgement | source, recipient, customer, grant |
 //! | `CHANGE_NOTICE` | nothing | source, recipient, customer, grant |
 //! | `TRANSFER`, `PROVIDED_NOT_RELEASED` | terms, fetch, provision | source, recipient, customer, grant |

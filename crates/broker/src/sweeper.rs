@@ -1,4 +1,5 @@
-//! Looks at what is due: requests that lapse, and those whose turn it is to be put before their customers.
+//! Looks at what is due: requests that lapse, those whose turn it is to be put before their customers, and grants that end
+//! before long.
 //!
 //! A lapse gets its record here, so that it is an event like any other. Its state follows from the clock alone; a sweep
 //! that comes late, or twice, changes nothing about it.
@@ -20,6 +21,7 @@ use crate::{
     agenda, asking,
     broker::{Broker, damaged},
     error::Fault,
+    expiring,
     record::Happening,
     rows,
     work::Work,
@@ -47,6 +49,9 @@ async fn run(broker: Weak<Broker>, every: Duration) {
         }
         if let Err(fault) = show(&broker).await {
             tracing::warn!(%fault, "a sweep of waiting requests failed; the next one follows");
+        }
+        if let Err(fault) = announce(&broker).await {
+            tracing::warn!(%fault, "a sweep of grants that end failed; the next one follows");
         }
     }
 }
@@ -87,6 +92,24 @@ pub async fn show(broker: &Broker) -> Result<usize, Fault> {
         }
         if due.len() < SWEEP || looked == before {
             return Ok(looked);
+        }
+    }
+}
+
+/// Tells of all grants that end before long; says of how many.
+pub async fn announce(broker: &Broker) -> Result<usize, Fault> {
+    let mut told = 0;
+    loop {
+        let due = agenda::EXPIRING.due(broker, broker.now(), SWEEP).await?;
+        let mut done = 0;
+        for entry in &due {
+            match expiring::announce(broker, entry).await {
+                Ok(announced) => (done, told) = (done + 1, told + usize::from(announced)),
+                Err(fault) => tracing::warn!(%fault, "it can't be told that a grant ends"),
+            }
+        }
+        if due.len() < SWEEP || done == 0 {
+            return Ok(told);
         }
     }
 }

@@ -90,6 +90,11 @@ impl Work {
         self.puts.push((key.as_bytes().to_vec(), Bytes::from(name.to_owned())));
     }
 
+    /// Removes a resource from an agenda.
+    pub fn looked_at(&mut self, key: &HousekeepingKey) {
+        self.deletes.push(key.as_bytes().to_vec());
+    }
+
     /// Enters a resource in an index.
     pub fn index(&mut self, entry: &RowKey<String>, name: &str) -> Result<(), Fault> {
         self.puts.push((entry.as_bytes().to_vec(), entry.encode(&name.to_owned())?));

@@ -169,6 +169,8 @@ fn remedy(refused: &Refused) -> String {
         "TOKEN_INVALID" => "set this machine's clock; else the key is not the one that the broker knows",
         "CALLER_NOT_ALLOWED" => "this command is for another principal",
         "PARTNER_SUSPENDED" => "ask the operator why",
+        "PARTNER_NOT_LIVE" => "ask the operators: one vets a partner, another approves it",
+        "CONTACT_MISSING" => "set the number under which its people are reached",
         "WRONG_STATE" => "look at where it stands now",
         "ALREADY_EXISTS" => "there is one already; look at the list",
         "INVITATION_USED" | "INVITATION_EXPIRED" => "ask the partner for a new invitation",

@@ -61,10 +61,10 @@ pub(crate) struct OperatorHome {
     /// The operator's folder, with `key`
     #[arg(long, value_name = "DIR", default_value = ".")]
     home: PathBuf,
-    /// The operator's key, if it is elsewhere: `keys/operator.key` of the broker's data folder
+    /// The operator's key, if it is elsewhere: `keys/operator.key` of the broker's data folder, and `keys/second-operator.key`
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
-    /// The operator's name
+    /// The operator's name; the second one is `operators/second`
     #[arg(long, value_name = "NAME", default_value = FIRST_OPERATOR)]
     name: String,
 }

@@ -100,6 +100,11 @@ fn told(event: &PartnerEvent) -> (&'static str, Vec<(&'static str, String)>) {
         PartnerEvent::GrantRevokedByOperator { grant, reason } => {
             ("grant_revoked_by_operator", vec![("grant", grant.to_string()), ("reason", reason.clone())])
         }
+        PartnerEvent::Expiring { grant } => {
+            let mut names = of_grant(grant);
+            names.push(("expire_time", words::rfc3339(grant.terms().expire_time)));
+            ("expiring", names)
+        }
         PartnerEvent::Acknowledged { grant } => ("acknowledged", vec![("grant", grant.to_string())]),
         PartnerEvent::ChangeNotice { grant, subject, resource } => (
             "change_notice",
@@ -112,6 +117,7 @@ fn told(event: &PartnerEvent) -> (&'static str, Vec<(&'static str, String)>) {
         PartnerEvent::UnknownKeys { keys } => {
             ("unknown_keys", keys.iter().map(|key| ("key", key.to_string())).collect())
         }
+        PartnerEvent::Live => ("live", Vec::new()),
         PartnerEvent::Suspended => ("suspended", Vec::new()),
         PartnerEvent::Unsuspended => ("unsuspended", Vec::new()),
         PartnerEvent::Failed { kind, grant, error } => {

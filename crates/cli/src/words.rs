@@ -113,6 +113,7 @@ pub(crate) fn sentence(record: &Record, fields: &[String]) -> String {
         Kind::GrantRevokedByOperator => {
             format!("revoked by an operator: {source} → {recipient} for {purpose} ({})", record.reason)
         }
+        Kind::GrantExpiring => format!("ends before long: {source} → {recipient} for {purpose}"),
         Kind::Acknowledged => format!("acknowledged: {source} → {recipient} for {purpose}"),
         Kind::ChangeNotice => format!("{source} told {recipient} that something changed"),
         kind => {

@@ -10,9 +10,10 @@ use countersign_grants::{
 use countersign_proto::{
     statement::v1::Envelope,
     v1::{
-        Auditor, ChangeGrantResponse, CreateAuditorRequest, CreatePartnerRequest, Grant, ListPartnersRequest,
-        Partner, PartnerKey, PublishPartnerKeyRequest, ResumePartnerRequest, RevokeGrantRequest,
-        SetSourceEndpointRequest, SuspendGrantRequest, SuspendPartnerRequest, UnsuspendGrantRequest,
+        ApprovePartnerRequest, Auditor, ChangeGrantResponse, CreateAuditorRequest, CreatePartnerRequest,
+        Grant, ListPartnersRequest, Partner, PartnerKey, PublishPartnerKeyRequest, ResumePartnerRequest,
+        RevokeGrantRequest, SetPartnerContactRequest, SetSourceEndpointRequest, SuspendGrantRequest,
+        SuspendPartnerRequest, UnsuspendGrantRequest, VetPartnerRequest,
     },
 };
 
@@ -53,15 +54,17 @@ impl Operator {
         Self { connection, system }
     }
 
-    /// Enters a partner under its offline identity key.
+    /// Enters a partner under its offline identity key, with the number under which its people are reached. It is not
+    /// live before one operator has [vetted](Self::vet) and another [approved](Self::approve) it.
     pub async fn create_partner(
         &self,
         name: &PartnerName,
-        display_name: &str,
+        (display_name, contact_phone): (&str, &str),
         identity: &PublicKey,
     ) -> Result<Partner, Error> {
         let partner = Partner {
             display_name: display_name.to_owned(),
+            contact_phone: contact_phone.to_owned(),
             identity_key: identity.as_bytes().to_vec().into(),
             ..Partner::default()
         };
@@ -92,6 +95,30 @@ impl Operator {
         let entered = self.connection.partners().set_source_endpoint(call(asked)).await?.into_inner();
         named(&entered.name, partner.as_str())?;
         Ok(entered)
+    }
+
+    /// Sets under which number a partner's people are reached.
+    pub async fn set_contact(&self, partner: &PartnerName, phone: &str) -> Result<Partner, Error> {
+        let asked = SetPartnerContactRequest { name: partner.to_string(), contact_phone: phone.to_owned() };
+        let entered = self.connection.partners().set_partner_contact(call(asked)).await?.into_inner();
+        named(&entered.name, partner.as_str())?;
+        Ok(entered)
+    }
+
+    /// Vouches for a partner that applied: who it is, that its keys are its own, that its people can be reached.
+    pub async fn vet(&self, partner: &PartnerName) -> Result<Partner, Error> {
+        let asked = VetPartnerRequest { name: partner.to_string() };
+        let vetted = self.connection.partners().vet_partner(call(asked)).await?.into_inner();
+        named(&vetted.name, partner.as_str())?;
+        Ok(vetted)
+    }
+
+    /// Lets a partner in that another operator has vetted.
+    pub async fn approve(&self, partner: &PartnerName) -> Result<Partner, Error> {
+        let asked = ApprovePartnerRequest { name: partner.to_string() };
+        let approved = self.connection.partners().approve_partner(call(asked)).await?.into_inner();
+        named(&approved.name, partner.as_str())?;
+        Ok(approved)
     }
 
     /// Suspends a partner, from its very next call; the log says why.

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 /// keys/call.key         signs the broker's tokens when it calls a source
 /// keys/wrapping.key     wraps customers' data keys
 /// keys/operator.key     the first operator's; belongs on the operator's own machine, not here
+/// keys/second-operator.key  the second operator's, without whom no partner is let in; belongs on another person's machine
 /// store/                the embedded engine's
 /// catalogues/<hex>.toml every catalogue that was ever in use, by the SHA-256 of its bytes
 /// ```
@@ -61,6 +62,11 @@ impl DataFolder {
     /// The first operator's key.
     pub fn operator_key(&self) -> PathBuf {
         self.keys().join("operator.key")
+    }
+
+    /// The second operator's key.
+    pub fn second_operator_key(&self) -> PathBuf {
+        self.keys().join("second-operator.key")
     }
 
     /// The embedded engine's folder.

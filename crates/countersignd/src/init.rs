@@ -20,8 +20,8 @@ use zeroize::Zeroizing;
 
 use crate::{folder::DataFolder, keyfile};
 
-/// The operator that every broker begins with.
-const FIRST_OPERATOR: &str = "operators/root";
+/// The operators that every broker begins with: one vets a partner, and another lets it in.
+const OPERATORS: [&str; 2] = ["operators/root", "operators/second"];
 
 /// The folder is its owner's alone.
 const FOLDER_MODE: u32 = 0o700;
@@ -127,20 +127,21 @@ pub fn init(plan: &Plan, entropy: &dyn Entropy) -> Result<Trust, InitError> {
     make_folder(&folder.catalogues())?;
 
     let log = SignerKey::from_seed(name, &Zeroizing::new(draw(entropy)));
-    let [call, operator] = [(); 2].map(|()| SigningKey::from_secret(&Zeroizing::new(draw(entropy))));
+    let [call, operator, second] = [(); 3].map(|()| SigningKey::from_secret(&Zeroizing::new(draw(entropy))));
     let trust = Trust::of(plan, log.verifier(), &call);
 
     write(folder.log_key(), |path| keyfile::write_log_key(path, &log))?;
     write(folder.call_key(), |path| keyfile::write_signing_key(path, &call))?;
     write(folder.wrapping_key(), |path| keyfile::write_wrapping_key(path, &Zeroizing::new(draw(entropy))))?;
     write(folder.operator_key(), |path| keyfile::write_signing_key(path, &operator))?;
+    write(folder.second_operator_key(), |path| keyfile::write_signing_key(path, &second))?;
     write(folder.trust(), |path| {
         let text = serde_json::to_string_pretty(&trust).expect("strings are JSON") + "\n";
         keyfile::write_new(path, TRUST_MODE, text.as_bytes())
     })?;
     // Last, so that a folder with a configuration is a whole one.
     write(folder.configuration(), |path| {
-        keyfile::write_new(path, CONFIGURATION_MODE, configuration(plan, &operator).as_bytes())
+        keyfile::write_new(path, CONFIGURATION_MODE, configuration(plan, [&operator, &second]).as_bytes())
     })?;
     for made in [folder.keys(), folder.path().to_owned()] {
         write(made, |made| File::open(made)?.sync_all())?;
@@ -186,9 +187,13 @@ fn write(path: PathBuf, how: impl FnOnce(&Path) -> io::Result<()>) -> Result<(),
 }
 
 /// The configuration, with every key that has a default as a comment.
-fn configuration(plan: &Plan, operator: &SigningKey) -> String {
-    let operator_name = OperatorName::parse(FIRST_OPERATOR).expect("a constant of the right form");
-    let public = BASE64URL_NOPAD.encode(operator.public().as_bytes());
+fn configuration(plan: &Plan, operators: [&SigningKey; 2]) -> String {
+    let operator = |(name, key): (&str, &SigningKey)| {
+        let name = OperatorName::parse(name).expect("a constant of the right form");
+        let public = BASE64URL_NOPAD.encode(key.public().as_bytes());
+        format!("[[operators]]\nname = \"{name}\"\npublic_key = \"{public}\"\n")
+    };
+    let operators = OPERATORS.into_iter().zip(operators).map(operator).collect::<Vec<_>>().join("\n");
     let tls = plan.tls.as_ref().map_or_else(
         || "# Without TLS this listener serves this machine alone.\n# tls = { certificate = \"chain.pem\", key = \"key.pem\" }".to_owned(),
         |(certificate, key)| format!("tls = {{ certificate = {}, key = {} }}", absolute(certificate), absolute(key)),
@@ -229,10 +234,8 @@ engine = "embedded"
 # how long a partner is silent that was refused twice.
 # asking = {{ per_day = 1, per_week = 3, silence_days = 90 }}
 
-[[operators]]
-name = "{operator_name}"
-public_key = "{public}"
-
+# What one of them vets, another approves: with fewer than two no partner is let in.
+{operators}
 [[listeners]]
 address = "{listen}"
 surfaces = ["api", "log"]
@@ -289,15 +292,19 @@ mod tests {
         for folder in [folder.path(), &folder.keys(), &folder.catalogues()] {
             assert_eq!(mode(folder), 0o700, "{}", folder.display());
         }
-        let keys = [folder.log_key(), folder.call_key(), folder.wrapping_key(), folder.operator_key()];
-        for file in keys.iter().chain([&folder.configuration()]) {
+        let operators = [folder.operator_key(), folder.second_operator_key()];
+        let keys = [folder.log_key(), folder.call_key(), folder.wrapping_key()];
+        for file in keys.iter().chain(&operators).chain([&folder.configuration()]) {
             assert_eq!(mode(file), 0o600, "{}", file.display());
         }
 
         let config = config::read(&folder.configuration(), []).expect("reads");
         assert_eq!(config.origin.as_str(), "broker.example/log");
-        let operator = read_signing_key(&folder.operator_key()).expect("reads");
-        assert_eq!(&config.operators[0].public_key, operator.public());
+        for (operator, file) in config.operators.iter().zip(&operators) {
+            assert_eq!(&operator.public_key, read_signing_key(file).expect("reads").public());
+        }
+        assert_eq!(config.operators.len(), 2);
+        assert_ne!(config.operators[0].name, config.operators[1].name);
         assert_eq!(config.listeners[1].address.to_string(), "127.0.0.1:7444");
 
         let log = keyfile::read_log_key(&folder.log_key()).expect("reads");

@@ -81,10 +81,10 @@ fn make(given: arguments::Init) -> Result<(), Failure> {
     let folder = DataFolder::at(&plan.data);
     println!("made {}", folder.path().display());
     println!("for partners and customers: {}", folder.trust().display());
-    println!(
-        "the operator's key, to be moved to the operator's machine: {}",
-        folder.operator_key().display()
-    );
+    println!("the operators' keys, each to be moved to the machine of another person:");
+    for key in [folder.operator_key(), folder.second_operator_key()] {
+        println!("  {}", key.display());
+    }
     println!("next: countersignd serve --config {}", folder.configuration().display());
     Ok(())
 }

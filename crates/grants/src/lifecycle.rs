@@ -5,16 +5,18 @@
 //! passes: `at` yields the state in force then, and every transition judges that one. What is stored doesn't change
 //! by itself.
 
+mod expiring;
 mod grant;
 mod link;
 mod offer;
 mod partner;
 mod request;
 
+pub use expiring::{MAX_LEAD, announced_at};
 pub use grant::{Allowance, End, Grant, Suspender, Suspension};
 pub use link::Link;
 pub use offer::Offer;
-pub use partner::Partner;
+pub use partner::{NotApproved, Partner};
 pub use request::GrantRequest;
 
 /// A transition that the lifecycle doesn't have.

@@ -27,7 +27,7 @@ pub struct Spent {
 }
 
 /// Everything that the judgement rests on.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Case<'a> {
     /// Who calls, by the token.
     pub caller: &'a PartnerName,
@@ -207,7 +207,7 @@ pub fn judge(case: &Case<'_>) -> Result<Permit, Refusal> {
     if case.caller != &terms.recipient || fetch.recipient != terms.recipient {
         return Err(Refusal::Unknown);
     }
-    if case.recipient == Partner::Suspended {
+    if !case.recipient.is_live() {
         return Err(Refusal::RecipientSuspended);
     }
     if !fetch.is_fresh(case.now) {
@@ -223,7 +223,7 @@ pub fn judge(case: &Case<'_>) -> Result<Permit, Refusal> {
         | State::Expired
         | State::Superseded) => return Err(Refusal::Ended { state }),
     }
-    if case.source == Partner::Suspended {
+    if !case.source.is_live() {
         return Err(Refusal::SourceSuspended);
     }
     within(fetch, case.terms, case.catalogue)?;

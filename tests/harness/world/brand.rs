@@ -99,6 +99,7 @@ impl Brand {
             display_name: id.to_owned(),
             identity_key: identity.public().as_bytes().to_vec().into(),
             source_endpoint: endpoint,
+            contact_phone: "+1 212 555 0100".to_owned(),
             ..v1::Partner::default()
         };
         let request = v1::CreatePartnerRequest {
@@ -110,6 +111,9 @@ impl Brand {
         let request =
             v1::PublishPartnerKeyRequest { parent: name.to_string(), statement: Some(certificate.clone()) };
         partners.publish_partner_key(request).await.expect("publishes");
+        partners.vet_partner(v1::VetPartnerRequest { name: name.to_string() }).await.expect("vets");
+        let approve = v1::ApprovePartnerRequest { name: name.to_string() };
+        world.second_operator.partners().approve_partner(approve).await.expect("approves");
 
         let server = SourceServer::new(partner.clone(), shelf.clone());
         tokio::spawn(server.serve(socket, None, std::future::pending()));

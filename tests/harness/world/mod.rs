@@ -76,6 +76,8 @@ pub(crate) struct World {
     pub(crate) trust: BrokerTrust,
     pub(crate) clock: TestClock,
     pub(crate) operator: Connection,
+    /// Another one, who approves what the first has vetted.
+    pub(crate) second_operator: Connection,
     pub(crate) call_key: SigningKey,
     stop: CancellationToken,
     serving: JoinHandle<Ended>,
@@ -124,7 +126,11 @@ impl World {
         let operator =
             Connection::open(&trust, Principal::Operator(operator()), &operator_key, Arc::new(clock.clone()))
                 .expect("an address");
-        Self { broker, trust, clock, operator, call_key, stop, serving }
+        let second = Principal::Operator(second_operator());
+        let second_operator =
+            Connection::open(&trust, second, &second_operator_key(), Arc::new(clock.clone()))
+                .expect("an address");
+        Self { broker, trust, clock, operator, second_operator, call_key, stop, serving }
     }
 
     /// Whether a broker opens with this catalogue for new offers, or why not.
@@ -234,13 +240,24 @@ fn parts(ledger: Ledger, clock: TestClock, catalogue: bytes::Bytes) -> BrokerPar
         kek: Kek::new([4; 32]),
         catalogue,
         older_catalogues: vec![],
-        operators: vec![(operator(), operator_key().public().clone())],
+        operators: vec![
+            (operator(), operator_key().public().clone()),
+            (second_operator(), second_operator_key().public().clone()),
+        ],
         settings: Settings { sweep_interval: Duration::from_millis(50), ..Settings::default() },
     }
 }
 
 fn operator() -> OperatorName {
     OperatorName::of_id("root").expect("an id")
+}
+
+fn second_operator() -> OperatorName {
+    OperatorName::of_id("second").expect("an id")
+}
+
+fn second_operator_key() -> SigningKey {
+    SigningKey::from_secret(&[5; 32])
 }
 
 fn call_key() -> SigningKey {

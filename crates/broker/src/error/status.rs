@@ -45,6 +45,8 @@ impl Fault {
             Self::InvitationExpired { .. } => "INVITATION_EXPIRED",
             Self::LinkMissing { .. } => "LINK_MISSING",
             Self::PartnerSuspended { .. } => "PARTNER_SUSPENDED",
+            Self::PartnerNotLive { .. } => "PARTNER_NOT_LIVE",
+            Self::ContactMissing { .. } => "CONTACT_MISSING",
             Self::AskCooldown { .. } => "ASK_COOLDOWN",
             Self::OfferNotAllowed { .. } => "OFFER_NOT_ALLOWED",
             Self::Refused(refusal) => refusal.reason(),
@@ -65,13 +67,16 @@ impl Fault {
                 Code::InvalidArgument
             }
             Self::TokenInvalid { .. } => Code::Unauthenticated,
-            Self::CallerNotAllowed { .. } | Self::PartnerSuspended { .. } => Code::PermissionDenied,
+            Self::CallerNotAllowed { .. } | Self::PartnerSuspended { .. } | Self::PartnerNotLive { .. } => {
+                Code::PermissionDenied
+            }
             Self::GrantUnknown | Self::ResourceUnknown { .. } => Code::NotFound,
             Self::AlreadyExists { .. } => Code::AlreadyExists,
             Self::WrongState { .. }
             | Self::InvitationUsed { .. }
             | Self::InvitationExpired { .. }
             | Self::LinkMissing { .. }
+            | Self::ContactMissing { .. }
             | Self::OfferNotAllowed { .. }
             | Self::SourceRefused { .. }
             | Self::SourceMisbehaved { .. } => Code::FailedPrecondition,
@@ -117,7 +122,12 @@ impl Fault {
                 vec![("name", name.clone()), ("expire_time_ms", expire_time_ms.to_string())]
             }
             Self::LinkMissing { link } => vec![("link", link.clone())],
-            Self::PartnerSuspended { partner } => vec![("partner", partner.clone())],
+            Self::PartnerSuspended { partner } | Self::ContactMissing { partner } => {
+                vec![("partner", partner.clone())]
+            }
+            Self::PartnerNotLive { partner, state } => {
+                vec![("partner", partner.clone()), ("state", (*state).to_owned())]
+            }
             Self::Refused(refusal) => refusal_metadata(refusal),
             Self::AskCooldown { retry_after } => {
                 vec![("retry_after_seconds", retry_after.as_secs().to_string())]

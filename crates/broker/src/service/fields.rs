@@ -53,6 +53,23 @@ pub(super) fn reason(field: &'static str, text: &str) -> Result<String, Fault> {
     Ok(text.to_owned())
 }
 
+/// A number that people call: `+`, then 7 to 15 digits (ITU-T E.164), between which a space or a hyphen may stand.
+pub(super) fn phone(field: &'static str, text: &str) -> Result<String, Fault> {
+    let form = text.strip_prefix('+').is_some_and(|rest| {
+        let bytes = rest.as_bytes();
+        let digits = bytes.iter().filter(|byte| byte.is_ascii_digit()).count();
+        let separated = bytes.windows(2).all(|pair| pair.iter().any(u8::is_ascii_digit));
+        let ends =
+            [bytes.first(), bytes.last()].iter().all(|end| end.is_some_and(|byte| byte.is_ascii_digit()));
+        let known = bytes.iter().all(|byte| byte.is_ascii_digit() || matches!(byte, b' ' | b'-'));
+        (7..=15).contains(&digits) && separated && ends && known
+    });
+    if form {
+        return Ok(text.to_owned());
+    }
+    Err(Fault::field(field, "must be `+` and 7 to 15 digits, with single spaces or hyphens between them"))
+}
+
 /// A public key.
 pub(super) fn public_key(field: &'static str, bytes: &[u8]) -> Result<PublicKey, Fault> {
     PublicKey::from_slice(bytes).map_err(|error| Fault::field(field, error))
@@ -126,6 +143,25 @@ mod tests {
         check("https://source.example/?x=1", false);
         check("source.example:80", false);
         check("", false);
+    }
+
+    #[test]
+    fn numbers_can_be_called() {
+        for good in ["+12125550100", "+1 212 555 0100", "+49-30-1234567"] {
+            assert!(phone("p", good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "+",
+            "12125550100",
+            "+123456",
+            "+1234567890123456",
+            "+1  2125550100",
+            "+1 212 555 0100 ",
+            "+1 call us",
+        ] {
+            assert!(phone("p", bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub(super) async fn authenticate(gate: &Gate, request: &mut Request) -> Result<(
         request.extensions_mut().insert(newcomer);
         return Ok(());
     }
-    let caller = known(gate, text).await?;
+    let caller = known(gate, text, methods::takes_newcomers(path)).await?;
     tracing::Span::current().record("principal", shown(&caller.principal));
     request.extensions_mut().insert(caller);
     Ok(())
@@ -45,28 +45,31 @@ pub(super) async fn authenticate(gate: &Gate, request: &mut Request) -> Result<(
 
 /// The caller of a request that is no gRPC call.
 pub(crate) async fn bearer(gate: &Gate, headers: &HeaderMap) -> Result<Caller, Fault> {
-    known(gate, text(headers)?).await
+    known(gate, text(headers)?, false).await
 }
 
 /// The principal whose token this is, by the keys and states of this moment. The state comes last: it is told to
 /// those alone who proved to be that principal, to this broker, now.
-async fn known(gate: &Gate, text: &str) -> Result<Caller, Fault> {
-    TOKEN.drive(known_now(gate, text)).await
+async fn known(gate: &Gate, text: &str, takes_newcomers: bool) -> Result<Caller, Fault> {
+    TOKEN.drive(known_now(gate, text, takes_newcomers)).await
 }
 
-async fn known_now(gate: &Gate, text: &str) -> Result<Caller, Fault> {
-    let (token, may_call) = if let Some(token) = gate.tokens.get(text) {
+async fn known_now(gate: &Gate, text: &str, takes_newcomers: bool) -> Result<Caller, Fault> {
+    let (token, known) = if let Some(token) = gate.tokens.get(text) {
         let known = gate.broker.call_key(token.issuer(), token.key_id()).await?;
-        (token, known.may_call)
+        (token, known)
     } else {
         let claimed = Unverified::read(text).map_err(|error| Fault::token(&error))?;
         let known = gate.broker.call_key(claimed.issuer(), claimed.key_id()).await?;
         let token = claimed.verify(&known.key).map(Arc::new).map_err(|error| unverified(&error))?;
         gate.tokens.insert(text, Arc::clone(&token));
-        (token, known.may_call)
+        (token, known)
     };
     token.check(&gate.audience, gate.broker.now()).map_err(|error| Fault::token(&error))?;
-    may_call?;
+    known.may_call?;
+    if !takes_newcomers {
+        known.is_live?;
+    }
     Ok(Caller { principal: token.issuer().clone() })
 }
 

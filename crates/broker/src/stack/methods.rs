@@ -15,6 +15,16 @@ const PUBLIC: [&str; 3] = [
     "/grpc.reflection.v1alpha.ServerReflection/",
 ];
 
+/// What a partner that is not live may call: what leads it there, what is public, and its own events. All else is denied
+/// by being absent here.
+const FOR_NEWCOMERS: [&str; 5] = [
+    "/countersign.v1.PartnerService/",
+    "/countersign.v1.CatalogueService/",
+    "/countersign.v1.EventService/",
+    "/countersign.v1.AuditService/GetCheckpoint",
+    "/countersign.v1.AuditService/GetConsistencyProof",
+];
+
 /// The methods of those services.
 const PUBLIC_METHODS: [&str; 5] = [
     "/grpc.health.v1.Health/Check",
@@ -68,6 +78,11 @@ pub(super) fn enters_customer(path: &str) -> bool {
     path == ENTERS_CUSTOMER
 }
 
+/// Whether partners may call the method that are not live.
+pub(super) fn takes_newcomers(path: &str) -> bool {
+    FOR_NEWCOMERS.iter().any(|one| path.starts_with(one))
+}
+
 /// Whether the answer goes on after the call returned.
 pub(super) fn is_streaming(path: &str) -> bool {
     METHODS.streaming.contains(path)
@@ -94,5 +109,11 @@ mod tests {
         assert!(!is_streaming("/countersign.v1.EventService/ListEvents"));
         assert!(is_public("/grpc.health.v1.Health/Check"));
         assert!(!is_public("/countersign.v1.EventService/ListEvents"));
+        for open in FOR_NEWCOMERS {
+            assert!(METHODS.all.iter().any(|method| method.starts_with(open)), "{open} is there");
+        }
+        for service in ["GrantService", "LinkService", "OfferService", "TransferService", "CustomerService"] {
+            assert!(!takes_newcomers(&format!("/countersign.v1.{service}/X")), "{service}");
+        }
     }
 }

@@ -14,6 +14,7 @@ use countersign_grants::{
     envelope,
     id::{OperatorName, Origin, PartnerName, Principal},
     key::SigningKey,
+    lifecycle,
     statement::PartnerKey,
     time::{Clock, Entropy, Timestamp},
     token::{Issuer, broker_audience},
@@ -103,8 +104,8 @@ impl House {
     pub(crate) async fn enter_suspended(&self, name: &PartnerName, key: &SigningKey) {
         // Its identity key is its working key here.
         let identity_key = Bytes::copy_from_slice(key.public().as_bytes());
-        let row =
-            PartnerRow { name: name.to_string(), identity_key, suspended: true, ..PartnerRow::default() };
+        let mut row = PartnerRow { name: name.to_string(), identity_key, ..PartnerRow::default() };
+        lifecycle::Partner::Suspended.write_to(&mut row);
         let certificate = wire::PartnerKey {
             broker: ORIGIN.to_owned(),
             partner: name.to_string(),

@@ -1,4 +1,4 @@
-//! Partners: enter, approve an endpoint, suspend, resume, list.
+//! Partners: enter, approve an endpoint, vet, approve, suspend, resume, list.
 
 use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
@@ -23,9 +23,25 @@ pub(crate) enum PartnerCommand {
         /// The identity key: its public half in base64url, or its key file
         #[arg(long, value_name = "KEY")]
         identity_key: String,
+        /// Under which number its people are reached, such as `+1 212 555 0100`; without one it can't be vetted
+        #[arg(long, value_name = "NUMBER", default_value = "", hide_default_value = true)]
+        contact_phone: String,
         #[command(flatten)]
         home: OperatorHome,
     },
+    /// Set under which number a partner's people are reached
+    Contact {
+        /// `partners/{partner}`
+        partner: String,
+        /// Such as `+1 212 555 0100`
+        phone: String,
+        #[command(flatten)]
+        home: OperatorHome,
+    },
+    /// Vouch for a partner that applied
+    Vet(One),
+    /// Let a partner in that another operator has vetted
+    Approve(One),
     /// Approve where a source is reached
     Endpoint {
         /// `partners/{partner}`
@@ -66,10 +82,15 @@ impl PartnerCommand {
     pub(crate) async fn run(self, setting: &Setting) -> Result<()> {
         let name = |partner: &str| PartnerName::parse(partner).context("the partner");
         let partner = match self {
-            Self::Create { partner, display_name, identity_key, home } => {
-                let identity = key::public(&identity_key)?;
-                home.open(setting)?.create_partner(&name(&partner)?, &display_name, &identity).await?
+            Self::Create { partner, display_name, identity_key, contact_phone, home } => {
+                let (identity, known_as) = (key::public(&identity_key)?, (&*display_name, &*contact_phone));
+                home.open(setting)?.create_partner(&name(&partner)?, known_as, &identity).await?
             }
+            Self::Contact { partner, phone, home } => {
+                home.open(setting)?.set_contact(&name(&partner)?, &phone).await?
+            }
+            Self::Vet(One { partner, home }) => home.open(setting)?.vet(&name(&partner)?).await?,
+            Self::Approve(One { partner, home }) => home.open(setting)?.approve(&name(&partner)?).await?,
             Self::Endpoint { partner, endpoint, home } => {
                 home.open(setting)?.set_endpoint(&name(&partner)?, &endpoint).await?
             }
@@ -100,6 +121,7 @@ fn partner_json(partner: &Partner) -> Value {
         "display_name": partner.display_name,
         "identity_key": BASE64URL_NOPAD.encode(&partner.identity_key),
         "source_endpoint": if partner.source_endpoint.is_empty() { Value::Null } else { json!(partner.source_endpoint) },
+        "contact_phone": if partner.contact_phone.is_empty() { Value::Null } else { json!(partner.contact_phone) },
         "state": state(partner),
         "create_time": created,
     })

@@ -163,6 +163,20 @@ pub enum Problem {
         /// Who.
         partner: String,
     },
+    /// A partner takes part that two operators have not let in.
+    #[error("a {} record of {partner}, which was not approved", name(*kind))]
+    NotLive {
+        /// What.
+        kind: Kind,
+        /// Who.
+        partner: String,
+    },
+    /// A partner was approved that nobody had vetted as it was.
+    #[error("{partner} was approved without being vetted as it is")]
+    NotVetted {
+        /// Who.
+        partner: String,
+    },
     /// A transfer is between others, for another purpose or under another catalogue than its approval.
     #[error("parties, purpose or catalogue are not those of the grant's approval")]
     OtherTerms,
@@ -211,6 +225,7 @@ impl Problem {
             Self::NoSuccessor => "successor",
             Self::WhilePaused => "pause",
             Self::WhileSuspended { .. } | Self::WhileGrantSuspended => "suspension",
+            Self::NotLive { .. } | Self::NotVetted { .. } => "vetting",
             Self::OtherTerms => "terms",
             Self::Use { .. } | Self::Repeat { .. } => "use_number",
             Self::Turn => "turn",

@@ -44,6 +44,8 @@ pub(super) struct Rules {
     suspended: HashSet<String>,
     /// A grant ended for another between these parties, for this purpose, whose approval is the next record.
     superseded: Option<(u64, [String; 3])>,
+    /// Partners that were entered and not approved yet, each with whether it was vetted.
+    waiting: HashMap<String, bool>,
     kinds: [u64; KINDS],
     first_time: Option<u64>,
     time_ms: u64,
@@ -60,6 +62,7 @@ impl Rules {
             parties: HashMap::new(),
             suspended: HashSet::new(),
             superseded: None,
+            waiting: HashMap::new(),
             kinds: [0; KINDS],
             first_time: None,
             time_ms: 0,
@@ -102,9 +105,19 @@ impl Rules {
             None if leaf.sequence != 0 => findings.add(index, Problem::Tag { kind: leaf.kind, tagged: true }),
             None => {}
         }
+        if !self.waiting.is_empty() {
+            self.take_of_newcomers(index, leaf, findings);
+        }
         match leaf.kind {
-            Kind::PartnerSuspended => drop(self.suspended.insert(leaf.source.to_owned())),
-            Kind::PartnerResumed => drop(self.suspended.remove(leaf.source)),
+            Kind::PartnerCreated => {
+                self.waiting.insert(leaf.source.to_owned(), false);
+            }
+            Kind::PartnerSuspended | Kind::PartnerSuspendedAutomatically => {
+                self.suspended.insert(leaf.source.to_owned());
+            }
+            Kind::PartnerResumed => {
+                self.suspended.remove(leaf.source);
+            }
             Kind::RequestShown if !leaf.source.is_empty() || !leaf.recipient.is_empty() => {
                 findings.add(index, Problem::Turn);
             }
@@ -113,6 +126,39 @@ impl Rules {
                 self.superseded = Some((index, parties));
             }
             _ => {}
+        }
+    }
+
+    /// What is about partners that two operators have not let in yet. Of one that was entered before the log begins,
+    /// nothing is known.
+    fn take_of_newcomers(&mut self, index: u64, leaf: &Leaf<'_>, findings: &mut Findings) {
+        let sides: &[&str] = match leaf.kind {
+            Kind::PartnerVetted => {
+                return self.note_vetting(leaf.source, true);
+            }
+            // What was vetted is another, so it is to be vetted again.
+            Kind::SourceEndpointSet | Kind::PartnerContactSet => {
+                return self.note_vetting(leaf.source, false);
+            }
+            Kind::PartnerApproved => {
+                if self.waiting.remove(leaf.source) == Some(false) {
+                    findings.add(index, Problem::NotVetted { partner: leaf.source.to_owned() });
+                }
+                return;
+            }
+            Kind::LinkInvited | Kind::LinkConfirmed | Kind::RequestCreated => &[leaf.source],
+            Kind::OfferPublished => &[leaf.recipient],
+            Kind::GrantApproved | Kind::Transfer | Kind::ChangeNotice => &[leaf.source, leaf.recipient],
+            _ => return,
+        };
+        if let Some(partner) = sides.iter().find(|side| self.waiting.contains_key(**side)) {
+            findings.add(index, Problem::NotLive { kind: leaf.kind, partner: (*partner).to_owned() });
+        }
+    }
+
+    fn note_vetting(&mut self, partner: &str, is_vetted: bool) {
+        if let Some(vetted) = self.waiting.get_mut(partner) {
+            *vetted = is_vetted;
         }
     }
 
@@ -146,7 +192,7 @@ impl Rules {
         }
         grant.sequence = u32::try_from(leaf.sequence).unwrap_or(u32::MAX);
         match leaf.kind {
-            kind if grant.flags & STOPPED != 0 && changes(kind) => {
+            kind if grant.flags & STOPPED != 0 && (changes(kind) || kind == Kind::GrantExpiring) => {
                 findings.add(index, Problem::ChangeAfterStop { kind: leaf.kind });
             }
             Kind::GrantPaused => grant.flags |= PAUSED,
@@ -233,6 +279,7 @@ fn is_of_grant(kind: Kind) -> bool {
         || matches!(
             kind,
             Kind::GrantApproved
+                | Kind::GrantExpiring
                 | Kind::Acknowledged
                 | Kind::ChangeNotice
                 | Kind::Transfer

@@ -334,6 +334,7 @@ fn grants_follow_their_rules() {
     check_rules(&with(&both), &[(4, "suspension")]);
     for revoked in [Kind::GrantRevoked, Kind::GrantRevokedByOperator] {
         check_rules(&with(&[of(1, revoked, 2), transfer(2, 4, 3, 1)]), &[(2, "stop")]);
+        check_rules(&with(&[of(1, revoked, 2), of(2, Kind::GrantExpiring, 3)]), &[(2, "stop")]);
         check_rules(&with(&[of(1, revoked, 2), of(2, Kind::GrantUnsuspended, 3)]), &[(2, "stop")]);
     }
     let other = Record { purpose: "ride_updates".into(), ..transfer(1, 4, 2, 1) };
@@ -410,9 +411,48 @@ fn nothing_moves_while_a_partner_is_suspended() {
     let suspended = about(1, Kind::PartnerSuspended, "partners/hopp");
     let others = about(1, Kind::PartnerSuspended, "partners/chirp");
     let resumed = about(2, Kind::PartnerResumed, "partners/hopp");
+    let by_rule = about(1, Kind::PartnerSuspendedAutomatically, "partners/hopp");
+    check_rules(&[approved.clone(), by_rule, transfer(2, 4, 2, 1)], &[(2, "suspension")]);
     check_rules(&[approved.clone(), suspended.clone(), transfer(2, 4, 2, 1)], &[(2, "suspension")]);
     check_rules(&[approved.clone(), others, transfer(2, 4, 2, 1)], &[]);
     check_rules(&[approved, suspended, resumed, transfer(3, 4, 2, 1)], &[]);
+}
+
+#[test]
+fn two_operators_let_a_partner_in_before_it_takes_part() {
+    let about = |at, kind| Record {
+        source: "partners/hopp".into(),
+        recipient: String::new(),
+        purpose: String::new(),
+        catalogue_version: Bytes::new(),
+        ..record(at, kind, None, 0)
+    };
+    let way =
+        [about(0, Kind::PartnerCreated), about(1, Kind::PartnerVetted), about(2, Kind::PartnerApproved)];
+    let then = |way: &[Record], rest: &[Record]| [way, rest].concat();
+    let works = [
+        about(3, Kind::LinkInvited),
+        about(4, Kind::RequestCreated),
+        record(5, Kind::GrantApproved, Some(4), 1),
+        transfer(6, 4, 2, 1),
+    ];
+    check_rules(&then(&way, &works), &[]);
+    let too_early = [(2, "vetting"), (3, "vetting"), (4, "vetting"), (5, "vetting")];
+    check_rules(&then(&way[..2], &works), &too_early);
+    check_rules(&[way[0].clone(), about(1, Kind::PartnerApproved)], &[(1, "vetting")]);
+    let changed = about(1, Kind::SourceEndpointSet);
+    check_rules(&[way[0].clone(), way[1].clone(), changed, way[2].clone()], &[(3, "vetting")]);
+}
+
+#[test]
+fn whose_turn_it_was_stands_in_no_clear_text() {
+    let shown = |source: &str| Record {
+        source: source.into(),
+        recipient: String::new(),
+        ..record(0, Kind::RequestShown, None, 0)
+    };
+    check_rules(&[shown("")], &[]);
+    check_rules(&[shown("partners/hopp")], &[(0, "turn")]);
 }
 
 #[test]

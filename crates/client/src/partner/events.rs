@@ -33,9 +33,11 @@ const MAX_BACKOFF: Duration = Duration::from_secs(5);
 const MAX_HEARINGS: u32 = 3;
 
 /// What a partner hears of. Transfers are left out: their sides know of them by themselves.
-const KINDS: [Kind; 21] = [
+const KINDS: [Kind; 24] = [
+    Kind::PartnerApproved,
     Kind::PartnerKeyPublished,
     Kind::PartnerSuspended,
+    Kind::PartnerSuspendedAutomatically,
     Kind::PartnerResumed,
     Kind::LinkAccepted,
     Kind::RequestDeferred,
@@ -53,6 +55,7 @@ const KINDS: [Kind; 21] = [
     Kind::GrantSuspendedByOperator,
     Kind::GrantUnsuspendedByOperator,
     Kind::GrantRevokedByOperator,
+    Kind::GrantExpiring,
     Kind::Acknowledged,
     Kind::ChangeNotice,
 ];
@@ -163,6 +166,11 @@ pub enum PartnerEvent {
         /// The reason's code, such as `SECURITY`.
         reason: String,
     },
+    /// A grant ends before long. That it is told now is the broker's word; when it ends stands in its terms.
+    Expiring {
+        /// The grant.
+        grant: Box<GrantRow>,
+    },
     /// A side acknowledged terms or a change.
     Acknowledged {
         /// The grant.
@@ -183,7 +191,9 @@ pub enum PartnerEvent {
         /// The keys.
         keys: Vec<KeyId>,
     },
-    /// An operator suspended this partner.
+    /// Two operators let this partner in: it is live.
+    Live,
+    /// An operator suspended this partner, or the broker did by a rule.
     Suspended,
     /// The suspension ended.
     Unsuspended,
@@ -447,6 +457,9 @@ impl Shared {
                 self.hold(kind, &grant).await?;
                 PartnerEvent::GrantRevokedByOperator { grant, reason: event.reason }
             }
+            Kind::GrantExpiring => {
+                PartnerEvent::Expiring { grant: Box::new(self.take_grant(&grant()?).await?) }
+            }
             Kind::Acknowledged => PartnerEvent::Acknowledged { grant: grant()? },
             // A source's own notices are news to others.
             Kind::ChangeNotice if event.source == self.name.as_str() => return Ok(None),
@@ -455,7 +468,8 @@ impl Shared {
                 keys if keys.is_empty() => return Ok(None),
                 keys => PartnerEvent::UnknownKeys { keys },
             },
-            Kind::PartnerSuspended => PartnerEvent::Suspended,
+            Kind::PartnerApproved => PartnerEvent::Live,
+            Kind::PartnerSuspended | Kind::PartnerSuspendedAutomatically => PartnerEvent::Suspended,
             Kind::PartnerResumed => PartnerEvent::Unsuspended,
             _ => return Ok(None),
         };

@@ -12,7 +12,14 @@ use countersign_proto::{
 };
 
 use super::Partner;
-use crate::{channel::call, error::Error};
+use crate::{
+    channel::call,
+    error::{Error, Party},
+};
+
+/// The most calls that one notice takes, of some thousand grants each: far more than one account has, and an end to what
+/// a broker can make its caller do.
+const MAX_NOTICE_CALLS: usize = 64;
 
 /// One row of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,9 +94,16 @@ impl Partner {
     /// fetch under that grant.
     pub async fn notify_change(&self, subject: &SubjectHandle, resource: &str) -> Result<(), Error> {
         self.0.monitor.check()?;
-        let asked =
-            NotifyChangeRequest { subject: subject.as_str().to_owned(), resource: resource.to_owned() };
-        self.0.connection.transfers().notify_change(call(asked)).await?;
-        Ok(())
+        let mut page_token = String::new();
+        for _ in 0..MAX_NOTICE_CALLS {
+            let (subject, resource) = (subject.as_str().to_owned(), resource.to_owned());
+            let asked = NotifyChangeRequest { subject, resource, page_token };
+            page_token =
+                self.0.connection.transfers().notify_change(call(asked)).await?.into_inner().next_page_token;
+            if page_token.is_empty() {
+                return Ok(());
+            }
+        }
+        Err(Error::misbehaved(Party::Broker, "notice", "page_token", "the notices come to no end"))
     }
 }

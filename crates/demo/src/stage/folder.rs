@@ -58,8 +58,8 @@ impl Folder {
         self.data().join("keys/call.key")
     }
 
-    pub(crate) fn operator_key(&self) -> PathBuf {
-        self.data().join("keys/operator.key")
+    pub(crate) fn operator_keys(&self) -> [PathBuf; 2] {
+        ["keys/operator.key", "keys/second-operator.key"].map(|key| self.data().join(key))
     }
 
     pub(crate) fn auditor_key(&self) -> PathBuf {

@@ -1,5 +1,5 @@
 //! What demo and bench stand on: a fresh folder, the broker's process, and the processes of the brands, entered at the
-//! broker by its operator. All through the public API.
+//! broker by its operators. All through the public API.
 
 mod binaries;
 mod brand;
@@ -37,8 +37,11 @@ use crate::{
 /// The origin of the demo's log.
 const ORIGIN: &str = "demo.countersign.example/log";
 
-/// The operator that `countersignd init` names.
-const OPERATOR: &str = "operators/root";
+/// The operators that `countersignd init` names: what one vets, the other approves.
+const OPERATORS: [&str; 2] = ["operators/root", "operators/second"];
+
+/// Under which number the brands' people are reached: of those that are kept for stories.
+const CONTACT: &str = "+1 212 555 0100";
 
 /// The auditor that the operator enters.
 pub(crate) const AUDITOR: &str = "auditors/ada";
@@ -76,12 +79,14 @@ impl Stage {
         broker.address().clone_into(&mut trust.address);
         std::fs::write(folder.broker_file(), trust.to_json())?;
 
-        let operator = operator(&folder, &trust)?;
+        let [operator, second] = operators(&folder, &trust)?;
         let (sender, events) = unbounded_channel();
         let (mut brands, mut offers) = (BTreeMap::new(), BTreeMap::new());
         for brand in setting.brands.iter().copied() {
             let (process, ready) = BrandProcess::start(&binaries, &folder, brand, sender.clone()).await?;
-            enter_brand(&operator, brand, &ready).await.with_context(|| format!("entering {brand}"))?;
+            enter_brand([&operator, &second], brand, &ready)
+                .await
+                .with_context(|| format!("entering {brand}"))?;
             process.ask(Command::Open).await?;
             brands.insert(brand, process);
         }
@@ -102,9 +107,9 @@ impl Stage {
         self.brands.get(&brand).with_context(|| format!("{brand} takes no part"))
     }
 
-    /// The broker's operator.
-    pub(crate) fn operator(&self) -> Result<Operator> {
-        operator(&self.folder, &self.trust)
+    /// The broker's operators.
+    pub(crate) fn operators(&self) -> Result<[Operator; 2]> {
+        operators(&self.folder, &self.trust)
     }
 
     /// Ends the brands alone.
@@ -122,32 +127,37 @@ impl Stage {
     }
 }
 
-fn operator(folder: &Folder, trust: &BrokerTrust) -> Result<Operator> {
-    let key = keyfile::read(&folder.operator_key())?;
-    Ok(Operator::open(trust, OperatorName::parse(OPERATOR)?, &key, System::real())?)
+fn operators(folder: &Folder, trust: &BrokerTrust) -> Result<[Operator; 2]> {
+    let open = |name, key| -> Result<_> {
+        Ok(Operator::open(trust, OperatorName::parse(name)?, &keyfile::read(key)?, System::real())?)
+    };
+    let [first, second] = folder.operator_keys();
+    Ok([open(OPERATORS[0], &first)?, open(OPERATORS[1], &second)?])
 }
 
-/// A brand's partner, and where it serves.
-async fn enter_brand(operator: &Operator, brand: Brand, ready: &Ready) -> Result<()> {
-    let name = brand.partner();
+/// A brand, and where it serves.
+async fn enter_brand(operators: [&Operator; 2], brand: Brand, ready: &Ready) -> Result<()> {
     let identity = PublicKey::from_slice(&BASE64URL_NOPAD.decode(ready.identity.as_bytes())?)?;
     let certificate = BASE64URL_NOPAD.decode(ready.certificate.as_bytes())?;
     let certificate = Envelope::decode(certificate.as_slice())?;
-    enter(operator, &name, brand.display_name(), &identity, certificate).await?;
-    operator.set_endpoint(&name, &ready.endpoint).await?;
-    Ok(())
+    let names = (&brand.partner(), brand.display_name());
+    enter(operators, names, (&identity, certificate), Some(&ready.endpoint)).await
 }
 
-/// The partner itself and its certified key.
+/// A partner itself, its certified key, where it serves if it does; and that two operators let it in.
 pub(crate) async fn enter(
-    operator: &Operator,
-    name: &PartnerName,
-    display_name: &str,
-    identity: &PublicKey,
-    certificate: Envelope,
+    [operator, second]: [&Operator; 2],
+    (name, display_name): (&PartnerName, &str),
+    (identity, certificate): (&PublicKey, Envelope),
+    endpoint: Option<&str>,
 ) -> Result<()> {
-    operator.create_partner(name, display_name, identity).await?;
+    operator.create_partner(name, (display_name, CONTACT), identity).await?;
     operator.publish_key(name, certificate).await?;
+    if let Some(endpoint) = endpoint {
+        operator.set_endpoint(name, endpoint).await?;
+    }
+    operator.vet(name).await?;
+    second.approve(name).await?;
     Ok(())
 }
 

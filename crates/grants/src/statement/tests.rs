@@ -399,7 +399,8 @@ fn changes_and_requests_have_their_form() {
         "rows"
     );
     let rows = |count| {
-        let row = |at| wire::RequestedRow { offer: Bytes::from(vec![at; 32]), ..wire::RequestedRow::default() };
+        let row =
+            |at| wire::RequestedRow { offer: Bytes::from(vec![at; 32]), ..wire::RequestedRow::default() };
         wire::GrantRequest { rows: (0..count).map(row).collect(), ..request.clone() }
     };
     assert_eq!(check::<GrantRequest>(&rows(7)), "good");

@@ -131,6 +131,16 @@ pub enum Kind {
     RequestShown = 54,
     /// A customer changed how they are asked.
     AskingChanged = 55,
+    /// An operator vetted a partner that applied.
+    PartnerVetted = 56,
+    /// A second operator approved a vetted partner: it is live.
+    PartnerApproved = 57,
+    /// An operator set under which number a partner's people are reached.
+    PartnerContactSet = 58,
+    /// The broker suspended a partner by itself; `reason` names the rule.
+    PartnerSuspendedAutomatically = 59,
+    /// A grant ends before long; it changes nothing.
+    GrantExpiring = 60,
 }
 impl Kind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -177,6 +187,11 @@ impl Kind {
             Self::GrantSuperseded => "KIND_GRANT_SUPERSEDED",
             Self::RequestShown => "KIND_REQUEST_SHOWN",
             Self::AskingChanged => "KIND_ASKING_CHANGED",
+            Self::PartnerVetted => "KIND_PARTNER_VETTED",
+            Self::PartnerApproved => "KIND_PARTNER_APPROVED",
+            Self::PartnerContactSet => "KIND_PARTNER_CONTACT_SET",
+            Self::PartnerSuspendedAutomatically => "KIND_PARTNER_SUSPENDED_AUTOMATICALLY",
+            Self::GrantExpiring => "KIND_GRANT_EXPIRING",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -222,6 +237,13 @@ impl Kind {
             "KIND_GRANT_SUPERSEDED" => Some(Self::GrantSuperseded),
             "KIND_REQUEST_SHOWN" => Some(Self::RequestShown),
             "KIND_ASKING_CHANGED" => Some(Self::AskingChanged),
+            "KIND_PARTNER_VETTED" => Some(Self::PartnerVetted),
+            "KIND_PARTNER_APPROVED" => Some(Self::PartnerApproved),
+            "KIND_PARTNER_CONTACT_SET" => Some(Self::PartnerContactSet),
+            "KIND_PARTNER_SUSPENDED_AUTOMATICALLY" => {
+                Some(Self::PartnerSuspendedAutomatically)
+            }
+            "KIND_GRANT_EXPIRING" => Some(Self::GrantExpiring),
             _ => None,
         }
     }

@@ -26,6 +26,15 @@ pub struct PartnerRow {
     /// The hash of the newest key statement.
     #[prost(bytes = "bytes", tag = "8")]
     pub key_hash: ::prost::bytes::Bytes,
+    /// How far it came: the number of `countersign.v1.Partner.State`, which is never SUSPENDED; 0 means APPLIED.
+    #[prost(int32, tag = "9")]
+    pub stage: i32,
+    /// While VETTED: the operator that vetted it.
+    #[prost(string, tag = "10")]
+    pub vetted_by: ::prost::alloc::string::String,
+    /// Under which number its people are reached.
+    #[prost(string, tag = "11")]
+    pub contact_phone: ::prost::alloc::string::String,
 }
 /// A published working key.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -5736,6 +5736,9 @@ pub struct Partner {
     /// OUTPUT_ONLY. When the partner was entered.
     #[prost(message, optional, tag = "6")]
     pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// OPTIONAL. The staffed number under which the partner's people are reached. Without one it can't be vetted.
+    #[prost(string, tag = "7")]
+    pub contact_phone: ::prost::alloc::string::String,
 }
 /// Nested message and enum types in `Partner`.
 pub mod partner {
@@ -5755,10 +5758,14 @@ pub mod partner {
     pub enum State {
         /// Never returned.
         Unspecified = 0,
-        /// Sends and receives.
+        /// Is live: asks, links, sends and receives.
         Active = 1,
-        /// Does neither.
+        /// Was live, and does none of it.
         Suspended = 2,
+        /// Was entered, and does none of it yet.
+        Applied = 3,
+        /// Was vetted by one operator, and waits for another's approval.
+        Vetted = 4,
     }
     impl State {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -5770,6 +5777,8 @@ pub mod partner {
                 Self::Unspecified => "STATE_UNSPECIFIED",
                 Self::Active => "STATE_ACTIVE",
                 Self::Suspended => "STATE_SUSPENDED",
+                Self::Applied => "STATE_APPLIED",
+                Self::Vetted => "STATE_VETTED",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -5778,6 +5787,8 @@ pub mod partner {
                 "STATE_UNSPECIFIED" => Some(Self::Unspecified),
                 "STATE_ACTIVE" => Some(Self::Active),
                 "STATE_SUSPENDED" => Some(Self::Suspended),
+                "STATE_APPLIED" => Some(Self::Applied),
+                "STATE_VETTED" => Some(Self::Vetted),
                 _ => None,
             }
         }
@@ -5868,6 +5879,30 @@ pub struct ListPartnerKeysResponse {
     /// Empty at the end.
     #[prost(string, tag = "2")]
     pub next_page_token: ::prost::alloc::string::String,
+}
+/// Says that a partner was vetted.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct VetPartnerRequest {
+    /// REQUIRED. `partners/{partner}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+/// Asks for a vetted partner to be live.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ApprovePartnerRequest {
+    /// REQUIRED. `partners/{partner}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+/// Asks for another number.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetPartnerContactRequest {
+    /// REQUIRED. `partners/{partner}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// REQUIRED. The number, with its country: `+`, and 7 to 15 digits with single spaces or hyphens between them.
+    #[prost(string, tag = "2")]
+    pub contact_phone: ::prost::alloc::string::String,
 }
 /// Asks for a source's endpoint to be approved.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -5978,7 +6013,7 @@ pub mod partner_service_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
-        /// Enters a partner. For operators.
+        /// Enters a partner, which has applied. It is not live before it was vetted and approved. For operators.
         pub async fn create_partner(
             &mut self,
             request: impl tonic::IntoRequest<super::CreatePartnerRequest>,
@@ -6102,7 +6137,53 @@ pub mod partner_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Approves where a source is reached. For operators.
+        /// Says that a partner that applied was vetted: who it is, that its keys are its own, that its people can be reached. For operators.
+        pub async fn vet_partner(
+            &mut self,
+            request: impl tonic::IntoRequest<super::VetPartnerRequest>,
+        ) -> std::result::Result<tonic::Response<super::Partner>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/countersign.v1.PartnerService/VetPartner",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("countersign.v1.PartnerService", "VetPartner"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Approves a vetted partner, which is live from then on. For operators, and not for the one that vetted it.
+        pub async fn approve_partner(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ApprovePartnerRequest>,
+        ) -> std::result::Result<tonic::Response<super::Partner>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/countersign.v1.PartnerService/ApprovePartner",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("countersign.v1.PartnerService", "ApprovePartner"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Approves where a source is reached. A partner that was vetted, and is not live, is to be vetted again. For operators.
         pub async fn set_source_endpoint(
             &mut self,
             request: impl tonic::IntoRequest<super::SetSourceEndpointRequest>,
@@ -6123,6 +6204,30 @@ pub mod partner_service_client {
             req.extensions_mut()
                 .insert(
                     GrpcMethod::new("countersign.v1.PartnerService", "SetSourceEndpoint"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Sets under which number a partner's people are reached. A partner that was vetted, and is not live, is to be vetted again. For operators.
+        pub async fn set_partner_contact(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SetPartnerContactRequest>,
+        ) -> std::result::Result<tonic::Response<super::Partner>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/countersign.v1.PartnerService/SetPartnerContact",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("countersign.v1.PartnerService", "SetPartnerContact"),
                 );
             self.inner.unary(req, path, codec).await
         }
@@ -6190,7 +6295,7 @@ pub mod partner_service_server {
     /// Generated trait containing gRPC methods that should be implemented for use with PartnerServiceServer.
     #[async_trait]
     pub trait PartnerService: std::marker::Send + std::marker::Sync + 'static {
-        /// Enters a partner. For operators.
+        /// Enters a partner, which has applied. It is not live before it was vetted and approved. For operators.
         async fn create_partner(
             &self,
             request: tonic::Request<super::CreatePartnerRequest>,
@@ -6221,10 +6326,25 @@ pub mod partner_service_server {
             tonic::Response<super::ListPartnerKeysResponse>,
             tonic::Status,
         >;
-        /// Approves where a source is reached. For operators.
+        /// Says that a partner that applied was vetted: who it is, that its keys are its own, that its people can be reached. For operators.
+        async fn vet_partner(
+            &self,
+            request: tonic::Request<super::VetPartnerRequest>,
+        ) -> std::result::Result<tonic::Response<super::Partner>, tonic::Status>;
+        /// Approves a vetted partner, which is live from then on. For operators, and not for the one that vetted it.
+        async fn approve_partner(
+            &self,
+            request: tonic::Request<super::ApprovePartnerRequest>,
+        ) -> std::result::Result<tonic::Response<super::Partner>, tonic::Status>;
+        /// Approves where a source is reached. A partner that was vetted, and is not live, is to be vetted again. For operators.
         async fn set_source_endpoint(
             &self,
             request: tonic::Request<super::SetSourceEndpointRequest>,
+        ) -> std::result::Result<tonic::Response<super::Partner>, tonic::Status>;
+        /// Sets under which number a partner's people are reached. A partner that was vetted, and is not live, is to be vetted again. For operators.
+        async fn set_partner_contact(
+            &self,
+            request: tonic::Request<super::SetPartnerContactRequest>,
         ) -> std::result::Result<tonic::Response<super::Partner>, tonic::Status>;
         /// Suspends a partner: it neither sends nor receives from its very next call. For operators.
         async fn suspend_partner(
@@ -6541,6 +6661,97 @@ pub mod partner_service_server {
                     };
                     Box::pin(fut)
                 }
+                "/countersign.v1.PartnerService/VetPartner" => {
+                    #[allow(non_camel_case_types)]
+                    struct VetPartnerSvc<T: PartnerService>(pub Arc<T>);
+                    impl<
+                        T: PartnerService,
+                    > tonic::server::UnaryService<super::VetPartnerRequest>
+                    for VetPartnerSvc<T> {
+                        type Response = super::Partner;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::VetPartnerRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PartnerService>::vet_partner(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = VetPartnerSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/countersign.v1.PartnerService/ApprovePartner" => {
+                    #[allow(non_camel_case_types)]
+                    struct ApprovePartnerSvc<T: PartnerService>(pub Arc<T>);
+                    impl<
+                        T: PartnerService,
+                    > tonic::server::UnaryService<super::ApprovePartnerRequest>
+                    for ApprovePartnerSvc<T> {
+                        type Response = super::Partner;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ApprovePartnerRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PartnerService>::approve_partner(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ApprovePartnerSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/countersign.v1.PartnerService/SetSourceEndpoint" => {
                     #[allow(non_camel_case_types)]
                     struct SetSourceEndpointSvc<T: PartnerService>(pub Arc<T>);
@@ -6572,6 +6783,52 @@ pub mod partner_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SetSourceEndpointSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/countersign.v1.PartnerService/SetPartnerContact" => {
+                    #[allow(non_camel_case_types)]
+                    struct SetPartnerContactSvc<T: PartnerService>(pub Arc<T>);
+                    impl<
+                        T: PartnerService,
+                    > tonic::server::UnaryService<super::SetPartnerContactRequest>
+                    for SetPartnerContactSvc<T> {
+                        type Response = super::Partner;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SetPartnerContactRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PartnerService>::set_partner_contact(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SetPartnerContactSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -7183,10 +7440,17 @@ pub struct NotifyChangeRequest {
     /// REQUIRED. The first segment of the fields that changed, such as `trip`.
     #[prost(string, tag = "2")]
     pub resource: ::prost::alloc::string::String,
+    /// OPTIONAL. From the answer before: with more grants than one call gives notice to, it goes on there.
+    #[prost(string, tag = "3")]
+    pub page_token: ::prost::alloc::string::String,
 }
 /// The notice was taken.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct NotifyChangeResponse {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NotifyChangeResponse {
+    /// Empty when every grant was looked at: at most 1,024 by one call.
+    #[prost(string, tag = "1")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
 /// Claims a receipt.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ClaimReceiptRequest {

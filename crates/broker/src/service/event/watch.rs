@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use countersign_grants::id::PartnerName;
+use countersign_grants::{id::PartnerName, lifecycle};
 use countersign_ledger::Watch;
 use countersign_proto::v1::{WatchEventsRequest, WatchEventsResponse};
 use tokio::sync::mpsc::{self, Sender};
@@ -102,7 +102,7 @@ impl Watcher {
     /// A suspended partner receives nothing more, on a stream that it opened before as little as on a new one.
     async fn still_may(&self) -> Result<(), Fault> {
         let Party::Partner(name) = &self.party else { return Ok(()) };
-        if self.broker.partner(name).await?.row.suspended {
+        if self.broker.standing(name).await? == lifecycle::Partner::Suspended {
             return Err(suspended(name));
         }
         Ok(())

@@ -1,6 +1,9 @@
 //! A new grant's rows and its record: how it comes to stand, be it approved, renewed or narrowed.
 
-use countersign_grants::id::{PartnerName, SubjectHandle};
+use countersign_grants::{
+    id::{PartnerName, SubjectHandle},
+    lifecycle,
+};
 use countersign_proto::{
     log::v1::Kind,
     row::v1::{GrantRow, PrivatePart},
@@ -8,7 +11,7 @@ use countersign_proto::{
 
 use super::signed_terms::SignedTerms;
 use crate::{
-    Broker, Fault,
+    Broker, Fault, agenda,
     broker::damaged,
     caller::Party,
     record::{CustomerKey, Happening},
@@ -46,6 +49,8 @@ pub(super) fn stand(
     for index in indexes {
         work.index(&index.entry(row.create_time_ms, digest), signed.name.as_str())?;
     }
+    let told = lifecycle::announced_at(terms.time, terms.expire_time);
+    work.look_at(&agenda::EXPIRING.key(told, digest), signed.name.as_str());
     let evidence = [digest];
     work.record(broker.draft(Happening {
         kind: Kind::GrantApproved,

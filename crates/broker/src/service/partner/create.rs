@@ -5,7 +5,7 @@ use countersign_grants::id::PartnerName;
 use countersign_proto::{
     log::v1::Kind,
     row::v1::PartnerRow,
-    v1::{CreatePartnerRequest, Partner},
+    v1::{CreatePartnerRequest, Partner, partner::State},
 };
 use prost::Message as _;
 
@@ -41,7 +41,12 @@ pub(super) async fn create(
             "" => String::new(),
             endpoint => fields::endpoint("partner.source_endpoint", endpoint)?,
         },
+        contact_phone: match partner.contact_phone.as_str() {
+            "" => String::new(),
+            phone => fields::phone("partner.contact_phone", phone)?,
+        },
         create_time_ms: broker.now().as_millis(),
+        stage: State::Applied.into(),
         ..PartnerRow::default()
     };
     let answer = view(&row, caller);

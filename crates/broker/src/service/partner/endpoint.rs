@@ -7,7 +7,7 @@ use countersign_proto::{
     v1::{Partner, SetSourceEndpointRequest},
 };
 
-use super::change;
+use super::{change, changed};
 use crate::{Broker, Caller, Fault, service::fields, work::settle};
 
 pub(super) async fn set(
@@ -28,6 +28,6 @@ async fn attempt(
     endpoint: &str,
 ) -> Result<Option<Partner>, Fault> {
     let read = broker.partner(name).await?;
-    let row = PartnerRow { source_endpoint: endpoint.to_owned(), ..read.row.clone() };
+    let row = changed(PartnerRow { source_endpoint: endpoint.to_owned(), ..read.row.clone() });
     change(broker, caller, name, &read, row, (Kind::SourceEndpointSet, "")).await
 }

@@ -1,10 +1,12 @@
 //! `PartnerService`: enters partners and publishes their keys.
 
+mod contact;
 mod create;
 mod endpoint;
 mod get;
 mod keys;
 mod suspend;
+mod vet;
 
 use std::sync::Arc;
 
@@ -16,10 +18,10 @@ use countersign_grants::{
 use countersign_proto::{
     row::v1::PartnerRow,
     v1::{
-        CreatePartnerRequest, GetPartnerRequest, ListPartnerKeysRequest, ListPartnerKeysResponse,
-        ListPartnersRequest, ListPartnersResponse, Partner, PartnerKey, PublishPartnerKeyRequest,
-        ResumePartnerRequest, SetSourceEndpointRequest, SuspendPartnerRequest,
-        partner_service_server::PartnerService,
+        ApprovePartnerRequest, CreatePartnerRequest, GetPartnerRequest, ListPartnerKeysRequest,
+        ListPartnerKeysResponse, ListPartnersRequest, ListPartnersResponse, Partner, PartnerKey,
+        PublishPartnerKeyRequest, ResumePartnerRequest, SetPartnerContactRequest, SetSourceEndpointRequest,
+        SuspendPartnerRequest, VetPartnerRequest, partner_service_server::PartnerService,
     },
 };
 use tonic::{Request, Response, Status};
@@ -69,6 +71,27 @@ impl PartnerService for Partners {
         Ok(Response::new(keys::list(&self.0, request.into_inner()).await?))
     }
 
+    async fn vet_partner(&self, request: Request<VetPartnerRequest>) -> Result<Response<Partner>, Status> {
+        let caller = Caller::of(&request)?;
+        Ok(Response::new(vet::vet(&self.0, &caller, request.into_inner()).await?))
+    }
+
+    async fn approve_partner(
+        &self,
+        request: Request<ApprovePartnerRequest>,
+    ) -> Result<Response<Partner>, Status> {
+        let caller = Caller::of(&request)?;
+        Ok(Response::new(vet::approve(&self.0, &caller, request.into_inner()).await?))
+    }
+
+    async fn set_partner_contact(
+        &self,
+        request: Request<SetPartnerContactRequest>,
+    ) -> Result<Response<Partner>, Status> {
+        let caller = Caller::of(&request)?;
+        Ok(Response::new(contact::set(&self.0, &caller, request.into_inner()).await?))
+    }
+
     async fn set_source_endpoint(
         &self,
         request: Request<SetSourceEndpointRequest>,
@@ -108,7 +131,14 @@ fn view(row: &PartnerRow, caller: &Caller) -> Partner {
         source_endpoint: if inside { row.source_endpoint.clone() } else { String::new() },
         state: lifecycle::Partner::from_row(row).state().into(),
         create_time: timestamp(row.create_time_ms),
+        contact_phone: row.contact_phone.clone(),
     }
+}
+
+/// A row in which something is another that an operator may have vouched for.
+fn changed(mut row: PartnerRow) -> PartnerRow {
+    lifecycle::Partner::from_row(&row).changed().write_to(&mut row);
+    row
 }
 
 /// What a record about a partner says of the operator that acted.

@@ -38,7 +38,7 @@ impl Setting {
     }
 
     /// One more grant, whose record carries this tag.
-    async fn approve_with_tag(&self, tag: u8) -> GrantName {
+    pub(super) async fn approve_with_tag(&self, tag: u8) -> GrantName {
         self.world.pass(1);
         let request = self.request().await;
         let (from, to) = ((&self.skylark, &self.from), (&self.hopp, &self.to));
@@ -53,7 +53,7 @@ impl Setting {
         leaves.into_iter().map(|leaf| Record::decode(leaf).expect("a record")).collect()
     }
 
-    async fn count(&self, kind: Kind) -> usize {
+    pub(super) async fn count(&self, kind: Kind) -> usize {
         self.records().await.iter().filter(|record| record.kind() == kind).count()
     }
 }
@@ -157,8 +157,11 @@ async fn grants_that_ended_silence_no_other() {
     let s = Setting::new().await;
     let transfers = TransferService::new(s.world.broker.clone());
     let notify = async || {
-        let request =
-            v1::NotifyChangeRequest { subject: s.from.subject.to_string(), resource: "trip".to_owned() };
+        let request = v1::NotifyChangeRequest {
+            subject: s.from.subject.to_string(),
+            resource: "trip".to_owned(),
+            page_token: String::new(),
+        };
         transfers.notify_change(as_brand(&s.skylark, request)).await.expect("taken");
     };
     let indexed = async || {

@@ -2,7 +2,9 @@
 
 mod asking;
 mod hostile;
+mod notices;
 mod stops;
+mod vetting;
 mod world;
 
 use bytes::Bytes;

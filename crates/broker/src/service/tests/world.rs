@@ -155,6 +155,7 @@ impl World {
         let partner = v1::Partner {
             display_name: id.to_owned(),
             identity_key: Bytes::copy_from_slice(brand.identity.public().as_bytes()),
+            contact_phone: "+1 212 555 0100".to_owned(),
             ..v1::Partner::default()
         };
         let create = v1::CreatePartnerRequest {
@@ -166,6 +167,11 @@ impl World {
         let statement = Some(brand.certificate(&brand.key, 1, Bytes::new()));
         let publish = v1::PublishPartnerKeyRequest { parent: brand.name.to_string(), statement };
         service.publish_partner_key(as_operator(publish)).await.expect("a key is published");
+        let name = brand.name.to_string();
+        let vet = v1::VetPartnerRequest { name: name.clone() };
+        service.vet_partner(as_operator(vet)).await.expect("one vets it");
+        let approve = v1::ApprovePartnerRequest { name };
+        service.approve_partner(as_second(approve)).await.expect("another lets it in");
         brand
     }
 
@@ -453,6 +459,10 @@ pub(super) fn called_by<T>(principal: Principal, message: T) -> Request<T> {
 
 pub(super) fn as_operator<T>(message: T) -> Request<T> {
     called_by(Principal::Operator(OperatorName::of_id("root").expect("an id")), message)
+}
+
+pub(super) fn as_second<T>(message: T) -> Request<T> {
+    called_by(Principal::Operator(OperatorName::of_id("second").expect("an id")), message)
 }
 
 pub(super) fn as_brand<T>(brand: &Brand, message: T) -> Request<T> {

@@ -181,7 +181,11 @@ impl TransferService {
         };
         let answer = self.sources.provide(standing.source(), &read.source.row, message);
         let answer = CALLING.drive(answer).await?;
-        self.provided(asked, standing.source(), answer).await
+        let provided = self.provided(asked, standing.source(), answer).await;
+        if let Err(fault) = &provided {
+            self.broker.weigh(fault).await;
+        }
+        provided
     }
 
     /// Commits the release, and only then lets the data go. Before each try everything is judged, with the provision in
@@ -206,6 +210,7 @@ impl TransferService {
             {
                 let fault = Fault::SourceMisbehaved { source_name: permit.source().clone(), check: "repeat" };
                 self.not_released(asked, &read, &provided, fault.reason()).await;
+                self.broker.weigh(&fault).await;
                 return Err(fault);
             }
             let (unit, mut salts) = self.transfer(asked, &read, &before, &permit, &provided).into_unit();

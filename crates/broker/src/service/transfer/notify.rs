@@ -18,6 +18,7 @@ use crate::{
     error::Fault,
     record::Happening,
     rows::{self, Index, RowKey},
+    service::page::Page,
     stored::StoredGrant,
     work::{Work, settle},
 };
@@ -26,8 +27,8 @@ use crate::{
 /// [`MAX_CONDITIONS`].
 const PAGE: usize = MAX_CONDITIONS;
 
-/// Pages of one call: a thousand grants of one person's one account. Grants that have ended leave the index as notices
-/// are given, so only those count that still can come to stand, and those that ended since.
+/// Pages of one call: a thousand grants of one person's one account, in as many commits as pages. With more the answer
+/// says where the next call goes on. Grants that have ended leave the index as notices are given.
 const MAX_PAGES: usize = 16;
 
 impl TransferService {
@@ -44,7 +45,9 @@ impl TransferService {
         }
         let resource = resource(&request.resource)?;
         let index = rows::grants_from(&subject);
-        let (mut after, mut ended) = (None, Vec::new());
+        let arguments = [b"notify".as_slice(), index.name(), resource.as_bytes()];
+        let asked = Page::parse(0, &request.page_token, PAGE, &arguments)?;
+        let (mut after, mut ended) = (asked.after.clone(), Vec::new());
         // A subject without grants answers like one with them: a source learns nothing of who else asks.
         for _ in 0..MAX_PAGES {
             let page = index.load(self.broker.store(), after.as_deref(), PAGE).await?;
@@ -53,10 +56,11 @@ impl TransferService {
             ended = settle("grant", || self.notice(&index, &names, &ended, resource)).await?;
             match page.into_iter().next_back() {
                 Some((place, _)) if names.len() == PAGE => after = Some(place),
-                _ => return Ok(NotifyChangeResponse {}),
+                _ => return Ok(NotifyChangeResponse::default()),
             }
         }
-        Ok(NotifyChangeResponse {})
+        let next_page_token = after.map(|place| asked.token(&place)).unwrap_or_default();
+        Ok(NotifyChangeResponse { next_page_token })
     }
 
     /// Gives the notices of these grants, and takes from the index those that have ended, now or in a page before. Gives

@@ -74,12 +74,12 @@ impl Cast {
     /// Sets everything up.
     pub(super) async fn set(recipients: usize, people: usize) -> Result<Self> {
         let stage = unbounded(&[], &[]).await?;
-        let operator = stage.operator()?;
-        let source = House::enter(&stage, &operator, "bench-source").await?;
+        let [operator, second] = stage.operators()?;
+        let source = House::enter(&stage, [&operator, &second], "bench-source").await?;
         let mut houses = Vec::with_capacity(recipients);
         let mut offers = Vec::with_capacity(recipients);
         for nth in 0..recipients {
-            let house = House::enter(&stage, &operator, &format!("bench-recipient-{nth}")).await?;
+            let house = House::enter(&stage, [&operator, &second], &format!("bench-recipient-{nth}")).await?;
             let draft = OfferDraft { source: source.partner.name().clone(), ..BENCH_ROW.draft() };
             offers.push(house.partner.publish_offer(&draft).await?);
             houses.push(house);
@@ -107,14 +107,14 @@ impl Cast {
 }
 
 impl House {
-    /// Draws its keys, and has the operator enter it.
-    async fn enter(stage: &Stage, operator: &Operator, id: &str) -> Result<Self> {
+    /// Draws its keys, and has the operators enter it.
+    async fn enter(stage: &Stage, operators: [&Operator; 2], id: &str) -> Result<Self> {
         let (system, name) = (System::real(), PartnerName::of_id(id)?);
         let folder = stage.folder.path().join(id);
         std::fs::create_dir_all(&folder)?;
         let Keys { working, certificate } = keys::make(&folder, &name, &stage.trust, &system)?;
         let envelope = certificate.statement().clone();
-        stage::enter(operator, &name, id, certificate.identity(), envelope.clone()).await?;
+        stage::enter(operators, (&name, id), (certificate.identity(), envelope.clone()), None).await?;
         let party = Party::new(&stage.trust, &Principal::Partner(name.clone()), &working)?;
         let config = PartnerConfig {
             trust: stage.trust.clone(),

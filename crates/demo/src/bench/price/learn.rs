@@ -73,7 +73,7 @@ async fn learned((stage, names): (Stage, Vec<String>), back_to_the_source: bool)
     copy(&stage.folder.brand(Brand::BenchSource), &fresh_source)?;
 
     let (stub, address) = Stub::serve(&real).await?;
-    let (operator, name) = (stage.operator()?, Brand::BenchSource.partner());
+    let ([operator, _], name) = (stage.operators()?, Brand::BenchSource.partner());
     operator.set_endpoint(&name, &address).await?;
     let mut tries = 0;
     while stub.has_seen() != (names.len(), true) {
