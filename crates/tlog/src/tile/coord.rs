@@ -30,9 +30,7 @@ impl TileCoord {
     /// The tile `index` of a level as it stands in a log of `size` leaves: full, partial, or `None` where the log has
     /// nothing there yet.
     pub fn in_log(level: u8, index: u64, size: u64) -> Option<Self> {
-        if level > MAX_LEVEL {
-            return None;
-        }
+        // Above level 7 no log has a complete subtree, and so nothing that a path could not name.
         let subtrees = subtrees(level, size);
         let start = index.checked_mul(u64::from(TILE_WIDTH))?;
         let width = subtrees.checked_sub(start)?.min(u64::from(TILE_WIDTH)) as u16;
