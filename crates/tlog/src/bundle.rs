@@ -203,6 +203,7 @@ mod tests {
     #[test]
     fn bounds_hold() {
         assert_eq!(encode::<&[u8]>(&[]), Err(EncodeBundleError::Records { count: 0 }));
+        assert_eq!(encode(&[[0_u8]; 256]).map(|bytes| bytes.len()), Ok(768));
         assert_eq!(encode(&[[0_u8]; 257]), Err(EncodeBundleError::Records { count: 257 }));
         assert!(encode(&[vec![0; MAX_RECORD_BYTES]]).is_ok());
         let long = encode(&[vec![], vec![0; MAX_RECORD_BYTES + 1]]);
@@ -215,8 +216,8 @@ mod tests {
         check(b"", ParseBundleError::Empty);
         check(b"\x00", ParseBundleError::TruncatedLength { position: 0, at: 0 });
         check(b"\x00\x01a\x00", ParseBundleError::TruncatedLength { position: 1, at: 3 });
-        let expected = ParseBundleError::TruncatedRecord { position: 1, at: 3, expected: 2, found: 1 };
-        check(b"\x00\x01a\x00\x02b", expected);
+        let expected = ParseBundleError::TruncatedRecord { position: 1, at: 3, expected: 3, found: 2 };
+        check(b"\x00\x01a\x00\x03bc", expected);
         check(&[0; 514], ParseBundleError::TooManyRecords { at: 512 });
         let coord = BundleCoord::new(0, 2).unwrap();
         assert_eq!(
@@ -231,6 +232,9 @@ mod tests {
         assert_eq!(BundleCoord::in_log(1, 256), None);
         assert_eq!(BundleCoord::in_log(1, 300), BundleCoord::new(1, 44).ok());
         assert_eq!(BundleCoord::in_log(0, 300), BundleCoord::new(0, 256).ok());
+        let (full, partial) = (BundleCoord::in_log(2, 1000).unwrap(), BundleCoord::in_log(3, 1000).unwrap());
+        assert_eq!((full.index(), full.width(), full.is_full()), (2, 256, true));
+        assert_eq!((partial.index(), partial.width(), partial.is_full()), (3, 232, false));
         assert_eq!(BundleCoord::in_log(u64::MAX, u64::MAX), None);
         assert_eq!(BundleCoord::new(0, 0), Err(CoordError::Width { width: 0 }));
         assert_eq!(BundleCoord::new(0, 257), Err(CoordError::Width { width: 257 }));

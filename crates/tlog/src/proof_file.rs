@@ -268,6 +268,11 @@ mod tests {
                 let text = made.to_string();
                 let parsed = ProofFile::parse(text.as_bytes()).unwrap();
                 assert_eq!((&parsed, parsed.to_string()), (&made, text));
+                assert_eq!((parsed.index(), parsed.path()), (index, &made.path[..]));
+                assert_eq!(
+                    (parsed.extra(), parsed.unverified_checkpoint()),
+                    (made.extra.as_ref(), &*made.checkpoint)
+                );
                 let record = format!("record {index}");
                 let proven = parsed.verify(record.as_bytes(), key(1).verifier()).unwrap();
                 assert_eq!((proven.index(), proven.checkpoint().size()), (index, size));
@@ -336,10 +341,14 @@ mod tests {
         let many = |count| format!("{HEADER}\nindex 1\n{}\n", format!("{hash}\n").repeat(count));
         assert!(ProofFile::parse(many(64).as_bytes()).is_ok());
         check(&many(65), ParseProofFileError::TooManyHashes);
-        let long = "x".repeat(MAX_PROOF_FILE_BYTES + 1);
-        check(&long, ParseProofFileError::TooLong { bytes: long.len() });
+        // A note of 524,288 bytes, 87,380 of base64, 64 lines of 45, and 256.
+        check(&"x".repeat(614_804), ParseProofFileError::NoCheckpoint);
+        check(&"x".repeat(614_805), ParseProofFileError::TooLong { bytes: 614_805 });
         assert_eq!(ProofFile::parse(b"\xff"), Err(ParseProofFileError::NotUtf8 { at: 0 }));
-        let extra = proof(0, 1).with_extra(vec![0; MAX_EXTRA_BYTES + 1]);
-        assert_eq!(extra, Err(ParseProofFileError::ExtraTooLong { bytes: MAX_EXTRA_BYTES + 1 }));
+        let largest = proof(0, 1).with_extra(vec![0; 65_535]).unwrap();
+        assert_eq!(ProofFile::parse(largest.to_string().as_bytes()), Ok(largest));
+        let long = ParseProofFileError::ExtraTooLong { bytes: 65_536 };
+        assert_eq!(proof(0, 1).with_extra(vec![0; 65_536]).as_ref(), Err(&long));
+        check(&format!("{HEADER}\nextra {}\nindex 1\n\n", text::base64(&vec![0; 65_536])), long);
     }
 }

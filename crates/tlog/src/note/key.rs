@@ -267,3 +267,26 @@ impl std::str::FromStr for VerifierKey {
         Self::parse(encoded)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_y_below_the_prime_is_reduced() {
+        let check = |low, middle, high, expected| {
+            let mut point = [0xff; PUBLIC_KEY_LENGTH];
+            (point[0], point[17], point[31]) = (low, middle, high);
+            assert_eq!(is_reduced(&point), expected, "{low:02x} {middle:02x} {high:02x}");
+        };
+        check(0xec, 0xff, 0x7f, true);
+        check(0xed, 0xff, 0x7f, false);
+        check(0xff, 0xff, 0x7f, false);
+        check(0xed, 0xfe, 0x7f, true);
+        check(0xed, 0xff, 0x7e, true);
+        // The highest bit is the sign of x, and no part of y.
+        check(0xec, 0xff, 0xff, true);
+        check(0xed, 0xff, 0xff, false);
+        check(0xed, 0xff, 0xfe, true);
+    }
+}

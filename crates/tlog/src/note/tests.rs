@@ -28,6 +28,7 @@ fn published_vectors_verify_and_are_reproduced() {
     let parsed = SignedNote::parse(note.as_bytes()).unwrap();
     assert_eq!(parsed.verify(std::slice::from_ref(&verifier)).unwrap().text(), GO_TEXT);
     assert_eq!(verifier.to_string(), GO_VERIFIER);
+    assert_eq!(VerifierKey::new(verifier.name().clone(), verifier.public_bytes()).as_ref(), Ok(&verifier));
 
     let signer = SignerKey::parse(GO_SIGNER).ok().unwrap();
     assert_eq!(*signer.verifier(), verifier);
@@ -103,7 +104,9 @@ fn malformed_notes_are_refused_with_the_reason() {
     check(format!("text\n\n{line}").as_bytes(), ParseNoteError::Unterminated);
     check(format!("te\rxt\n\n{line}\n").as_bytes(), ParseNoteError::ControlCharacter { at: 2 });
     check(b"t\xff\n\nx\n", ParseNoteError::NotUtf8 { at: 1 });
-    check(&vec![b'a'; MAX_NOTE_BYTES + 1], ParseNoteError::TooLong { bytes: MAX_NOTE_BYTES + 1 });
+    // 64 signatures of 7 KiB, and 64 KiB of text.
+    check(&vec![b'a'; 524_288], ParseNoteError::NoEmptyLine);
+    check(&vec![b'a'; 524_289], ParseNoteError::TooLong { bytes: 524_289 });
     let many = |count: usize| format!("text\n\n{}", format!("{line}\n").repeat(count));
     assert!(SignedNote::parse(many(MAX_SIGNATURES).as_bytes()).is_ok());
     check(many(MAX_SIGNATURES + 1).as_bytes(), ParseNoteError::TooManySignatures);

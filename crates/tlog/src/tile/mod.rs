@@ -183,6 +183,7 @@ mod tests {
     #[test]
     fn narrowing_keeps_a_prefix() {
         let tile = Tile::from_hashes(&hashes(256)).unwrap();
+        assert_eq!(tile.as_bytes().len(), TILE_BYTES);
         assert_eq!(tile.narrow(5), Tile::from_hashes(&hashes(5)));
         assert_eq!(tile.narrow(256), Some(tile.clone()));
         assert_eq!(tile.narrow(0), None);
@@ -206,8 +207,10 @@ mod tests {
     fn a_full_tile_stands_in_for_a_partial_one() {
         let coord = TileCoord::new(0, 0, 3).unwrap();
         let full = Tile::from_hashes(&hashes(256)).unwrap();
-        let source = HashMap::from([(coord.full(), full.clone())]);
+        let name = TileCoord::new(0, 0, 256).unwrap();
+        let source = HashMap::from([(name, full.clone())]);
         assert_eq!(find(&source, coord), full.narrow(3));
+        assert_eq!(find(&BTreeMap::from([(name, full.clone())]), coord), full.narrow(3));
         assert_eq!(find(&(BTreeMap::new(), &source), coord), full.narrow(3));
         assert_eq!(find(&source, TileCoord::new(0, 1, 3).unwrap()), None);
     }

@@ -29,6 +29,7 @@ fn roots_agree_with_the_frontier() {
 
 #[test]
 fn every_recent_leaf_has_its_path() {
+    assert_eq!(RECENT_LEAVES, 1_024, "twice the largest batch");
     let check = |size: u64| {
         let tree = grown(size);
         let held = tree.held();
@@ -62,9 +63,11 @@ fn publications_give_exactly_the_tiles_of_the_growth() {
         let coords: Vec<_> = tiles.iter().map(|(coord, _)| *coord).collect();
         assert_eq!(coords, tiles_for_growth(published, size));
         disk.extend(parsed(tiles));
-        // The log grows while the publication is under way; the tiles of that growth are not forgotten with it.
-        (size..next.min(size + 3)).for_each(|n| tree.append(leaf(n)));
+        // The log grows while the publication is under way, by more tiles than are recent; the tiles of that growth
+        // are not forgotten with it.
+        (size..next.min(size + 2_000)).for_each(|n| tree.append(leaf(n)));
         tree.forget_before(size);
+        assert!(tree.full.keys().all(|coord| coord.completed_at().is_some_and(|at| at > size)));
         published = size;
         assert_eq!(tree.published(), size);
     }
@@ -85,6 +88,7 @@ fn a_loaded_tree_goes_on_like_the_one_before() {
         let disk = parsed(before.tiles_since(0).unwrap());
         let mut tree = Tree::load(size, &before.root(), &disk).unwrap();
         assert_eq!((tree.size(), tree.root(), tree.held()), (size, before.root(), before.held()));
+        assert_eq!(tree.published(), size);
         before.forget_before(size);
         for n in size..size + 300 {
             before.append(leaf(n));
