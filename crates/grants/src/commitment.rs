@@ -38,3 +38,43 @@ pub fn field_list(fields: &[FieldPath]) -> Vec<u8> {
     }
     bytes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(paths: &[&str], expected: &[u8]) {
+        let fields: Vec<FieldPath> =
+            paths.iter().map(|path| FieldPath::parse(path).expect("a path")).collect();
+        assert_eq!(field_list(&fields), expected, "{paths:?}");
+    }
+
+    #[test]
+    fn a_field_list_reads_in_one_way() {
+        check(&[], b"");
+        check(&["trip.eta"], b"\0\x08trip.eta");
+        check(&["trip.eta", "ride.id"], b"\0\x08trip.eta\0\x07ride.id");
+        check(&["ride.id", "trip.eta"], b"\0\x07ride.id\0\x08trip.eta");
+    }
+
+    #[test]
+    fn a_commitment_is_to_its_kind_salt_and_bytes() {
+        let (one, two) = ([1; SALT_BYTES], [2; SALT_BYTES]);
+        let path = [FieldPath::parse("trip.eta").expect("a path")];
+        let expected =
+            |label: &str, bytes: &[u8]| Digest::of(&[label.as_bytes(), &[0], &one[..], bytes].concat());
+        assert_eq!(fields(&one, &path), expected("countersign/v1 fields", b"\0\x08trip.eta"));
+        assert_ne!(fields(&two, &path), fields(&one, &path));
+        let digests = [Digest::from([3; 32]), Digest::from([4; 32])];
+        assert_eq!(
+            evidence(&one, &digests),
+            expected("countersign/v1 evidence", &[[3; 32], [4; 32]].concat())
+        );
+        let customer = CustomerName::parse("customers/NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
+        let customer = customer.expect("a name");
+        assert_eq!(
+            subject(&one, &customer),
+            expected("countersign/v1 subject", customer.as_str().as_bytes())
+        );
+    }
+}

@@ -307,6 +307,9 @@ mod tests {
         check("partners/skylark", true);
         check("partners/Skylark", false);
         check("partners/-a", false);
+        check("partners/a-", false);
+        check("partners/a-1", true);
+        check("partners/a_1", false);
         check("partners/a", false);
         check("partners/skylark/subjects/1", false);
         check("customers/NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs", true);
@@ -320,11 +323,28 @@ mod tests {
     }
 
     #[test]
+    fn origins_are_visible_ascii_of_a_bounded_length() {
+        let check = |origin: &str, good: bool| {
+            let found = Origin::parse(origin);
+            assert_eq!(found.as_ref().map(Origin::as_str).ok(), good.then_some(origin), "{origin}");
+        };
+        check("broker.example/log", true);
+        check(&"x".repeat(Origin::MAX_CHARS), true);
+        check(&"x".repeat(Origin::MAX_CHARS + 1), false);
+        check("", false);
+        check("a b", false);
+        check("a+b", false);
+        check("a\nb", false);
+        check("é", false);
+    }
+
+    #[test]
     fn subject_handles_are_random_hex_of_one_partner() {
         let partner = PartnerName::of_id("hopp").expect("an id");
         let handle = SubjectHandle::of(&partner, [7; 16]);
         assert_eq!(SubjectHandle::parse(handle.as_str()), Ok(handle.clone()));
         assert_eq!(handle.partner(), &partner);
+        assert_eq!(handle.to_string(), format!("partners/hopp/subjects/{}", "07".repeat(16)));
         for bad in ["partners/hopp/subjects/07", "partners/hopp", "partners/hopp/subjects/zz", "x/subjects/y"]
         {
             assert!(SubjectHandle::parse(bad).is_err(), "{bad}");

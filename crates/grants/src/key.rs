@@ -184,6 +184,30 @@ mod tests {
     }
 
     #[test]
+    fn only_a_y_below_the_prime_is_reduced() {
+        let check = |low, middle, high, expected| {
+            let mut point = [0xff; 32];
+            (point[0], point[17], point[31]) = (low, middle, high);
+            assert_eq!(is_reduced(&point), expected, "{low:02x} {middle:02x} {high:02x}");
+        };
+        check(0xec, 0xff, 0x7f, true);
+        check(0xed, 0xff, 0x7f, false);
+        check(0xff, 0xff, 0x7f, false);
+        check(0xed, 0xfe, 0x7f, true);
+        check(0xed, 0xff, 0x7e, true);
+        // The highest bit is the sign of x, and no part of y.
+        check(0xec, 0xff, 0xff, true);
+        check(0xed, 0xff, 0xff, false);
+        check(0xed, 0xff, 0xfe, true);
+    }
+
+    #[test]
+    fn a_secret_key_comes_back() {
+        let secret = std::array::from_fn(|at| at as u8);
+        assert_eq!(*SigningKey::from_secret(&secret).to_secret(), secret);
+    }
+
+    #[test]
     fn a_signature_verifies_for_its_message_and_key_alone() {
         let (one, two) = (SigningKey::from_secret(&[1; 32]), SigningKey::from_secret(&[2; 32]));
         let signature = one.sign(b"message");

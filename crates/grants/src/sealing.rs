@@ -65,7 +65,16 @@ mod tests {
             assert_eq!(padded.len(), size, "{length}");
             assert_eq!(unpad(&padded), Ok(value));
         }
-        assert_eq!(pad(&[0; 4095]), Err(TooLong { bytes: 4095 }));
+        assert!(pad(&[0; MAX_VALUE_BYTES]).is_ok());
+        assert_eq!(pad(&[0; MAX_VALUE_BYTES + 1]), Err(TooLong { bytes: 4095 }));
+    }
+
+    #[test]
+    fn a_seal_binds_terms_fetch_and_ordered_fields() {
+        let paths = ["trip.eta", "ride.id"].map(|path| FieldPath::parse(path).expect("a path"));
+        let expected =
+            [&b"countersign/v1 provision\0"[..], &[1; 32], &[2; 32], b"\0\x08trip.eta\0\x07ride.id"];
+        assert_eq!(info(Digest::from([1; 32]), Digest::from([2; 32]), &paths), expected.concat());
     }
 
     #[test]

@@ -70,3 +70,37 @@ pub fn draw<const N: usize>(entropy: &dyn Entropy) -> [u8; N] {
     entropy.fill(&mut bytes);
     bytes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_told_in_their_units() {
+        let time = Timestamp::from_millis(61_999);
+        assert_eq!((time.as_millis(), time.as_secs()), (61_999, 61));
+        assert_eq!(time.to_string(), "61999 ms");
+    }
+
+    #[test]
+    fn moments_stay_within_time() {
+        let (early, late) = (Timestamp::from_millis(1), Timestamp::from_millis(3));
+        let two = Duration::from_millis(2);
+        assert_eq!((early.plus(two), late.minus(two)), (late, early));
+        assert_eq!((late.since(early), early.since(late)), (two, Duration::ZERO));
+        assert_eq!((late.distance(early), early.distance(late)), (two, two));
+        assert_eq!(early.minus(two), Timestamp::default());
+        assert_eq!(late.plus(Duration::MAX), Timestamp::from_millis(u64::MAX));
+    }
+
+    #[test]
+    fn what_is_drawn_is_what_the_entropy_filled() {
+        struct Counting;
+        impl Entropy for Counting {
+            fn fill(&self, bytes: &mut [u8]) {
+                bytes.iter_mut().zip(7..).for_each(|(byte, next)| *byte = next);
+            }
+        }
+        assert_eq!(draw(&Counting), [7, 8, 9]);
+    }
+}

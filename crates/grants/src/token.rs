@@ -249,7 +249,7 @@ mod tests {
 
     fn check(audience: &str, now: Timestamp) -> Result<(), TokenError> {
         let (issuer, key) = issuer(1);
-        let text = issuer.issue("brokers/b.example", NOW);
+        let text = issuer.issue(&broker_audience(&Origin::parse("b.example").expect("an origin")), NOW);
         Unverified::read(&text)?.verify(&key)?.check(audience, now)
     }
 
@@ -262,6 +262,36 @@ mod tests {
         assert!(matches!(check("brokers/c.example", NOW), Err(TokenError::Audience { .. })));
         let early = NOW.minus(Duration::from_secs(31));
         assert!(matches!(check("brokers/b.example", early), Err(TokenError::Future { .. })));
+    }
+
+    #[test]
+    fn the_time_of_a_token_is_bounded_on_every_side() {
+        let at =
+            |ms: i64| Timestamp::from_millis(NOW.as_millis().checked_add_signed(ms).expect("within time"));
+        let (hopp, key) = issuer(1);
+        // A token of these times, in milliseconds from now.
+        let check = |from: i64, until: i64, expected: Result<(), TokenError>| {
+            let token = Token {
+                issuer: hopp.principal().clone(),
+                key_id: key.id().clone(),
+                audience: "brokers/b.example".to_owned(),
+                issued: at(from),
+                expires: at(until),
+            };
+            assert_eq!(token.expires(), at(until));
+            assert_eq!(token.check("brokers/b.example", NOW), expected, "{from} to {until}");
+        };
+        let (life, ahead) = (MAX_TOKEN_LIFE.as_millis() as i64, MAX_CLOCK_AHEAD.as_millis() as i64);
+        check(0, life, Ok(()));
+        check(0, life + 1, Err(TokenError::TooLong));
+        check(-1, life, Err(TokenError::TooLong));
+        // A life of nothing is over; one that runs backwards is none.
+        check(0, 0, Err(TokenError::Expired { at: NOW }));
+        check(2, 1, Err(TokenError::TooLong));
+        check(ahead, ahead + 1, Ok(()));
+        check(ahead + 1, ahead + 2, Err(TokenError::Future { at: at(ahead + 1) }));
+        check(-2, 1, Ok(()));
+        check(-2, -1, Err(TokenError::Expired { at: at(-1) }));
     }
 
     #[test]

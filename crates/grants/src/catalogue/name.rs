@@ -118,9 +118,17 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_shows_no_more_than_a_name_is_long() {
+        for (given, shown) in [("a-b".to_owned(), "a-b".to_owned()), ("é".repeat(97), "é".repeat(96))] {
+            assert_eq!(PurposeCode::parse(&given).expect_err(&given).given, shown);
+        }
+    }
+
+    #[test]
     fn paths_are_a_resource_and_a_field() {
         let path = FieldPath::parse("trip.flight_no").expect("a path");
         assert_eq!((path.resource(), path.field()), ("trip", "flight_no"));
+        assert!(FieldPath::is_resource("trip") && !FieldPath::is_resource("trip.flight_no"));
         for bad in
             ["", "trip", "trip.", ".eta", "trip.eta.x", "Trip.eta", "trip.ETA", "trip .eta", "trip.eta_"]
         {

@@ -133,7 +133,11 @@ impl Statement for PartnerChange {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{envelope, key::SigningKey};
+    use crate::{
+        envelope,
+        fixtures::{signed, terms},
+        key::SigningKey,
+    };
 
     const DIGEST: [u8; 32] = [7; 32];
 
@@ -180,6 +184,31 @@ mod tests {
         check(|it| it.partner = "skylark".into(), Err("partner"));
         check(|it| it.previous = vec![1].into(), Err("previous"));
         check(|it| it.checkpoint = bytes::Bytes::new(), Err("checkpoint"));
+    }
+
+    #[test]
+    fn the_source_does_all_and_the_recipient_revokes() {
+        let grant = signed::<GrantTerms>(&terms());
+        let check = |partner: &str, verb: PartnerVerb, expected: Result<(), &str>| {
+            let lifts = verb == PartnerVerb::Unsuspend;
+            let change = signed::<PartnerChange>(&wire::PartnerChange {
+                partner: partner.into(),
+                terms: grant.digest().into(),
+                verb: verb.into(),
+                reason: if lifts { ChangeReason::Unspecified } else { ChangeReason::Security }.into(),
+                ..message()
+            });
+            let found = change.statement().may_change(grant.statement(), grant.digest());
+            assert_eq!(found.map_err(|error| error.check()), expected, "{partner} {verb:?}");
+            let elsewhere = change.statement().may_change(grant.statement(), Digest::of(b"another grant"));
+            assert_eq!(elsewhere.map_err(|error| error.check()), Err("terms"), "{partner} {verb:?}");
+        };
+        for verb in [PartnerVerb::Suspend, PartnerVerb::Unsuspend, PartnerVerb::Revoke] {
+            let revokes = verb == PartnerVerb::Revoke;
+            check("partners/skylark", verb, Ok(()));
+            check("partners/hopp", verb, if revokes { Ok(()) } else { Err("verb") });
+            check("partners/chirp", verb, Err("partner"));
+        }
     }
 
     #[test]

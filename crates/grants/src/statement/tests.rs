@@ -63,6 +63,61 @@ fn an_offer_says_why_what_for_and_whom_to_call() {
 }
 
 #[test]
+fn what_an_offer_says_and_asks_is_bounded() {
+    /// So many words of one letter.
+    fn letters(count: usize) -> String {
+        vec!["a"; count].join(" ")
+    }
+    let bounds: [Spoilt<wire::Offer>; 14] = [
+        // 150 words in one language, over all of its texts.
+        ("good", |offer| (offer.texts[0].reason, offer.texts[0].benefit) = (letters(100), letters(46))),
+        ("texts", |offer| (offer.texts[0].reason, offer.texts[0].benefit) = (letters(100), letters(47))),
+        ("good", |offer| offer.texts[0].reason = "é".repeat(280)),
+        ("reason", |offer| offer.texts[0].reason = "é".repeat(281)),
+        ("good", |offer| offer.law = "x".repeat(120)),
+        ("law", |offer| offer.law = "x".repeat(121)),
+        ("good", |offer| offer.texts = in_languages(8)),
+        ("texts", |offer| offer.texts = in_languages(9)),
+        ("good", |offer| offer.optional_fields = many_fields(32)),
+        ("optional_fields", |offer| offer.optional_fields = many_fields(33)),
+        ("good", |offer| offer.duration_seconds = 3_162_240_000),
+        ("duration_seconds", |offer| offer.duration_seconds = 3_162_240_001),
+        ("good", |offer| offer.checkpoint = vec![1; 2048].into()),
+        ("checkpoint", |offer| offer.checkpoint = vec![1; 2049].into()),
+    ];
+    for (expected, bend) in bounds {
+        let mut offer = offer();
+        bend(&mut offer);
+        assert_eq!(check::<Offer>(&offer), expected, "{offer:?}");
+    }
+}
+
+#[test]
+fn a_period_is_told_whether_it_is_nothing_or_endless() {
+    for (seconds, problem) in [(0, "must be at least 1 second"), (u64::MAX, "is over 3162240000 seconds")] {
+        let refused = offer::seconds("duration_seconds", seconds).expect_err("refused");
+        assert_eq!(refused.problem, problem);
+    }
+}
+
+fn in_languages(count: usize) -> Vec<wire::OfferText> {
+    (0..count).map(|at| wire::OfferText { language: format!("x-{at}"), ..offer().texts[0].clone() }).collect()
+}
+
+fn many_fields(count: usize) -> Vec<String> {
+    (0..count).map(|at| format!("stay.field_{at}")).collect()
+}
+
+#[test]
+fn an_offer_is_told_in_the_language_asked_for_or_in_its_first() {
+    let offer = signed::<Offer>(&wire::Offer { texts: in_languages(2), ..offer() });
+    for (language, told, found) in [("x-0", "x-0", true), ("x-1", "x-1", true), ("en", "x-0", false)] {
+        let (text, exact) = offer.statement().text(language);
+        assert_eq!((text.language.as_str(), exact), (told, found), "{language}");
+    }
+}
+
+#[test]
 fn words_are_counted_as_people_read_them() {
     for (text, count) in
         [("", 0), ("one", 1), (" two  words ", 2), ("安排接机", 2), ("お迎えの手配", 3), ("B6 35 到达", 3)]
@@ -152,6 +207,48 @@ fn terms_lie_within_their_offer() {
 }
 
 #[test]
+fn a_fetch_names_fields_once_and_a_request_id_of_its_form() {
+    assert_eq!(check::<Fetch>(&fetch()), "good");
+    let spoilt: [Spoilt<wire::Fetch>; 11] = [
+        ("fields", |fetch| fetch.fields.clear()),
+        ("fields", |fetch| fetch.fields.push("trip.airport".into())),
+        ("good", |fetch| fetch.request_id = "89abcdef-0123-4567-89ab-cdef01234567".into()),
+        ("request_id", |fetch| fetch.request_id = "89ABCDEF-0123-4567-89AB-CDEF01234567".into()),
+        ("request_id", |fetch| fetch.request_id = "89abcdeg-0123-4567-89ab-cdef01234567".into()),
+        ("request_id", |fetch| fetch.request_id = "89abcdef00123-4567-89ab-cdef01234567".into()),
+        ("request_id", |fetch| fetch.request_id = "89abcde--0123-4567-89ab-cdef01234567".into()),
+        ("request_id", |fetch| fetch.request_id = "89abcdef-0123-4567-89ab-cdef0123456".into()),
+        ("request_id", |fetch| fetch.request_id = "89abcdef-0123-4567-89ab-cdef012345670".into()),
+        ("sealing_key", |fetch| fetch.sealing_key = Bytes::from_static(&[5; 31])),
+        ("time_ms", |fetch| fetch.time_ms = 0),
+    ];
+    for (expected, spoil) in spoilt {
+        let mut fetch = fetch();
+        spoil(&mut fetch);
+        assert_eq!(check::<Fetch>(&fetch), expected, "{fetch:?}");
+    }
+}
+
+#[test]
+fn exactly_the_asked_fields_come_in_their_order() {
+    let fetch = signed::<Fetch>(&wire::Fetch {
+        fields: vec!["trip.airport".into(), "trip.flight_no".into()],
+        ..fetch()
+    });
+    let answered = |paths: &[&str], expected: Result<(), &str>| {
+        let field = |path: &&str| wire::SealedField { field: (*path).into(), ..Default::default() };
+        let sealed = wire::SealedFields { fields: paths.iter().map(field).collect(), ..Default::default() };
+        let found = check_asked(fetch.statement(), &sealed).map_err(|error| error.field);
+        assert_eq!(found, expected, "{paths:?}");
+    };
+    answered(&["trip.airport", "trip.flight_no"], Ok(()));
+    answered(&["trip.flight_no", "trip.airport"], Err("sealed_fields"));
+    answered(&["trip.airport"], Err("sealed_fields"));
+    answered(&["trip.airport", "trip.flight_no", "trip.gate"], Err("sealed_fields"));
+    answered(&[], Err("sealed_fields"));
+}
+
+#[test]
 fn a_party_commitment_opens_to_its_own_link() {
     let (salt, acceptance) = ([1; 32], Digest::of(b"acceptance"));
     let commitment = party_commitment(&salt, acceptance);
@@ -219,7 +316,41 @@ fn a_working_key_signs_within_its_time_for_its_partner() {
 }
 
 #[test]
-fn changes_requests_and_invitations_have_their_form() {
+fn an_invitation_is_to_a_handle_of_its_partner_and_short() {
+    let invitation = wire::LinkInvitation {
+        broker: "broker.test/log".into(),
+        partner: "partners/skylark".into(),
+        identity_key: Bytes::copy_from_slice(key(10).public().as_bytes()),
+        subject: format!("partners/skylark/subjects/{}", "0".repeat(32)),
+        label_commitment: label_commitment(&[1; 32], "mei@skylark").into(),
+        expire_time_ms: NOW_MS + 600_000,
+        time_ms: NOW_MS,
+        checkpoint: Bytes::from_static(b"a checkpoint"),
+    };
+    assert_eq!(check::<LinkInvitation>(&invitation), "good");
+    let spoilt: [Spoilt<wire::LinkInvitation>; 6] = [
+        ("subject", |invitation| invitation.partner = "partners/hopp".into()),
+        ("expire_time_ms", |invitation| invitation.expire_time_ms = NOW_MS + 600_001),
+        ("expire_time_ms", |invitation| invitation.expire_time_ms = NOW_MS),
+        ("expire_time_ms", |invitation| invitation.expire_time_ms = NOW_MS - 1),
+        ("label_commitment", |invitation| invitation.label_commitment = Bytes::from_static(&[1; 31])),
+        ("identity_key", |invitation| invitation.identity_key = Bytes::new()),
+    ];
+    for (expected, spoil) in spoilt {
+        let mut invitation = invitation.clone();
+        spoil(&mut invitation);
+        assert_eq!(check::<LinkInvitation>(&invitation), expected);
+    }
+}
+
+#[test]
+fn a_label_commitment_is_to_salt_and_label() {
+    let commitment = label_commitment(&[1; 32], "mei@skylark");
+    assert_eq!(commitment, Digest::of(&[&[1; 32][..], b"mei@skylark"].concat()));
+}
+
+#[test]
+fn changes_and_requests_have_their_form() {
     let change = wire::GrantChange {
         broker: "broker.test/log".into(),
         terms: Bytes::from_static(&[1; 32]),
@@ -252,19 +383,24 @@ fn changes_requests_and_invitations_have_their_form() {
         check::<GrantRequest>(&wire::GrantRequest { rows: vec![row.clone(); 2], ..request.clone() }),
         "rows"
     );
-    let many = (0..8).map(|at| wire::RequestedRow { offer: Bytes::from(vec![at; 32]), optional: false });
-    assert_eq!(
-        check::<GrantRequest>(&wire::GrantRequest { rows: many.collect(), ..request.clone() }),
-        "rows"
-    );
+    let rows = |count| {
+        let row = |at| wire::RequestedRow { offer: Bytes::from(vec![at; 32]), optional: false };
+        wire::GrantRequest { rows: (0..count).map(row).collect(), ..request.clone() }
+    };
+    assert_eq!(check::<GrantRequest>(&rows(7)), "good");
+    assert_eq!(check::<GrantRequest>(&rows(8)), "rows");
     assert_eq!(
         check::<GrantRequest>(&wire::GrantRequest { nonce: Bytes::new(), ..request.clone() }),
         "nonce"
     );
     let foreign = wire::GrantRequest { requester: "partners/hopp".into(), ..request.clone() };
     assert_eq!(check::<GrantRequest>(&foreign), "subject");
-    let long = wire::GrantRequest { expire_time_ms: NOW_MS + 8 * 24 * 3_600_000, ..request };
-    assert_eq!(check::<GrantRequest>(&long), "expire_time_ms");
+    for (life_ms, expected) in
+        [(0, "expire_time_ms"), (1, "good"), (604_800_000, "good"), (604_800_001, "expire_time_ms")]
+    {
+        let request = wire::GrantRequest { expire_time_ms: NOW_MS + life_ms, ..request.clone() };
+        assert_eq!(check::<GrantRequest>(&request), expected, "{life_ms}");
+    }
 }
 
 #[test]
@@ -285,6 +421,7 @@ fn an_envelope_is_bounded_typed_and_for_this_broker() {
     assert_eq!(verify(&with(|envelope| envelope.payload_type.push('x'))).err(), Some("payload_type"));
     assert_eq!(verify(&with(|envelope| envelope.signatures.clear())).err(), Some("signature_count"));
     assert_eq!(verify(&with(|envelope| envelope.payload = vec![0; 16_385].into())).err(), Some("size"));
+    assert_eq!(verify(&with(|envelope| envelope.payload = vec![0; 16_384].into())).err(), Some("signature"));
     // What is ignored is no place to hide bytes in.
     let junk = |key_id: &str, length: usize| {
         let mut envelope = good.clone();
@@ -310,6 +447,21 @@ fn an_envelope_is_bounded_typed_and_for_this_broker() {
     let error = envelope::verify::<Fetch>(Some(&both), &[signer.public(), key(2).public()], &origin());
     assert_eq!(error.map_err(|error| error.check()).err(), Some("signature"));
     assert!(verify(&both).is_ok(), "one by an unknown key is ignored");
+}
+
+#[test]
+fn those_who_claim_to_have_signed_are_few_and_have_ids() {
+    let claimed = |key_ids: &[&str]| -> Vec<String> {
+        let signature = |key_id: &&str| wire::Signature { key_id: (*key_id).into(), ..Default::default() };
+        let signatures = key_ids.iter().map(signature).collect();
+        let envelope = wire::Envelope { signatures, ..Default::default() };
+        envelope::claimed_signers(&envelope).map(|id| id.to_string()).collect()
+    };
+    let ids: Vec<String> = (1..=5).map(|secret| key(secret).id().to_string()).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    assert_eq!(claimed(&[]), [""; 0]);
+    assert_eq!(claimed(&[ids[1], "no thumbprint", ids[0]]), [ids[1], ids[0]]);
+    assert_eq!(claimed(&ids), ids[..4]);
 }
 
 proptest! {
