@@ -4,6 +4,8 @@
 //! is spent, and a record tells the customer's stream, which all of the person's devices follow. Two that look at once
 //! expect the same rows, so one of them goes through. The record names no partner and is in no partner's stream.
 
+use std::time::Duration;
+
 use countersign_grants::{
     budget::{Asker, Asking, Candidate, Next, still_counts},
     id::{CustomerName, PartnerName, RequestName},
@@ -33,6 +35,9 @@ const MAX_ASKERS: usize = 1_024;
 
 /// The most requests of one partner that have lapsed, and that the sweeper has not taken yet, which are passed over.
 const MAX_LAPSED: usize = 64;
+
+/// When a queue is looked at again in which a suspended partner waits: its turns go on within the hour that it is resumed.
+const RECHECK: Duration = Duration::from_secs(3600);
 
 /// A request that waits, with all that its turn depends on.
 struct Queued {
@@ -128,9 +133,9 @@ pub fn place(
 
 async fn turn(broker: &Broker, customer: &CustomerName) -> Result<Option<Looked>, Fault> {
     let now = broker.now();
-    let mut queued = queue(broker, customer, now).await?;
+    let (mut queued, suspended) = queue(broker, customer, now).await?;
     if queued.is_empty() {
-        return Ok(Some(Looked::Until(None)));
+        return Ok(Some(Looked::Until(suspended.then(|| now.plus(RECHECK)))));
     }
     let read = broker.load(rows::asking(customer)).await?;
     let row = read.as_ref().map(|read| read.row.clone()).unwrap_or_default();
@@ -169,10 +174,15 @@ async fn by_turn(
     Ok(broker.enter(work).await?.map(|_| Looked::Shown))
 }
 
-/// The oldest request of each partner that waits and has not lapsed.
-async fn queue(broker: &Broker, customer: &CustomerName, now: Timestamp) -> Result<Vec<Queued>, Fault> {
+/// The oldest request of each partner that waits and has not lapsed; and whether there are any of partners that are
+/// suspended, who ask nobody anything.
+async fn queue(
+    broker: &Broker,
+    customer: &CustomerName,
+    now: Timestamp,
+) -> Result<(Vec<Queued>, bool), Fault> {
     let (range, mut after) = (rows::all_waiting(customer), None::<Vec<u8>>);
-    let (mut queued, mut lapsed) = (Vec::new(), 0);
+    let (mut queued, mut lapsed, mut suspended) = (Vec::new(), 0, false);
     while queued.len() < MAX_ASKERS {
         let found = range.load(broker.store(), after.as_deref(), 1).await?.pop();
         let Some((place, waiting)) = found else { break };
@@ -186,13 +196,15 @@ async fn queue(broker: &Broker, customer: &CustomerName, now: Timestamp) -> Resu
         // Past all others of this partner: their places go on with a time, and no time begins like this.
         after = Some([partner.id().as_bytes(), b"/", &[0xff; 8]].concat());
         lapsed = 0;
-        if !has_lapsed {
+        if !has_lapsed && !broker.standing(&partner).await?.is_live() {
+            suspended = true;
+        } else if !has_lapsed {
             let name = RequestName::parse(&waiting.request).map_err(|error| damaged("waiting", &error))?;
             let (stands, asker) = asker(broker, customer, &partner).await?;
             queued.push(Queued { candidate: Candidate { partner, asker: stands, created }, name, asker });
         }
     }
-    Ok(queued)
+    Ok((queued, suspended))
 }
 
 /// The partner and the time that a place says.

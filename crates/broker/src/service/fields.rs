@@ -59,8 +59,7 @@ pub(super) fn phone(field: &'static str, text: &str) -> Result<String, Fault> {
         let bytes = rest.as_bytes();
         let digits = bytes.iter().filter(|byte| byte.is_ascii_digit()).count();
         let separated = bytes.windows(2).all(|pair| pair.iter().any(u8::is_ascii_digit));
-        let ends =
-            [bytes.first(), bytes.last()].iter().all(|end| end.is_some_and(|byte| byte.is_ascii_digit()));
+        let ends = [bytes.first(), bytes.last()].iter().all(|end| end.is_some_and(u8::is_ascii_digit));
         let known = bytes.iter().all(|byte| byte.is_ascii_digit() || matches!(byte, b' ' | b'-'));
         (7..=15).contains(&digits) && separated && ends && known
     });

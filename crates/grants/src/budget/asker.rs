@@ -88,6 +88,7 @@ mod tests {
         let liked = once.approved().refused(at, SILENCE);
         assert_eq!((liked.refusals, liked.silent_until), (1, None));
         assert_eq!(twice.heard().silent_for(at), None);
+        assert_eq!(twice.shown(at).heard(), Asker::default().shown(at), "its turn is kept");
     }
 
     #[test]

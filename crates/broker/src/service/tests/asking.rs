@@ -1,20 +1,22 @@
 //! The shared budget, from a partner's request to a customer's list.
 
+use std::slice::from_ref;
+
 use countersign_grants::id::Principal;
 use countersign_proto::{
     log::v1::Kind,
     v1::{
         self, Asking, QuietHours, customer_service_server::CustomerService as _,
-        grant_service_server::GrantService as _,
+        grant_service_server::GrantService as _, partner_service_server::PartnerService as _,
     },
 };
 use tonic_types::StatusExt as _;
 
 use super::{
     Setting,
-    world::{Brand, Linked, as_brand, as_person, refused},
+    world::{Brand, Linked, as_brand, as_operator, as_person, refused},
 };
-use crate::sweeper;
+use crate::{service::partner::Partners, sweeper};
 
 const HOUR: u64 = 3_600_000;
 const DAY: u64 = 24 * HOUR;
@@ -69,7 +71,7 @@ async fn one_request_a_day_is_put_before_a_person_and_no_partner_can_tell() {
     let (first, second) = (s.ask(&s.skylark, &s.from).await, s.ask(&s.hopp, &s.to).await);
     assert_eq!(s.told(s.her(), Kind::RequestCreated).await, 0, "what waits is nothing that she hears of");
     assert_eq!(sweeper::show(&s.world.broker).await.expect("a sweep"), 2);
-    assert_eq!(s.list().await, [first.name.clone()]);
+    assert_eq!(s.list().await, from_ref(&first.name));
     assert_eq!(s.told(s.her(), Kind::RequestShown).await, 1);
 
     // To both partners the two requests look the same, in their answers and in their events.
@@ -220,7 +222,7 @@ async fn a_person_says_how_often_and_when_not() {
 async fn what_was_never_shown_lapses_and_leaves_the_queue() {
     let s = Setting::new().await;
     let first = s.request().await;
-    assert_eq!(s.list().await, [first.name.clone()]);
+    assert_eq!(s.list().await, from_ref(&first.name));
     s.world.pass(1);
     let second = s.request().await;
     s.world.pass(HOUR);
@@ -231,4 +233,26 @@ async fn what_was_never_shown_lapses_and_leaves_the_queue() {
     assert_eq!(s.list().await, [first.name, third.name]);
     let lapsed = s.get(&second.name).await;
     assert_eq!((lapsed.state(), lapsed.shown_time), (v1::grant_request::State::Lapsed, None));
+}
+
+#[tokio::test]
+async fn a_suspended_partner_has_no_turn_until_it_is_resumed() {
+    let s = Setting::new().await;
+    let asked = s.ask(&s.skylark, &s.from).await;
+    let partners = Partners(s.world.broker.clone());
+    let name = s.skylark.name.to_string();
+    let suspend = v1::SuspendPartnerRequest { name: name.clone(), reason: "an inquiry".to_owned() };
+    partners.suspend_partner(as_operator(suspend)).await.expect("suspended");
+    sweeper::show(&s.world.broker).await.expect("a sweep");
+    assert_eq!(s.list().await.len(), 0);
+    let others = s.ask(&s.hopp, &s.to).await;
+    assert_eq!(s.list().await, from_ref(&others.name), "it keeps no other waiting");
+    s.world.pass(DAY);
+    sweeper::show(&s.world.broker).await.expect("a sweep");
+    let resume = v1::ResumePartnerRequest { name };
+    partners.resume_partner(as_operator(resume)).await.expect("resumed");
+    s.world.pass(HOUR);
+    sweeper::show(&s.world.broker).await.expect("a sweep");
+    assert_eq!(s.told(s.her(), Kind::RequestShown).await, 2, "nobody had to ask for it");
+    assert_eq!(s.list().await, [others.name, asked.name]);
 }
