@@ -315,9 +315,9 @@ fn of_encodings() -> Vec<Case> {
         ),
         case(
             "field-of-another-message",
-            "Field 8 as text: known to other statements, not to this one.",
+            "Field 9 as text: known to other statements, not to this one.",
             "canonical",
-            [good.as_ref(), &field(8, b"hidden")].concat(),
+            [good.as_ref(), &field(9, b"hidden")].concat(),
         ),
         case(
             "other-order",
