@@ -20,6 +20,7 @@ mod hostile;
 mod journey;
 mod outside;
 mod policy;
+mod previews;
 mod races;
 mod restart;
 mod stops;

@@ -89,6 +89,10 @@ impl Rules {
         self.time_ms = leaf.time_ms;
         self.first_time.get_or_insert(leaf.time_ms);
         match leaf.tag {
+            // It comes before there is a grant.
+            Some(_) if leaf.kind == Kind::Previewed => {
+                findings.add(index, Problem::Tag { kind: leaf.kind, tagged: true });
+            }
             Some(tag) => self.take_of_grant(index, tag, leaf, findings),
             None if is_of_grant(leaf.kind) => {
                 findings.add(index, Problem::Tag { kind: leaf.kind, tagged: false });
@@ -111,6 +115,9 @@ impl Rules {
             }
             Kind::RequestShown if !leaf.source.is_empty() || !leaf.recipient.is_empty() => {
                 findings.add(index, Problem::Turn);
+            }
+            Kind::Previewed if self.suspended.contains(leaf.source) => {
+                findings.add(index, Problem::WhileSuspended { partner: leaf.source.to_owned() });
             }
             _ => {}
         }

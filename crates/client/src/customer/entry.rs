@@ -43,6 +43,14 @@ pub(crate) enum Entry {
     Forked { ours: Vec<u8>, theirs: Vec<u8> },
     /// The broker shows a grant that it had said there is not.
     Shown { grant: [u8; 32] },
+    /// The customer looked at what would leave. Of the values stands here what tells whether they change, and no more.
+    Previewed {
+        preview: [u8; 32],
+        request: [u8; 32],
+        offer: [u8; 32],
+        time_ms: u64,
+        marks: Vec<(String, [u8; 32])>,
+    },
 }
 
 impl Entry {

@@ -125,6 +125,9 @@ pub enum Kind {
     GrantUnsuspendedByOperator = 33,
     /// An operator ended a grant for good; `reason` says why.
     GrantRevokedByOperator = 34,
+    /// A source showed a customer what would leave under a row of a request. Names no recipient: whether somebody looked before
+    /// answering is not the asker's to know.
+    Previewed = 48,
     /// A request was put before its customer; `reason` is OPENED if the customer opened it. Names no partner.
     RequestShown = 54,
     /// A customer changed how they are asked.
@@ -182,6 +185,7 @@ impl Kind {
             Self::GrantSuspendedByOperator => "KIND_GRANT_SUSPENDED_BY_OPERATOR",
             Self::GrantUnsuspendedByOperator => "KIND_GRANT_UNSUSPENDED_BY_OPERATOR",
             Self::GrantRevokedByOperator => "KIND_GRANT_REVOKED_BY_OPERATOR",
+            Self::Previewed => "KIND_PREVIEWED",
             Self::RequestShown => "KIND_REQUEST_SHOWN",
             Self::AskingChanged => "KIND_ASKING_CHANGED",
             Self::PartnerVetted => "KIND_PARTNER_VETTED",
@@ -231,6 +235,7 @@ impl Kind {
                 Some(Self::GrantUnsuspendedByOperator)
             }
             "KIND_GRANT_REVOKED_BY_OPERATOR" => Some(Self::GrantRevokedByOperator),
+            "KIND_PREVIEWED" => Some(Self::Previewed),
             "KIND_REQUEST_SHOWN" => Some(Self::RequestShown),
             "KIND_ASKING_CHANGED" => Some(Self::AskingChanged),
             "KIND_PARTNER_VETTED" => Some(Self::PartnerVetted),
