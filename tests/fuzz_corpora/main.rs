@@ -20,7 +20,7 @@ use fuzz::{
 };
 
 /// So that a checkout stays small.
-const MAX_FILES_OF_A_TARGET: usize = 64;
+const MAX_FILES_OF_A_TARGET: usize = 80;
 const MAX_CORPORA_BYTES: usize = 1 << 20;
 
 fn folder() -> PathBuf {
