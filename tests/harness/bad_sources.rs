@@ -16,7 +16,8 @@ use countersign_proto::{
     statement::v1::{self as wire, SealedFields},
     v1::{
         DeliverReceiptsRequest, DeliverReceiptsResponse, GetPartnerRequest, ProvideDataRequest,
-        ProvideDataResponse, ResumePartnerRequest, SetSourceEndpointRequest,
+        ProvideDataResponse, ProvidePreviewRequest, ProvidePreviewResponse, ResumePartnerRequest,
+        SetSourceEndpointRequest,
         source_service_server::{SourceService, SourceServiceServer},
     },
 };
@@ -60,6 +61,13 @@ impl SourceService for Spoilt {
         Ok(Response::new((self.spoil)(answer)))
     }
 
+    async fn provide_preview(
+        &self,
+        request: Request<ProvidePreviewRequest>,
+    ) -> Result<Response<ProvidePreviewResponse>, Status> {
+        self.honest.provide_preview(request).await
+    }
+
     async fn deliver_receipts(
         &self,
         request: Request<DeliverReceiptsRequest>,
@@ -78,6 +86,13 @@ impl SourceService for Rubbish {
         _: Request<ProvideDataRequest>,
     ) -> Result<Response<ProvideDataResponse>, Status> {
         Ok(Response::new(ProvideDataResponse::default()))
+    }
+
+    async fn provide_preview(
+        &self,
+        _: Request<ProvidePreviewRequest>,
+    ) -> Result<Response<ProvidePreviewResponse>, Status> {
+        Ok(Response::new(ProvidePreviewResponse::default()))
     }
 
     async fn deliver_receipts(

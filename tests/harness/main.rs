@@ -21,6 +21,7 @@ mod journey;
 mod many;
 mod outside;
 mod policy;
+mod previews;
 mod races;
 mod restart;
 mod revisions;

@@ -19,7 +19,8 @@ use countersign_proto::{
     statement::v1::{self as wire, SealedField, SealedFields},
     v1::{
         DeliverReceiptsRequest, DeliverReceiptsResponse, FetchDataRequest, GetGrantRequestRequest,
-        ProvideDataRequest, ProvideDataResponse, RefuseGrantRequestRequest,
+        ProvideDataRequest, ProvideDataResponse, ProvidePreviewRequest, ProvidePreviewResponse,
+        RefuseGrantRequestRequest,
         grant_request::State,
         source_service_server::{SourceService, SourceServiceServer},
     },
@@ -93,9 +94,17 @@ impl SourceService for Generous {
             sealed: Digest::of(&sealed_fields).into(),
             time_ms: asked.time_ms,
             checkpoint: asked.checkpoint,
+            ..wire::Provision::default()
         };
         let provision = Some(envelope::sign::<Provision>(&provision, &[&self.0]));
         Ok(Response::new(ProvideDataResponse { sealed_fields, provision }))
+    }
+
+    async fn provide_preview(
+        &self,
+        _: Request<ProvidePreviewRequest>,
+    ) -> Result<Response<ProvidePreviewResponse>, Status> {
+        Err(Status::unimplemented(format!("{} shows nothing", self.1)))
     }
 
     async fn deliver_receipts(

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use countersign_grants::statement::{
     Acknowledgement, Fetch, GrantChange, GrantRequest, GrantTerms, LinkAcceptance, LinkInvitation, Offer,
-    PartnerChange, PartnerKey, Provision, Statement,
+    PartnerChange, PartnerKey, Preview, PreviewProvision, Provision, Statement,
 };
 use countersign_proto::statement::v1::{self as wire, grant_change::Verb};
 use prost::Message as _;
@@ -16,7 +16,7 @@ use crate::{
 
 /// One case for each field that has a form.
 pub(crate) fn cases() -> Vec<Case> {
-    [of_keys(), of_offers(), of_links(), of_grants(), of_changes(), of_transfers()]
+    [of_keys(), of_offers(), of_links(), of_grants(), of_changes(), of_transfers(), of_previews()]
         .into_iter()
         .flatten()
         .collect()
@@ -381,6 +381,66 @@ fn of_transfers() -> Vec<Case> {
         }),
         bend::<PartnerChange>("revocation", "revocation-no-number", "Without a number.", "sequence", |it| {
             it.sequence = 0;
+        }),
+    ]
+}
+
+fn of_previews() -> Vec<Case> {
+    let compared = "compared-provision";
+    vec![
+        bend::<Preview>("preview", "preview-no-fields", "It looks at nothing.", "fields", |it| {
+            it.fields.clear();
+        }),
+        bend::<Preview>("preview", "preview-field-twice", "One field twice.", "fields", |it| {
+            it.fields.push(it.fields[0].clone());
+        }),
+        bend::<Preview>("preview", "preview-no-id", "No request id.", "request_id", |it| {
+            it.request_id.clear();
+        }),
+        bend::<Preview>("preview", "preview-short-key", "A sealing key of 31 bytes.", "sealing_key", |it| {
+            it.sealing_key = short();
+        }),
+        bend::<Preview>("preview", "preview-of-no-link", "31 bytes of acceptance.", "acceptance", |it| {
+            it.acceptance = short();
+        }),
+        bend::<Preview>("preview", "preview-of-no-request", "No request.", "request", |it| {
+            it.request = Bytes::new();
+        }),
+        bend::<Preview>("preview", "preview-of-no-offer", "No offer.", "offer", |it| {
+            it.offer = Bytes::new();
+        }),
+        bend::<Preview>("preview", "preview-no-time", "At no time.", "time_ms", |it| {
+            it.time_ms = 0;
+        }),
+        bend::<PreviewProvision>(
+            "preview-provision",
+            "preview-provision-of-nothing",
+            "Of no preview.",
+            "preview",
+            |it| {
+                it.preview = Bytes::new();
+            },
+        ),
+        bend::<PreviewProvision>(
+            "preview-provision",
+            "preview-provision-no-checkpoint",
+            "Without a head.",
+            "checkpoint",
+            |it| {
+                it.checkpoint = Bytes::new();
+            },
+        ),
+        bend::<Provision>(compared, "marks-of-no-preview", "Marks, and no preview.", "preview", |it| {
+            it.preview = Bytes::new();
+        }),
+        bend::<Provision>(compared, "preview-without-marks", "A preview, and no mark.", "marks", |it| {
+            it.marks.clear();
+        }),
+        bend::<Provision>(compared, "mark-twice", "Two marks of one field.", "marks", |it| {
+            it.marks[1].field = it.marks[0].field.clone();
+        }),
+        bend::<Provision>(compared, "short-mark", "A mark of 31 bytes.", "marks", |it| {
+            it.marks[0].mac = short();
         }),
     ]
 }

@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 mod known;
 
 mod case;
+mod comparisons;
 mod envelopes;
 mod fields;
 mod grants;
@@ -59,6 +60,7 @@ const FILES: &[File] = &[
     sealing::PADDING,
     sealing::SEALING,
     sealing::ANSWERS,
+    comparisons::COMPARISONS,
     records::COMMITMENTS,
     records::RECORDS,
     records::RECEIPTS,

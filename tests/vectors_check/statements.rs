@@ -7,7 +7,7 @@ use countersign_grants::{
     key::PublicKey,
     statement::{
         Acknowledgement, Fetch, GrantChange, GrantRequest, GrantTerms, LinkAcceptance, LinkConfirmation,
-        LinkInvitation, Offer, PartnerChange, PartnerKey, Provision, Statement,
+        LinkInvitation, Offer, PartnerChange, PartnerKey, Preview, PreviewProvision, Provision, Statement,
     },
 };
 use countersign_proto::statement::v1::{Envelope, Signature};
@@ -67,6 +67,8 @@ pub(crate) fn verify(
         Offer,
         PartnerChange,
         PartnerKey,
+        Preview,
+        PreviewProvision,
         Provision
     )
 }
@@ -168,6 +170,9 @@ fn make() -> Vec<Case> {
             "suspension" => "The source suspends the grant; a partner's first change builds on the terms.",
             "suspension-end" => "It ends its suspension, which needs no reason.",
             "revocation" => "The recipient ends the grant; each partner counts its own changes.",
+            "preview" => "Before the terms, the customer could have looked; signed with the key of the link to the source.",
+            "preview-provision" => "What the source then says that it showed: `comparisons.json` has the marks.",
+            "compared-provision" => "The provision as it is when there was a preview: the customer can compare.",
             other => panic!("`{other}` needs a comment"),
         };
         Case::good(told.name, comment, input)

@@ -53,8 +53,15 @@ pub(super) fn check(records: &[Record]) -> Result<(), Finding> {
             ensure(record.kind() != Kind::Transfer, || {
                 format!("record {index} is a transfer without a grant")
             })?;
+            if record.kind() == Kind::Previewed {
+                ensure(record.recipient.is_empty(), || format!("record {index} tells who asked"))?;
+                ensure(!suspended.contains(record.source.as_str()), || {
+                    format!("record {index} is a preview while {} is suspended", record.source)
+                })?;
+            }
             continue;
         }
+        ensure(record.kind() != Kind::Previewed, || format!("record {index} is a preview under a grant"))?;
         let grant = grants.entry(&record.grant_tag).or_default();
         grant.records += 1;
         ensure(record.grant_sequence == grant.records, || {

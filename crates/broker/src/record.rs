@@ -12,6 +12,7 @@
 //! | `REQUEST_CREATED` | the request | the requester |
 //! | `REQUEST_SHOWN` | the request | the customer: it names no partner, so that none learns when its turn came |
 //! | `REQUEST_*` else | the request | the requester, the customer |
+//! | `PREVIEWED` | the request, the offer, the preview, its provision | the source, the customer |
 //! | `GRANT_APPROVED` | the terms | source, recipient, customer, grant; the requester, unless the terms narrow others |
 //! | `GRANT_PAUSED`, `_RESUMED`, `_WITHDRAWN` | the change | source, recipient, customer, grant |
 //! | `GRANT_SUPERSEDED` | the change that narrows, or the terms that renew | source, recipient, customer, grant |

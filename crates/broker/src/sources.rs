@@ -5,11 +5,14 @@ use std::{collections::HashMap, ops::Range, sync::Arc, time::Duration};
 use countersign_grants::{id::PartnerName, time::Timestamp, token::MAX_TOKEN_LIFE};
 use countersign_proto::{
     row::v1::PartnerRow,
-    v1::{ProvideDataRequest, ProvideDataResponse, source_service_client::SourceServiceClient},
+    v1::{
+        ProvideDataRequest, ProvideDataResponse, ProvidePreviewRequest, ProvidePreviewResponse,
+        source_service_client::SourceServiceClient,
+    },
 };
 use parking_lot::Mutex;
 use tonic::{
-    Request, Status,
+    Request, Response, Status,
     metadata::{Ascii, MetadataValue},
     transport::{Channel, ClientTlsConfig, Endpoint},
 };
@@ -120,15 +123,19 @@ impl Sources {
     ) -> Result<ProvideDataResponse, Fault> {
         let mut called = self.reach(name, row)?;
         let request = called.request(message);
-        // The client's deadline travels with the call; this one holds if the source doesn't.
-        match tokio::time::timeout(SOURCE_DEADLINE, called.client().provide_data(request)).await {
-            Ok(Ok(response)) => Ok(response.into_inner()),
-            Ok(Err(status)) => Err(refused(name, &status)),
-            Err(_) => Err(Fault::SourceUnavailable {
-                source_name: name.clone(),
-                problem: format!("no answer within {} s", SOURCE_DEADLINE.as_secs()),
-            }),
-        }
+        answered(name, called.client().provide_data(request)).await
+    }
+
+    /// Has a source show a customer what would leave.
+    pub async fn provide_preview(
+        &self,
+        name: &PartnerName,
+        row: &PartnerRow,
+        message: ProvidePreviewRequest,
+    ) -> Result<ProvidePreviewResponse, Fault> {
+        let mut called = self.reach(name, row)?;
+        let request = called.request(message);
+        answered(name, called.client().provide_preview(request)).await
     }
 
     /// A channel that connects when it is first used, and again when it broke.
@@ -148,6 +155,21 @@ impl Sources {
 
 /// The reason of a source whose own systems have no answer now.
 const UNAVAILABLE: &str = "SOURCE_UNAVAILABLE";
+
+/// Waits for a source's answer. The client's deadline travels with the call; this one holds if the source doesn't.
+async fn answered<T>(
+    name: &PartnerName,
+    answer: impl Future<Output = Result<Response<T>, Status>>,
+) -> Result<T, Fault> {
+    match tokio::time::timeout(SOURCE_DEADLINE, answer).await {
+        Ok(Ok(response)) => Ok(response.into_inner()),
+        Ok(Err(status)) => Err(refused(name, &status)),
+        Err(_) => Err(Fault::SourceUnavailable {
+            source_name: name.clone(),
+            problem: format!("no answer within {} s", SOURCE_DEADLINE.as_secs()),
+        }),
+    }
+}
 
 /// A source that says why it refuses is heard; all else is silence.
 fn refused(name: &PartnerName, status: &Status) -> Fault {

@@ -135,6 +135,7 @@ mod tests {
             "link invite --label mei --home hopp",
             "link accept package --home mei",
             "customer new --home mei",
+            "customer preview grantRequests/1 --row 2 --language zh-Hans --home mei",
             "customer approve grantRequests/1 --row 5 --field 1:trip.terminal --field 2:ride.eta --language en",
             "customer activity --broker b.json --wallet w --book b --follow",
             "audit list --name auditors/ministry --key k --kind TRANSFER --since 2013-03-08T00:00:00Z",

@@ -7,6 +7,7 @@ mod export;
 mod grants;
 mod narrow;
 mod new;
+mod preview;
 mod refuse;
 mod requests;
 mod show;
@@ -25,6 +26,8 @@ pub(crate) enum CustomerCommand {
     Requests(requests::Arguments),
     /// Show a request in plain words; nothing that the broker could have twisted is shown
     Show(show::Arguments),
+    /// See what would leave, live, before you answer: sealed to you alone
+    Preview(preview::Arguments),
     /// Approve a request: required rows, and what else you switch on
     Approve(approve::Arguments),
     /// Refuse a request
@@ -53,6 +56,7 @@ impl CustomerCommand {
             Self::New(arguments) => arguments.run(setting).await,
             Self::Requests(arguments) => arguments.run(setting).await,
             Self::Show(arguments) => arguments.run(setting).await,
+            Self::Preview(arguments) => arguments.run(setting).await,
             Self::Approve(arguments) => arguments.run(setting).await,
             Self::Refuse(arguments) => arguments.run(setting).await,
             Self::Asking(arguments) => arguments.run(setting).await,

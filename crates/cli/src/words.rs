@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use countersign_client::{
+    customer::{Compared, SincePreview},
     grants::{
         catalogue::{Catalogue, FieldPath},
         statement::ChangeReason,
@@ -57,6 +58,33 @@ pub(crate) fn field(catalogue: &Catalogue, path: &FieldPath, language: &str) -> 
     title.map_or_else(|| path.to_string(), |title| format!("{title} ({path})"))
 }
 
+/// A value as people read it; bytes that are no text, in hexadecimal.
+pub(crate) fn value(value: &countersign_client::Value) -> String {
+    value.as_str().map_or_else(|| HEXLOWER.encode(value.as_bytes()), str::to_owned)
+}
+
+/// What a first transfer moved, held against what was previewed.
+pub(crate) fn compared(compared: &Compared) -> String {
+    if compared.as_previewed() {
+        return "as previewed".to_owned();
+    }
+    let list = |stand| compared.fields_that(stand).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let (changed, unseen) = (list(SincePreview::Changed), list(SincePreview::NotPreviewed));
+    let said = [("changed since the preview: ", changed), ("not previewed: ", unseen)];
+    let said = said.into_iter().filter(|(_, list)| !list.is_empty());
+    said.map(|(what, list)| format!("{what}{list}")).collect::<Vec<_>>().join("; ")
+}
+
+/// The same, for machines.
+pub(crate) fn compared_json(compared: &Compared) -> Value {
+    let list = |stand| compared.fields_that(stand).map(ToString::to_string).collect::<Vec<_>>();
+    json!({
+        "as_previewed": list(SincePreview::AsPreviewed),
+        "changed": list(SincePreview::Changed),
+        "not_previewed": list(SincePreview::NotPreviewed),
+    })
+}
+
 /// `TRANSFER`.
 pub(crate) fn kind(kind: Kind) -> &'static str {
     kind.as_str_name().trim_start_matches("KIND_")
@@ -84,6 +112,7 @@ pub(crate) fn sentence(record: &Record, fields: &[String]) -> String {
                 record.use_number
             )
         }
+        Kind::Previewed => format!("{source} showed the customer what it would give for {purpose}: {what}"),
         Kind::TransferRefused => {
             format!("{recipient} asked {source} for {what} and was refused: {}", record.reason)
         }

@@ -7,6 +7,7 @@
 mod entry;
 mod file;
 mod memory;
+mod previews;
 mod rows;
 mod state;
 mod storage;
@@ -18,14 +19,17 @@ use countersign_grants::{
     digest::Digest,
     id::{GrantName, LinkName, SubjectHandle},
     key::KeyId,
+    sealing::COMPARISON_KEY_BYTES,
     time::Timestamp,
 };
 use parking_lot::Mutex;
+use zeroize::Zeroizing;
 
 #[doc(hidden)]
 pub use self::file::read_frames;
 pub(crate) use self::{
     entry::Entry,
+    previews::{MAX_PREVIEWS, PREVIEW_WINDOW, Previewed, preview_key},
     rows::{Answer, Invitation, answer_key, envelope_bytes, envelope_of},
     state::{State, Unadmitted},
     storage::off_thread,
@@ -241,6 +245,31 @@ impl Book {
         }
         self.write_lagging(&mut state, answer.to_entry().encode())?;
         state.provided(answer).map(Ok).map_err(|problem| BookError::Entry { number: usize::MAX, problem })
+    }
+
+    /// Enters the answer to a preview, unless its link has had too many lately: then says how many. An answer under the
+    /// same request id that came first wins.
+    pub(crate) fn note_preview(&self, one: Previewed) -> Result<Result<Previewed, usize>, BookError> {
+        let mut state = self.0.state.lock();
+        if let Some(first) = state.previews.find(one.link, one.key) {
+            return Ok(Ok(first.clone()));
+        }
+        let lately = state.previews.since(one.link, one.at.minus(PREVIEW_WINDOW));
+        if lately >= MAX_PREVIEWS {
+            return Ok(Err(lately));
+        }
+        self.append_lagging(&mut state, one.to_entry())?;
+        Ok(Ok(one))
+    }
+
+    /// What the first transfer of a grant is compared by: the newest preview of the row that it came of, and its key.
+    pub(crate) fn comparison(
+        &self,
+        row: &GrantRow,
+    ) -> Option<(Digest, Zeroizing<[u8; COMPARISON_KEY_BYTES]>)> {
+        let (state, terms) = (self.0.state.lock(), row.terms());
+        let (preview, key) = state.previews.comparison(row.link(), (terms.request, terms.offer))?;
+        Some((preview, Zeroizing::new(*key)))
     }
 
     pub(crate) fn read<T>(&self, read: impl FnOnce(&State) -> T) -> T {

@@ -24,6 +24,10 @@
 //!
 //! for waiting in customer.requests().await? {
 //!     let request = customer.read_request(&waiting.name).await?;
+//!     // What would leave, live: shown to nobody but her.
+//!     let fields: Vec<_> = request.rows()[0].offer.statement().fields().cloned().collect();
+//!     let previewed = customer.preview(&request, 1, &fields).await?;
+//!     println!("{} = {:?}", previewed.values[0].0, previewed.values[0].1.as_str());
 //!     // Required rows alone: what is optional starts switched off.
 //!     let approved = customer.approve(&request, &Choice::required("en")).await?;
 //!     let stopping = customer.stop(&approved[0].grant, false).await?; // recorded
@@ -40,11 +44,13 @@ mod asking;
 mod book;
 mod change;
 mod change_all;
+mod compare;
 mod entry;
 mod export;
 mod grants;
 mod link;
 mod narrow;
+mod preview;
 mod read;
 mod wallet;
 
@@ -67,13 +73,15 @@ use parking_lot::Mutex;
 pub use self::{
     activity::{Activity, Watch},
     approve::{Approved, Choice},
-    book::{CustomerBook, GrantRow, LinkRow, Standing},
+    book::{CustomerBook, GrantRow, LinkRow, PreviewRow, Standing},
     change::{Acknowledged, Recorded},
     change_all::Each,
+    compare::{Compared, SincePreview},
     export::{ExportError, Exported},
     grants::GrantView,
     link::{Accepted, Invited},
     narrow::{Narrowed, Narrowing},
+    preview::Previewed,
     read::{ReadRequest, Row, Waiting},
     wallet::{Wallet, WalletError},
 };

@@ -2,6 +2,7 @@
 //! up.
 
 mod check;
+mod preview;
 mod provide;
 mod receipts;
 mod refusal;
@@ -14,6 +15,7 @@ use async_trait::async_trait;
 use countersign_grants::{catalogue::FieldPath, digest::Digest, id::SubjectHandle};
 use countersign_proto::v1::{
     DeliverReceiptsRequest, DeliverReceiptsResponse, ProvideDataRequest, ProvideDataResponse,
+    ProvidePreviewRequest, ProvidePreviewResponse,
     source_service_server::{SourceService, SourceServiceServer},
 };
 use parking_lot::Mutex;
@@ -35,7 +37,7 @@ const MAX_CALL_BYTES: usize = 1 << 20;
 
 /// What a source writes: where its values come from.
 ///
-/// The handler is asked once per fetch, after every check has passed. It answers with one value for each field, in order,
+/// The handler is asked once per fetch and per preview, after every check has passed; it need not know which. It answers with one value for each field, in order,
 /// and knows the subject by the handle that was made when the person linked.
 #[async_trait]
 pub trait SourceHandler: Send + Sync + 'static {
@@ -87,6 +89,15 @@ impl<H: SourceHandler> SourceService for SourceServer<H> {
     ) -> Result<Response<ProvideDataResponse>, Status> {
         self.0.authenticate(request.metadata())?;
         let answer = self.0.provide(request.into_inner()).await?;
+        Ok(Response::new(answer))
+    }
+
+    async fn provide_preview(
+        &self,
+        request: Request<ProvidePreviewRequest>,
+    ) -> Result<Response<ProvidePreviewResponse>, Status> {
+        self.0.authenticate(request.metadata())?;
+        let answer = self.0.preview(&request.into_inner()).await?;
         Ok(Response::new(answer))
     }
 

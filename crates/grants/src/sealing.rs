@@ -1,6 +1,9 @@
 //! The bytes around sealed values: padding, and what a seal binds. The sealing itself stands in `client`.
 
-use crate::{catalogue::FieldPath, commitment::field_list, digest::Digest};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+
+use crate::{catalogue::FieldPath, commitment::field_list, digest::Digest, statement::MARK_BYTES};
 
 /// The sizes to which values are padded, so that a ciphertext's length tells little.
 pub const PADDED_SIZES: [usize; 4] = [64, 256, 1024, 4096];
@@ -51,6 +54,34 @@ pub fn info(terms: Digest, fetch: Digest, fields: &[FieldPath]) -> Vec<u8> {
     info
 }
 
+/// HPKE's `info` of a preview, under a label of its own, so that a preview is never a provision. The hash of the preview
+/// binds the link, the request and the offer.
+pub fn preview_info(preview: Digest, fields: &[FieldPath]) -> Vec<u8> {
+    let mut info = b"countersign/v1 preview\0".to_vec();
+    info.extend_from_slice(preview.as_bytes());
+    info.extend_from_slice(&field_list(fields));
+    info
+}
+
+/// The name under which a preview's comparison key is sealed, after its fields. No field's path: these have a dot.
+pub const COMPARISON_KEY: &str = "comparison_key";
+
+/// The length of a comparison key in bytes.
+pub const COMPARISON_KEY_BYTES: usize = 32;
+
+/// What a value comes to under a comparison key. A plain hash would not do: a gate number is guessed in no time.
+pub fn comparison_mark(
+    key: &[u8; COMPARISON_KEY_BYTES],
+    field: &FieldPath,
+    value: &[u8],
+) -> [u8; MARK_BYTES] {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
+    mac.update(b"countersign/v1 comparison\0");
+    mac.update(&field_list(std::slice::from_ref(field)));
+    mac.update(value);
+    mac.finalize().into_bytes().into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,6 +106,21 @@ mod tests {
         let expected =
             [&b"countersign/v1 provision\0"[..], &[1; 32], &[2; 32], b"\0\x08trip.eta\0\x07ride.id"];
         assert_eq!(info(Digest::from([1; 32]), Digest::from([2; 32]), &paths), expected.concat());
+    }
+
+    #[test]
+    fn a_mark_is_of_its_key_its_field_and_its_value_alone() {
+        let field = |path| FieldPath::parse(path).expect("a path");
+        let mark = comparison_mark(&[1; 32], &field("trip.gate"), b"B12");
+        assert_eq!(mark, comparison_mark(&[1; 32], &field("trip.gate"), b"B12"));
+        for other in [
+            comparison_mark(&[2; 32], &field("trip.gate"), b"B12"),
+            comparison_mark(&[1; 32], &field("trip.gates"), b"B12"),
+            comparison_mark(&[1; 32], &field("trip.gat"), b"eB12"),
+            comparison_mark(&[1; 32], &field("trip.gate"), b"B1"),
+        ] {
+            assert_ne!(mark, other);
+        }
     }
 
     #[test]

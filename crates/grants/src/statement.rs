@@ -7,6 +7,7 @@ mod offer;
 mod parse;
 mod partner;
 mod partner_change;
+mod preview;
 mod revision;
 mod transfer;
 
@@ -23,6 +24,7 @@ pub use self::{
     partner_change::{
         ChangeReason, MAX_PARTNER_CHANGES, PartnerChange, PartnerChangeError, PartnerVerb, reason_code,
     },
+    preview::{Comparison, MARK_BYTES, Preview, PreviewError, PreviewProvision, check_previewed},
     revision::{MAX_NARROWINGS, Revision},
     transfer::{Fetch, MAX_FETCH_AGE, Provision, SEALING_KEY_BYTES, check_asked},
 };

@@ -27,7 +27,7 @@ const MAX_MEMORY_MIB: usize = 2_048;
 const MAX_INPUT_SECONDS: usize = 60;
 
 /// What a committed corpus may have; the test `fuzz_corpora` holds it to the first.
-const MAX_KEPT_FILES: usize = 64;
+const MAX_KEPT_FILES: usize = 80;
 const MAX_KEPT_FILE_BYTES: u64 = 2_048;
 
 /// What begins the names of inputs that are made from the story, and not found.

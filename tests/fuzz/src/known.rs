@@ -56,6 +56,8 @@ pub const RECIPIENT_LINK: u8 = 32;
 pub const OPENING: [u8; 32] = [40; 32];
 /// The randomness with which the source seals.
 pub const EPHEMERAL: u8 = 41;
+/// The comparison key of the preview.
+pub const COMPARISON_KEY: [u8; 32] = [42; 32];
 /// The code that the customer reads out.
 pub const CODE: &str = "271828";
 /// What the link invitation's salt and secret are.

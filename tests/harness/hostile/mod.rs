@@ -10,6 +10,7 @@ mod grants;
 mod keys;
 mod logs;
 mod operator;
+mod previews;
 mod proxy;
 mod requests;
 mod revisions;

@@ -3,6 +3,7 @@
 mod claim;
 mod fetch;
 mod notify;
+mod preview;
 mod provided;
 mod refused;
 mod standing;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use countersign_ledger::work::Part;
 use countersign_proto::v1::{
     ClaimReceiptRequest, ClaimReceiptResponse, FetchDataRequest, FetchDataResponse, NotifyChangeRequest,
-    NotifyChangeResponse, transfer_service_server,
+    NotifyChangeResponse, PreviewDataRequest, PreviewDataResponse, transfer_service_server,
 };
 use tonic::{Request, Response, Status};
 
@@ -53,6 +54,14 @@ impl transfer_service_server::TransferService for TransferService {
     ) -> Result<Response<FetchDataResponse>, Status> {
         let caller = Caller::of(&request)?;
         Ok(Response::new(TRANSFER.drive(self.fetch(&caller, request.into_inner())).await?))
+    }
+
+    async fn preview_data(
+        &self,
+        request: Request<PreviewDataRequest>,
+    ) -> Result<Response<PreviewDataResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        Ok(Response::new(self.preview(&caller, &request.into_inner()).await?))
     }
 
     async fn notify_change(

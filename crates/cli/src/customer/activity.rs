@@ -61,11 +61,16 @@ fn activity_json(activity: &Activity) -> Value {
     json["link"] = text(&event.link);
     json["fields"] = json!(event.fields);
     json["resource"] = text(&event.resource);
+    json["since_preview"] = activity.compared.as_ref().map_or(Value::Null, words::compared_json);
     json
 }
 
 fn activity_words(output: Output, activity: &Activity) -> String {
     let sentence = words::sentence(&activity.record, &activity.event.fields);
+    let sentence = match &activity.compared {
+        Some(compared) => format!("{sentence}; {}", words::compared(compared)),
+        None => sentence,
+    };
     let sentence = match activity.kind() {
         Kind::TransferRefused | Kind::ProvidedNotReleased => output.bad(&sentence),
         _ => sentence,

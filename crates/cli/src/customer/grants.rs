@@ -17,8 +17,14 @@ impl Arguments {
     pub(crate) async fn run(self, setting: &Setting) -> Result<()> {
         let customer = self.home.open(setting)?;
         let grants = customer.grants().await?;
+        let compared = customer.comparisons().await?;
         customer.settle().await?;
-        setting.output().show(&Value::Array(grants.iter().map(grant_json).collect()), |output| {
+        let json = |grant: &GrantView| {
+            let mut json = grant_json(grant);
+            json["since_preview"] = compared.get(&grant.row.name).map_or(Value::Null, words::compared_json);
+            json
+        };
+        setting.output().show(&Value::Array(grants.iter().map(json).collect()), |output| {
             let row = |grant: &GrantView| {
                 let terms = &grant.row.terms;
                 let state = match state(grant.state) {
@@ -38,10 +44,11 @@ impl Arguments {
                     state,
                     format!("{} of {}", grant.use_count, terms.uses),
                     words::moment(terms.expire_time),
+                    compared.get(&grant.row.name).map_or_else(String::new, words::compared),
                     grant.row.name.to_string(),
                 ]
             };
-            let header = ["from → to", "for", "state", "uses", "until", "grant"];
+            let header = ["from → to", "for", "state", "uses", "until", "first transfer", "grant"];
             output.table(header, grants.iter().map(row).collect())
         });
         Ok(())

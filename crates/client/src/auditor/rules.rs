@@ -98,6 +98,10 @@ impl Rules {
             findings.add(superseded, Problem::NoSuccessor);
         }
         match leaf.tag {
+            // It comes before there is a grant.
+            Some(_) if leaf.kind == Kind::Previewed => {
+                findings.add(index, Problem::Tag { kind: leaf.kind, tagged: true });
+            }
             Some(tag) => self.take_of_grant(index, tag, leaf, findings),
             None if is_of_grant(leaf.kind) => {
                 findings.add(index, Problem::Tag { kind: leaf.kind, tagged: false });
@@ -124,6 +128,9 @@ impl Rules {
             Kind::GrantSuperseded => {
                 let parties = [leaf.source, leaf.recipient, leaf.purpose].map(str::to_owned);
                 self.superseded = Some((index, parties));
+            }
+            Kind::Previewed if self.suspended.contains(leaf.source) => {
+                findings.add(index, Problem::WhileSuspended { partner: leaf.source.to_owned() });
             }
             _ => {}
         }

@@ -416,6 +416,13 @@ fn nothing_moves_while_a_partner_is_suspended() {
     check_rules(&[approved.clone(), suspended.clone(), transfer(2, 4, 2, 1)], &[(2, "suspension")]);
     check_rules(&[approved.clone(), others, transfer(2, 4, 2, 1)], &[]);
     check_rules(&[approved, suspended, resumed, transfer(3, 4, 2, 1)], &[]);
+    // A preview has a source alone, and comes before there is a grant.
+    let previewed = about(3, Kind::Previewed, "partners/skylark");
+    let stopped = about(1, Kind::PartnerSuspended, "partners/skylark");
+    check_rules(std::slice::from_ref(&previewed), &[]);
+    check_rules(&[stopped, previewed.clone()], &[(1, "suspension")]);
+    let tag = Bytes::from_static(&[4; 32]);
+    check_rules(&[Record { grant_tag: tag, ..previewed }], &[(0, "tag")]);
 }
 
 #[test]

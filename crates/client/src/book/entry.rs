@@ -37,6 +37,17 @@ pub(crate) enum Entry {
     Held { grant: [u8; 32] },
     /// A change by the source or the recipient of a grant that verified and is the next of that partner.
     PartnerChanged { grant: [u8; 32], change: Vec<u8> },
+    /// A preview was answered; without sealed fields and provision, too long ago for the same to be asked again.
+    Previewed {
+        link: [u8; 32],
+        at_ms: u64,
+        preview: Vec<u8>,
+        sealed: Vec<u8>,
+        provision: Vec<u8>,
+        comparison_key: [u8; 32],
+    },
+    /// The first transfer stands in the log that can be compared with this preview, so its key is done with.
+    Compared { link: [u8; 32], preview: [u8; 32] },
 }
 
 impl Entry {

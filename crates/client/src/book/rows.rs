@@ -151,6 +151,11 @@ impl GrantRow {
         &self.papers.subject
     }
 
+    /// The link on which it hangs.
+    pub(crate) fn link(&self) -> Digest {
+        self.papers.link
+    }
+
     /// What the customer signed, verified before it was entered.
     pub fn terms(&self) -> &GrantTerms {
         &self.papers.terms

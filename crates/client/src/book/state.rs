@@ -21,6 +21,7 @@ use zeroize::Zeroizing;
 
 use super::{
     entry::Entry,
+    previews::{Previewed, Previews},
     rows::{Answer, GrantRow, Invitation, LinkRow, Side, Standing, answer_key, handle, peek},
 };
 use crate::error::LogForked;
@@ -70,6 +71,7 @@ pub(crate) struct State {
     /// By the time of their fetch, which may lie ahead of that of the answer.
     answered: BTreeSet<(Timestamp, Digest)>,
     pub(crate) owed: HashMap<Digest, Arc<Answer>>,
+    pub(crate) previews: Previews,
     pub(crate) cursor: u64,
     pub(crate) checkpoint: Option<Bytes>,
     pub(crate) fork: Option<LogForked>,
@@ -96,6 +98,10 @@ impl State {
             },
             Entry::Granted { side, link, terms, .. } => match self.links.get(&Digest::from(*link)) {
                 Some(_) => self.admits_revision((*side, Digest::from(*link)), terms),
+                None => Err(Unadmitted::NoLink),
+            },
+            Entry::Previewed { link, .. } => match self.links.get(&Digest::from(*link)) {
+                Some(_) => Ok(()),
                 None => Err(Unadmitted::NoLink),
             },
             Entry::Changed { grant, change } => {
@@ -145,7 +151,8 @@ impl State {
             | Entry::Cursor(_)
             | Entry::Checkpoint(_)
             | Entry::Forked { .. }
-            | Entry::OwnKey { .. } => Ok(()),
+            | Entry::OwnKey { .. }
+            | Entry::Compared { .. } => Ok(()),
         }
     }
 
@@ -232,6 +239,12 @@ impl State {
                 self.fork = Some(LogForked { ours: ours.into(), theirs: theirs.into() });
             }
             Entry::OwnKey { key } => drop(self.own_keys.insert(key)),
+            Entry::Previewed { link, at_ms, preview, sealed, provision, comparison_key } => {
+                let at = Timestamp::from_millis(at_ms);
+                let answer = (sealed, provision);
+                self.previews.insert(Previewed::read(link.into(), at, preview, answer, comparison_key)?);
+            }
+            Entry::Compared { link, preview } => self.previews.compared(link.into(), preview.into()),
             Entry::Held { grant } => match self.grants.get_mut(&grant.into()) {
                 Some(row) => row.held = true,
                 None => drop(self.held.insert(grant.into())),
@@ -257,6 +270,7 @@ impl State {
             self.answered.pop_first();
             self.answers.remove(&key);
         }
+        self.previews.prune(now);
         self.invitations.retain(|_, invitation| now.since(invitation.expires) <= MAX_FETCH_AGE);
     }
 
@@ -300,6 +314,7 @@ impl State {
             let window = row.spent.window.map(|(start, uses)| (start.as_millis(), uses));
             push(Entry::Spent { grant: *row.digest().as_bytes(), uses: row.spent.uses, window });
         }
+        self.previews.entries().into_iter().for_each(&mut push);
         push(Entry::Cursor(self.cursor));
         if let Some(checkpoint) = &self.checkpoint {
             push(Entry::Checkpoint(checkpoint.to_vec()));

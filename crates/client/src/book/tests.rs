@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use countersign_grants::{statement::Verb, time::Clock as _};
+use countersign_grants::{
+    envelope,
+    statement::{Preview, Verb},
+    time::Clock as _,
+};
+use countersign_proto::statement::v1 as wire;
 
 use super::*;
 use crate::fixtures::{Granted, START, World};
@@ -26,8 +31,7 @@ fn answer(world: &World, granted: &Granted) -> Answer {
 }
 
 fn answer_to(world: &World, granted: &Granted, fetch: &countersign_proto::statement::v1::Fetch) -> Answer {
-    use countersign_grants::{envelope, statement::Fetch, statement::Provision};
-    use countersign_proto::statement::v1 as wire;
+    use countersign_grants::statement::{Fetch, Provision};
     let fetch = envelope::sign::<Fetch>(fetch, &[&world.hopp.working()]);
     let provision = envelope::sign::<Provision>(
         &wire::Provision {
@@ -37,6 +41,7 @@ fn answer_to(world: &World, granted: &Granted, fetch: &countersign_proto::statem
             sealed: Digest::of(b"sealed").into(),
             time_ms: world.now().as_millis(),
             checkpoint: world.checkpoint(),
+            ..wire::Provision::default()
         },
         &[&world.skylark.working()],
     );
@@ -164,6 +169,78 @@ fn a_clock_that_is_set_forward_and_back_forgets_no_answer() {
     assert!(keeps(0, 3), "and back");
     assert!(keeps(600, 120), "set forward again");
     assert!(!keeps(600, 125), "two minutes by every look");
+}
+
+/// A preview of the row of which the grant came, as its source enters it.
+fn previewed(world: &World, granted: &Granted, number: u8) -> Previewed {
+    let link = &granted.source;
+    let Entry::Linked { link: name, .. } = &link.entry else { unreachable!("the fixture links") };
+    let preview = wire::Preview {
+        broker: crate::fixtures::ORIGIN.into(),
+        acceptance: link.acceptance.into(),
+        request: granted.terms.request.clone(),
+        offer: granted.terms.offer.clone(),
+        fields: vec!["trip.flight_no".into()],
+        request_id: format!("00000000-0000-4000-8000-0000000000{number:02}"),
+        time_ms: world.now().as_millis(),
+        sealing_key: vec![9; 32].into(),
+    };
+    let preview = envelope::sign::<Preview>(&preview, &[&link.key]);
+    let answer = (b"sealed".to_vec(), b"provision".to_vec());
+    Previewed::read((*name).into(), world.now(), envelope_bytes(&preview), answer, [number; 32])
+        .expect("reads")
+}
+
+#[test]
+fn a_comparison_key_waits_for_the_first_transfer_and_a_bound_holds() {
+    let filled = filled();
+    let (world, granted, book) = (&filled.world, &filled.granted, &filled.book);
+    let key = |book: &Book| {
+        let row = book.grant_by(granted.digest()).expect("stands");
+        book.comparison(&row).map(|(_, key)| key[0])
+    };
+    assert_eq!(key(book), None);
+    let two = [previewed(world, granted, 1), previewed(world, granted, 2)];
+    for one in &two {
+        book.note_preview(one.clone()).expect("is written").unwrap_or_else(|_| panic!("is allowed"));
+    }
+    assert_eq!(key(book), Some(2), "the newest");
+    // The same request id again: the first answer stands.
+    let again = Previewed::read(two[0].link, world.now(), vec![], (vec![], vec![]), [0; 32]);
+    assert!(again.is_err(), "no statement, no preview");
+    let stood = book.note_preview(previewed(world, granted, 1)).expect("is written");
+    assert!(stood.is_ok_and(|first| first.answer.is_some()));
+
+    let reopened = || Book::open(filled.storage.clone(), world.now()).expect("opens");
+    let has_answer = |book: &Book| {
+        book.read(|state| state.previews.find(two[1].link, two[1].key).map(|one| one.answer.is_some()))
+    };
+    assert_eq!((key(&reopened()), has_answer(&reopened())), (Some(2), Some(true)));
+    world.clock.pass(121_000);
+    assert_eq!((key(&reopened()), has_answer(&reopened())), (Some(2), Some(false)), "the key waits on");
+    filled.storage.rewrite(&reopened().read(State::snapshot)).expect("rewrites");
+    assert_eq!((key(&reopened()), has_answer(&reopened())), (Some(2), Some(false)));
+
+    let (link, preview) = (*two[1].link.as_bytes(), *two[1].preview.as_bytes());
+    let book = reopened();
+    book.note(Entry::Compared { link, preview }).expect("is written");
+    assert_eq!((key(&book), key(&reopened())), (None, None), "compared once");
+    filled.storage.rewrite(&reopened().read(State::snapshot)).expect("rewrites");
+    assert_eq!(key(&reopened()), None);
+
+    let book = reopened();
+    for number in 3..99 {
+        match book.note_preview(previewed(world, granted, number)).expect("is written") {
+            Ok(_) => assert!(usize::from(number) <= MAX_PREVIEWS),
+            Err(lately) => assert_eq!(lately, MAX_PREVIEWS),
+        }
+    }
+    world.clock.pass(24 * 3_600_000);
+    book.note_preview(previewed(world, granted, 99))
+        .expect("is written")
+        .unwrap_or_else(|_| panic!("the next day"));
+    world.clock.pass(30 * 24 * 3_600_000 + 1);
+    assert_eq!(key(&reopened()), None, "it waited long enough");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use countersign_proto::{
 use prost::Message as _;
 use tonic::Streaming;
 
-use super::{Customer, PAGE_SIZE, all_pages};
+use super::{Compared, Customer, PAGE_SIZE, all_pages};
 use crate::{
     channel::call,
     error::{Error, Party},
@@ -30,6 +30,8 @@ pub struct Activity {
     pub event: Event,
     /// The leaf, read.
     pub record: Record,
+    /// Of a transfer that can be compared with a preview: what is as previewed, and what changed since.
+    pub compared: Option<Compared>,
 }
 
 /// A stream of activities, from a cursor on. Each comes at least once.
@@ -108,7 +110,8 @@ impl Customer {
         {
             return Err(wrong("grant", format!("event {} is of another grant than `{grant}`", event.index)));
         }
-        Ok(Activity { event, record })
+        let compared = self.compare(&event, &record)?;
+        Ok(Activity { event, record, compared })
     }
 }
 

@@ -1,18 +1,19 @@
 //! The customer's book: whom the customer is linked with and under which identity, what was signed, and the log's head.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, VecDeque},
     fmt,
     sync::Arc,
 };
 
 use bytes::Bytes;
 use countersign_grants::{
+    catalogue::FieldPath,
     digest::Digest,
     envelope,
-    id::{GrantName, LinkName, PartnerName, SubjectHandle},
+    id::{GrantName, LinkName, NotAName, PartnerName, SubjectHandle},
     key::PublicKey,
-    statement::{GrantChange, GrantTerms, Statement, Verb},
+    statement::{GrantChange, GrantTerms, MARK_BYTES, Statement, Verb},
     time::Timestamp,
 };
 use countersign_proto::statement::v1::Envelope;
@@ -28,6 +29,10 @@ use crate::{
 
 /// How far the file grows beyond twice what lives in it before it is rewritten: a few thousand checkpoints.
 const COMPACT_BEYOND_BYTES: u64 = 1 << 20;
+
+/// The most previews of which the marks are kept: of the seven rows of each request of a busy month. An older grant's
+/// first transfer is shown without a comparison.
+const MAX_PREVIEWS: usize = 256;
 
 /// A customer's book. Cloning shares it.
 #[derive(Clone)]
@@ -62,6 +67,21 @@ pub struct LinkRow {
     pub(crate) acceptance_envelope: Envelope,
     /// Counts acceptances, so that of two links with one partner the newer is known.
     order: usize,
+}
+
+/// A look at what would leave. The values themselves are not kept: a mark for each tells whether it is another one later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PreviewRow {
+    /// SHA-256 of the preview.
+    pub preview: Digest,
+    /// SHA-256 of the grant request.
+    pub request: Digest,
+    /// SHA-256 of the offer.
+    pub offer: Digest,
+    /// When the customer looked.
+    pub time: Timestamp,
+    /// By field, what its value came to under the preview's comparison key.
+    pub(crate) marks: Vec<(FieldPath, [u8; MARK_BYTES])>,
 }
 
 /// Where a grant stands by what the customer signed.
@@ -133,6 +153,8 @@ struct State {
     /// In the order of approval, so that lists are steady.
     grants: BTreeMap<usize, GrantRow>,
     by_name: HashMap<Digest, usize>,
+    /// Oldest first.
+    previews: VecDeque<PreviewRow>,
     checkpoint: Option<Bytes>,
     fork: Option<LogForked>,
     counted: usize,
@@ -189,6 +211,16 @@ impl CustomerBook {
     pub fn identity_of(&self, partner: &PartnerName) -> Option<PublicKey> {
         let state = self.0.state.lock();
         state.links.values().find(|link| link.partner == *partner).map(|link| link.identity.clone())
+    }
+
+    /// All previews of which the marks are kept, oldest first.
+    pub fn previews(&self) -> Vec<PreviewRow> {
+        self.0.state.lock().previews.iter().cloned().collect()
+    }
+
+    /// A preview.
+    pub(crate) fn preview(&self, preview: Digest) -> Option<PreviewRow> {
+        self.0.state.lock().previews.iter().rev().find(|row| row.preview == preview).cloned()
     }
 
     /// All grants that the customer signed, oldest first.
@@ -325,6 +357,12 @@ impl State {
             Entry::Forked { ours, theirs } => {
                 self.fork = Some(LogForked { ours: ours.into(), theirs: theirs.into() });
             }
+            Entry::Previewed { preview, request, offer, time_ms, marks } => {
+                self.previews.push_back(PreviewRow::read((preview, request, offer), time_ms, marks)?);
+                if self.previews.len() > MAX_PREVIEWS {
+                    self.previews.pop_front();
+                }
+            }
         }
         Ok(())
     }
@@ -350,6 +388,7 @@ impl State {
         links.sort_by_key(|link| link.order);
         let mut entries: Vec<Entry> = links.into_iter().flat_map(LinkRow::entries).collect();
         entries.extend(self.grants.values().flat_map(GrantRow::entries));
+        entries.extend(self.previews.iter().map(PreviewRow::entry));
         entries.extend(self.checkpoint.iter().map(|bytes| Entry::Checkpoint(bytes.to_vec())));
         entries.extend(
             self.fork
@@ -369,6 +408,29 @@ impl fmt::Debug for LinkRow {
             .field("label", &self.label)
             .field("confirmed", &self.confirmed)
             .finish_non_exhaustive()
+    }
+}
+
+impl PreviewRow {
+    fn read(
+        (preview, request, offer): ([u8; 32], [u8; 32], [u8; 32]),
+        time_ms: u64,
+        marks: Vec<(String, [u8; MARK_BYTES])>,
+    ) -> Result<Self, String> {
+        let marks = marks.into_iter().map(|(field, mark)| Ok((FieldPath::parse(&field)?, mark)));
+        let marks = marks.collect::<Result<_, NotAName>>().map_err(|error| error.to_string())?;
+        let time = Timestamp::from_millis(time_ms);
+        Ok(Self { preview: preview.into(), request: request.into(), offer: offer.into(), time, marks })
+    }
+
+    pub(crate) fn entry(&self) -> Entry {
+        Entry::Previewed {
+            preview: *self.preview.as_bytes(),
+            request: *self.request.as_bytes(),
+            offer: *self.offer.as_bytes(),
+            time_ms: self.time.as_millis(),
+            marks: self.marks.iter().map(|(field, mark)| (field.to_string(), *mark)).collect(),
+        }
     }
 }
 

@@ -45,6 +45,14 @@ pub(crate) enum Entry {
     Shown { grant: [u8; 32] },
     /// What opens the commitments of terms that narrow others, so that they can be sent again byte for byte.
     Salts { grant: [u8; 32], source: [u8; 32], recipient: [u8; 32] },
+    /// The customer looked at what would leave. Of the values stands here what tells whether they change, and no more.
+    Previewed {
+        preview: [u8; 32],
+        request: [u8; 32],
+        offer: [u8; 32],
+        time_ms: u64,
+        marks: Vec<(String, [u8; 32])>,
+    },
 }
 
 impl Entry {

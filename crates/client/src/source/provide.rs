@@ -3,7 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use countersign_grants::{digest::Digest, sealing::info, statement::Provision};
+use countersign_grants::{
+    catalogue::FieldPath,
+    digest::Digest,
+    id::SubjectHandle,
+    sealing::{comparison_mark, info},
+    statement::{Comparison, Provision},
+};
 use countersign_proto::{
     statement::v1 as wire,
     v1::{ProvideDataRequest, ProvideDataResponse},
@@ -46,7 +52,7 @@ impl<H: SourceHandler> Inner<H> {
             return repeat(&answer, fetch);
         }
         affords(&row, shared.system.now())?;
-        let values = self.values(case).await?;
+        let values = self.values(case.row.subject(), &case.fetch.statement().fields).await?;
         let answer = self.seal(case, key, &values).await?;
         // The handler took its time: what held before it is asked again, in one step with the spending.
         let now = answer.at;
@@ -55,9 +61,12 @@ impl<H: SourceHandler> Inner<H> {
         repeat(&entered, fetch)
     }
 
-    async fn values(&self, case: &Case) -> Result<Vec<Value>, Refusal> {
-        let fields = &case.fetch.statement().fields;
-        let asked = self.handler.provide(case.row.subject(), fields);
+    pub(super) async fn values(
+        &self,
+        subject: &SubjectHandle,
+        fields: &[FieldPath],
+    ) -> Result<Vec<Value>, Refusal> {
+        let asked = self.handler.provide(subject, fields);
         let values = tokio::time::timeout(HANDLER_DEADLINE, asked)
             .await
             .map_err(|_| Refusal::HandlerSlow)?
@@ -75,15 +84,11 @@ impl<H: SourceHandler> Inner<H> {
         let info = info(case.row.digest(), fetch, &asked.fields);
         let named = asked.fields.iter().zip(values).map(|(field, value)| (field.as_str(), value));
         let sealed = sealing::seal(shared.system.entropy.as_ref(), &asked.sealing_key, &info, named);
-        let sealed = sealed.map_err(|error| match error {
-            SealError::Key => {
-                Refusal::Statement { statement: "fetch", check: "sealing_key", detail: error.to_string() }
-            }
-            SealError::TooLong(long) => Refusal::HandlerWrong(long.to_string()),
-        })?;
+        let sealed = sealed.map_err(|error| not_sealed("fetch", error))?;
         let sealed = Bytes::from(sealed.encode_to_vec());
         let checkpoint = shared.monitor.for_signing().await?;
         let at = shared.system.now();
+        let comparison = self.comparison(case, values);
         let provision = shared.sign::<Provision>(&wire::Provision {
             broker: shared.trust.origin.to_string(),
             source: shared.name.to_string(),
@@ -91,6 +96,8 @@ impl<H: SourceHandler> Inner<H> {
             sealed: Digest::of(&sealed).into(),
             time_ms: at.as_millis(),
             checkpoint,
+            preview: comparison.as_ref().map(|comparison| comparison.preview.into()).unwrap_or_default(),
+            marks: comparison.map(|comparison| comparison.to_wire()).unwrap_or_default(),
         });
         Ok(Answer {
             key,
@@ -106,17 +113,27 @@ impl<H: SourceHandler> Inner<H> {
         })
     }
 
-    fn turn(&self, key: Digest) -> Turn<'_> {
+    /// What tells the customer whether these values are those of the preview, if one was answered and nothing was compared
+    /// with it yet.
+    fn comparison(&self, case: &Case, values: &[Value]) -> Option<Comparison> {
+        let (preview, key) = self.partner.0.book.comparison(&case.row)?;
+        let named = case.fetch.statement().fields.iter().zip(values);
+        let marks =
+            named.map(|(field, value)| (field.clone(), comparison_mark(&key, field, value.as_bytes())));
+        Some(Comparison { preview, marks: marks.collect() })
+    }
+
+    pub(super) fn turn(&self, key: Digest) -> Turn<'_> {
         let lock = Arc::clone(self.turns.lock().entry(key).or_default());
         Turn { turns: &self.turns, key, lock }
     }
 }
 
 /// A call's place in the queue of its request id. Goes with the call, also with one that is dropped half-way.
-struct Turn<'a> {
+pub(super) struct Turn<'a> {
     turns: &'a Mutex<Turns>,
     key: Digest,
-    lock: Arc<tokio::sync::Mutex<()>>,
+    pub(super) lock: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Drop for Turn<'_> {
@@ -128,6 +145,14 @@ impl Drop for Turn<'_> {
         if Arc::strong_count(&self.lock) <= NOBODY_ELSE {
             turns.remove(&self.key);
         }
+    }
+}
+
+/// Why nothing was sealed: a key that is none, or a value that is too long.
+pub(super) fn not_sealed(statement: &'static str, error: SealError) -> Refusal {
+    match error {
+        SealError::Key => Refusal::Statement { statement, check: "sealing_key", detail: error.to_string() },
+        SealError::TooLong(long) => Refusal::HandlerWrong(long.to_string()),
     }
 }
 

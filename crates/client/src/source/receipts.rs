@@ -98,6 +98,11 @@ fn take_receipt(shared: &Shared, answer: &Answer, receipt: Option<&Receipt>) -> 
         }
         said => said?,
     }
+    // What was released is what the customer compares, so the key is done with.
+    if released && let Some((preview, _)) = shared.book.comparison(&row) {
+        let (link, preview) = (*row.link().as_bytes(), *preview.as_bytes());
+        shared.book.note(Entry::Compared { link, preview })?;
+    }
     Ok(shared.book.note(Entry::ReceiptTaken { fetch: *answer.fetch.as_bytes() })?)
 }
 

@@ -41,6 +41,8 @@ pub(super) enum Refusal {
     Exceeds(permit::Refusal),
     /// Another fetch came under this request id.
     RequestIdReused,
+    /// The customer looked too often lately.
+    TooManyPreviews { lately: usize },
     /// A receipt has been missing for too long.
     ReceiptMissing { fetch: Digest, since: Timestamp },
     /// The log has forked, or its consistency is not proven.
@@ -132,6 +134,11 @@ impl Refusal {
             Self::RequestIdReused => {
                 let message = "another fetch was answered under this request id".into();
                 plain(Code::InvalidArgument, "REQUEST_ID_REUSED", message)
+            }
+            Self::TooManyPreviews { lately } => {
+                let message = format!("{lately} previews within a day: come again tomorrow");
+                let metadata = vec![("previews", lately.to_string())];
+                (Code::ResourceExhausted, "QUOTA_EXCEEDED", message, metadata, None)
             }
             Self::ReceiptMissing { fetch, since } => {
                 let message = format!(

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use countersign_client::{
-    customer::{Acknowledged, Activity, Customer},
+    customer::{Acknowledged, Activity, Compared, Customer},
     proto::log::v1::Kind,
 };
 
 use super::{
     cast::{MEI, Who},
     day::Day,
+    link::LOOKS_AT,
     story::{Story, count},
 };
 use crate::{
@@ -58,6 +59,20 @@ pub(super) struct Stop {
     /// The record of Mei's stop.
     pub(super) index: u64,
     grant: String,
+}
+
+/// What left first under the rows that Mei looked at is what she saw: by Skylark's word, which the broker can't make.
+pub(super) async fn compared(day: &Day<'_>, mei: &Customer, beats: &mut Beats) -> Result<()> {
+    let compared = mei.comparisons().await?;
+    let mut same = compared.len() == LOOKS_AT.len();
+    for number in LOOKS_AT {
+        let grant = day.cast.mei().grant(u8::try_from(number)?)?;
+        same &= compared.get(grant).is_some_and(Compared::as_previewed);
+    }
+    let fields: usize = compared.values().map(|one| one.fields.len()).sum();
+    let small = format!("{}, by Skylark's signed marks", count(fields as u64, "value"));
+    beats.check(&day.story, same, "What moved first is what Mei saw: as previewed", &small);
+    Ok(())
 }
 
 /// Hopp asks for the fare.

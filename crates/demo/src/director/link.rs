@@ -5,8 +5,11 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 use anyhow::{Context, Result, ensure};
 use countersign_client::{
     BrokerTrust, FileBook, InvitationPackage, System,
-    customer::{Choice, Customer, CustomerBook, ReadRequest, Wallet},
-    grants::id::{GrantName, RequestName},
+    customer::{Choice, Customer, CustomerBook, Previewed, ReadRequest, Wallet},
+    grants::{
+        catalogue::FieldPath,
+        id::{GrantName, RequestName},
+    },
 };
 use futures_util::stream::{self, StreamExt as _};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -24,18 +27,23 @@ use crate::{
 /// How many travellers link at a time: enough to keep two processors busy.
 const AT_A_TIME: usize = 4;
 
+/// The rows at whose values Mei looks before she answers: those of Skylark. Hopp has no ride of hers yet to show.
+pub(super) const LOOKS_AT: [usize; 2] = [1, 4];
+
 /// What came of one traveller's linking.
 struct Linked {
     subjects: BTreeMap<Brand, String>,
     grants: BTreeMap<u8, GrantName>,
     customer: Customer,
     request: ReadRequest,
+    /// What was looked at before the approval.
+    looked: Vec<Previewed>,
 }
 
 /// Mei links and approves while we watch; then everybody else. Comes back with Mei's app.
 pub(super) async fn everybody(stage: &Stage, cast: &mut Cast, story: &mut Story) -> Result<Customer> {
     story.chapter("One request, one approval");
-    let linked = one(stage, &cast.travellers[MEI]).await.context("Mei")?;
+    let linked = one(stage, &cast.travellers[MEI], &LOOKS_AT).await.context("Mei")?;
     for brand in BRANDS {
         let label = label(brand, &cast.mei().name);
         story.aside(&format!(
@@ -44,6 +52,7 @@ pub(super) async fn everybody(stage: &Stage, cast: &mut Cast, story: &mut Story)
         ));
     }
     show(story, &linked.request)?;
+    live(story, &linked.looked);
     let Linked { subjects, grants, customer: mei, .. } = linked;
     story.note("Mei approves rows 1 to 4 once. Row 5 is optional and stays off.");
     cast.entered(MEI, subjects, grants);
@@ -54,7 +63,7 @@ pub(super) async fn everybody(stage: &Stage, cast: &mut Cast, story: &mut Story)
         .map(|who| {
             let (traveller, bar) = (&cast.travellers[who], &bar);
             async move {
-                let linked = one(stage, traveller).await;
+                let linked = one(stage, traveller, &[]).await;
                 bar.inc(1);
                 (who, linked)
             }
@@ -97,7 +106,7 @@ fn app(folder: &Path, trust: &BrokerTrust, system: &System) -> Result<Customer> 
     Ok(Customer::open(trust.clone(), wallet, book, system.clone())?)
 }
 
-async fn one(stage: &Stage, traveller: &Traveller) -> Result<Linked> {
+async fn one(stage: &Stage, traveller: &Traveller, looks_at: &[usize]) -> Result<Linked> {
     let customer = app(&stage.folder.traveller(&traveller.name), &stage.trust, &System::real())?;
     customer.register().await?;
     let mut subjects = BTreeMap::new();
@@ -108,11 +117,17 @@ async fn one(stage: &Stage, traveller: &Traveller) -> Result<Linked> {
     let request = ask(stage, &subjects).await?;
     let request = customer.read_request(&request).await?;
     check(&request)?;
+    let mut looked = Vec::with_capacity(looks_at.len());
+    for number in looks_at {
+        let row = request.rows().get(number - 1).context("a row of the journey")?;
+        let fields: Vec<FieldPath> = row.offer.statement().fields().cloned().collect();
+        looked.push(customer.preview(&request, *number, &fields).await?);
+    }
     let approved = customer.approve(&request, &Choice::required("en")).await?;
     let grants = approved.into_iter().map(|one| Ok((u8::try_from(one.row)?, one.grant)));
     let grants = grants.collect::<Result<BTreeMap<_, _>>>()?;
     ensure!(grants.keys().copied().eq(1..=4), "rows {:?} were approved, not 1 to 4", grants.keys());
-    Ok(Linked { subjects, grants, customer, request })
+    Ok(Linked { subjects, grants, customer, request, looked })
 }
 
 /// Invitation, acceptance, code, confirmation.
@@ -184,6 +199,18 @@ fn show(story: &Story, request: &ReadRequest) -> Result<()> {
         offer.law, offer.contact_phone
     ));
     Ok(())
+}
+
+/// The values as they are at this moment, sealed to her alone.
+fn live(story: &Story, looked: &[Previewed]) {
+    story.note("Before she answers, she sees what would leave, live:");
+    for one in looked {
+        for (field, value) in &one.values {
+            story.aside(&format!("   {:<22}{}", field.as_str(), value.as_str().unwrap_or_default()));
+        }
+        let index = one.receipt.index();
+        story.aside(&format!("   row {}: sealed to Mei alone, record {index}", one.row));
+    }
 }
 
 #[cfg(test)]

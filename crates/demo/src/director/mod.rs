@@ -158,6 +158,8 @@ async fn scenes(
         format!("{} and {}, each in both books", count(travellers, "traveller"), count(grants, "grant"));
     beats.check(&day.story, held, &what, "verified and acknowledged by both sides");
 
+    beats::compared(&day, &mei, beats).await?;
+
     day.story.chapter("An evening of late flights");
     let stop = evening(&mut day, &mei, beats).await?;
 

@@ -50,6 +50,14 @@ impl GrantRequest {
         }
     }
 
+    /// The customer looks at what would leave. It waits on.
+    pub fn preview(self, at: Timestamp) -> Result<(), NotAllowed> {
+        match self.at(at) {
+            Self::Requested { .. } | Self::Deferred { .. } => Ok(()),
+            other => Err(other.refused("preview")),
+        }
+    }
+
     /// The customer approves rows of it, all together.
     pub fn approve(self, grants: Vec<GrantName>, at: Timestamp) -> Result<Self, NotAllowed> {
         self.answer("approve", Self::Approved { grants }, at)

@@ -7,6 +7,7 @@ use countersign_proto::statement::v1 as wire;
 use super::{
     offer,
     parse::{self, Checkpoint, Malformed, Statement},
+    preview::Comparison,
 };
 use crate::{
     catalogue::{FieldPath, PurposeCode},
@@ -92,6 +93,8 @@ pub struct Provision {
     pub time: Timestamp,
     /// The newest published checkpoint that the signer verified.
     pub checkpoint: Checkpoint,
+    /// With which preview the customer can compare it, if there was one.
+    pub comparison: Option<Comparison>,
 }
 
 impl Statement for Provision {
@@ -106,11 +109,24 @@ impl Statement for Provision {
             sealed: parse::digest("sealed", &message.sealed)?,
             time: parse::time("time_ms", message.time_ms)?,
             checkpoint: parse::checkpoint(message.checkpoint)?,
+            comparison: Comparison::parse(&message.preview, &message.marks)?,
         })
     }
 
     fn broker(&self) -> &Origin {
         &self.broker
+    }
+}
+
+impl Provision {
+    /// Whether what it can be compared by, if anything, is of exactly the fields that were asked for, in order.
+    pub fn check_comparison(&self, fetch: &Fetch) -> Result<(), Malformed> {
+        match &self.comparison {
+            Some(comparison) if !comparison.marks.iter().map(|(field, _)| field).eq(&fetch.fields) => {
+                Err(Malformed::new("marks", "must be of exactly the fields of the fetch, in its order"))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -124,7 +140,7 @@ pub fn check_asked(fetch: &Fetch, sealed: &wire::SealedFields) -> Result<(), Mal
 }
 
 /// 8-4-4-4-12 lower-case hex digits.
-fn uuid(text: String) -> Result<String, Malformed> {
+pub(super) fn uuid(text: String) -> Result<String, Malformed> {
     let good = text.len() == 36
         && text.bytes().enumerate().all(|(at, b)| match at {
             8 | 13 | 18 | 23 => b == b'-',

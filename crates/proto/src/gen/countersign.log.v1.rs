@@ -127,6 +127,9 @@ pub enum Kind {
     GrantRevokedByOperator = 34,
     /// A newer revision stands in the place of a grant, and its approval is the next record; `reason` is NARROWED or RENEWED.
     GrantSuperseded = 35,
+    /// A source showed a customer what would leave under a row of a request. Names no recipient: whether somebody looked before
+    /// answering is not the asker's to know.
+    Previewed = 48,
     /// A request was put before its customer; `reason` is OPENED if the customer opened it. Names no partner.
     RequestShown = 54,
     /// A customer changed how they are asked.
@@ -185,6 +188,7 @@ impl Kind {
             Self::GrantUnsuspendedByOperator => "KIND_GRANT_UNSUSPENDED_BY_OPERATOR",
             Self::GrantRevokedByOperator => "KIND_GRANT_REVOKED_BY_OPERATOR",
             Self::GrantSuperseded => "KIND_GRANT_SUPERSEDED",
+            Self::Previewed => "KIND_PREVIEWED",
             Self::RequestShown => "KIND_REQUEST_SHOWN",
             Self::AskingChanged => "KIND_ASKING_CHANGED",
             Self::PartnerVetted => "KIND_PARTNER_VETTED",
@@ -235,6 +239,7 @@ impl Kind {
             }
             "KIND_GRANT_REVOKED_BY_OPERATOR" => Some(Self::GrantRevokedByOperator),
             "KIND_GRANT_SUPERSEDED" => Some(Self::GrantSuperseded),
+            "KIND_PREVIEWED" => Some(Self::Previewed),
             "KIND_REQUEST_SHOWN" => Some(Self::RequestShown),
             "KIND_ASKING_CHANGED" => Some(Self::AskingChanged),
             "KIND_PARTNER_VETTED" => Some(Self::PartnerVetted),

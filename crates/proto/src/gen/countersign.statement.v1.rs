@@ -664,7 +664,7 @@ pub struct SealedField {
     pub ciphertext: ::prost::bytes::Bytes,
 }
 /// The source says what it gave. Signed by a working key.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Provision {
     /// The origin of the broker's log.
     #[prost(string, tag = "1")]
@@ -675,6 +675,73 @@ pub struct Provision {
     /// SHA-256 of the fetch.
     #[prost(bytes = "bytes", tag = "3")]
     pub fetch: ::prost::bytes::Bytes,
+    /// SHA-256 of the encoded sealed fields.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub sealed: ::prost::bytes::Bytes,
+    /// When the source signed, in Unix milliseconds.
+    #[prost(uint64, tag = "5")]
+    pub time_ms: u64,
+    /// The newest published checkpoint that the signer verified.
+    #[prost(bytes = "bytes", tag = "6")]
+    pub checkpoint: ::prost::bytes::Bytes,
+    /// SHA-256 of the preview with which the values can be compared; empty without one.
+    #[prost(bytes = "bytes", tag = "7")]
+    pub preview: ::prost::bytes::Bytes,
+    /// With a preview: for each field, in the order of the fetch, what its value comes to under the preview's comparison key.
+    #[prost(message, repeated, tag = "8")]
+    pub marks: ::prost::alloc::vec::Vec<ComparisonMark>,
+}
+/// What a value comes to under a comparison key, so that who holds both can tell whether it changed, and nobody else.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ComparisonMark {
+    /// The field's path in the catalogue.
+    #[prost(string, tag = "1")]
+    pub field: ::prost::alloc::string::String,
+    /// HMAC-SHA256(comparison key, label ‖ 00 ‖ length of the path in two bytes ‖ path ‖ value).
+    #[prost(bytes = "bytes", tag = "2")]
+    pub mac: ::prost::bytes::Bytes,
+}
+/// A customer asks a source for the values that would leave under one row of a request, sealed to herself. Signed with the
+/// key of the link to the source.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Preview {
+    /// The origin of the broker's log.
+    #[prost(string, tag = "1")]
+    pub broker: ::prost::alloc::string::String,
+    /// SHA-256 of the acceptance of the link to the source.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub acceptance: ::prost::bytes::Bytes,
+    /// SHA-256 of the grant request.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub request: ::prost::bytes::Bytes,
+    /// SHA-256 of the offer.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub offer: ::prost::bytes::Bytes,
+    /// The fields, in the offer's order.
+    #[prost(string, repeated, tag = "5")]
+    pub fields: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// A UUID drawn for this preview.
+    #[prost(string, tag = "6")]
+    pub request_id: ::prost::alloc::string::String,
+    /// When the customer signed, in Unix milliseconds.
+    #[prost(uint64, tag = "7")]
+    pub time_ms: u64,
+    /// The ephemeral X25519 key to which the values are sealed.
+    #[prost(bytes = "bytes", tag = "8")]
+    pub sealing_key: ::prost::bytes::Bytes,
+}
+/// The source says what it showed: the fields of the preview, sealed, and after them a comparison key. Signed by a working key.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PreviewProvision {
+    /// The origin of the broker's log.
+    #[prost(string, tag = "1")]
+    pub broker: ::prost::alloc::string::String,
+    /// Who shows: `partners/{partner}`.
+    #[prost(string, tag = "2")]
+    pub source: ::prost::alloc::string::String,
+    /// SHA-256 of the preview.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub preview: ::prost::bytes::Bytes,
     /// SHA-256 of the encoded sealed fields.
     #[prost(bytes = "bytes", tag = "4")]
     pub sealed: ::prost::bytes::Bytes,

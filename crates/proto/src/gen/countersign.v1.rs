@@ -1742,7 +1742,7 @@ pub mod customer_service_server {
     }
 }
 /// A record, as the party sees it that it concerns.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Event {
     /// The record's index; the next cursor is one more.
     #[prost(uint64, tag = "1")]
@@ -1792,6 +1792,15 @@ pub struct Event {
     /// The grant that stands in the place of this one: `grants/{grant}`; absent unless it was superseded.
     #[prost(string, tag = "16")]
     pub successor: ::prost::alloc::string::String,
+    /// To the customer, of a transfer that can be compared with a preview: the source's `Provision`.
+    #[prost(message, optional, tag = "19")]
+    pub statement: ::core::option::Option<super::statement::v1::Envelope>,
+    /// The identity key's statement for the working key that signed `statement`.
+    #[prost(message, optional, tag = "20")]
+    pub statement_key: ::core::option::Option<super::statement::v1::Envelope>,
+    /// With `statement`: opens the record's commitment to its evidence.
+    #[prost(bytes = "bytes", tag = "21")]
+    pub evidence_salt: ::prost::bytes::Bytes,
 }
 /// Asks for events.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1836,14 +1845,14 @@ pub struct WatchEventsRequest {
     pub kinds: ::prost::alloc::vec::Vec<i32>,
 }
 /// One event.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct WatchEventsResponse {
     /// The event.
     #[prost(message, optional, tag = "1")]
     pub event: ::core::option::Option<Event>,
 }
 /// An event, its proof, and what opens its record's commitments together with the proof's salts and the event's fields.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ProvenEvent {
     /// The event.
     #[prost(message, optional, tag = "1")]
@@ -7010,6 +7019,32 @@ pub struct ProvideDataResponse {
     #[prost(message, optional, tag = "2")]
     pub provision: ::core::option::Option<super::statement::v1::Envelope>,
 }
+/// Asks a source to show a customer what would leave.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ProvidePreviewRequest {
+    /// REQUIRED. The source's handle: `partners/{partner}/subjects/{subject}`.
+    #[prost(string, tag = "1")]
+    pub subject: ::prost::alloc::string::String,
+    /// REQUIRED. The customer's `Preview`.
+    #[prost(message, optional, tag = "2")]
+    pub preview: ::core::option::Option<super::statement::v1::Envelope>,
+    /// REQUIRED. The recipient's `Offer`.
+    #[prost(message, optional, tag = "3")]
+    pub offer: ::core::option::Option<super::statement::v1::Envelope>,
+    /// REQUIRED. The identity key's statement for the working key that signed the offer.
+    #[prost(message, optional, tag = "4")]
+    pub offer_key: ::core::option::Option<super::statement::v1::Envelope>,
+}
+/// The values, sealed to the customer.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ProvidePreviewResponse {
+    /// The encoded `SealedFields`.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub sealed_fields: ::prost::bytes::Bytes,
+    /// The source's `PreviewProvision`.
+    #[prost(message, optional, tag = "2")]
+    pub provision: ::core::option::Option<super::statement::v1::Envelope>,
+}
 /// Delivers receipts.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct DeliverReceiptsRequest {
@@ -7140,6 +7175,33 @@ pub mod source_service_client {
                 .insert(GrpcMethod::new("countersign.v1.SourceService", "ProvideData"));
             self.inner.unary(req, path, codec).await
         }
+        /// Shows a customer the fields of a preview, sealed to the customer.
+        pub async fn provide_preview(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ProvidePreviewRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ProvidePreviewResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/countersign.v1.SourceService/ProvidePreview",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("countersign.v1.SourceService", "ProvidePreview"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// Takes the receipts of data that the source provided.
         pub async fn deliver_receipts(
             &mut self,
@@ -7189,6 +7251,14 @@ pub mod source_service_server {
             request: tonic::Request<super::ProvideDataRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ProvideDataResponse>,
+            tonic::Status,
+        >;
+        /// Shows a customer the fields of a preview, sealed to the customer.
+        async fn provide_preview(
+            &self,
+            request: tonic::Request<super::ProvidePreviewRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ProvidePreviewResponse>,
             tonic::Status,
         >;
         /// Takes the receipts of data that the source provided.
@@ -7322,6 +7392,51 @@ pub mod source_service_server {
                     };
                     Box::pin(fut)
                 }
+                "/countersign.v1.SourceService/ProvidePreview" => {
+                    #[allow(non_camel_case_types)]
+                    struct ProvidePreviewSvc<T: SourceService>(pub Arc<T>);
+                    impl<
+                        T: SourceService,
+                    > tonic::server::UnaryService<super::ProvidePreviewRequest>
+                    for ProvidePreviewSvc<T> {
+                        type Response = super::ProvidePreviewResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ProvidePreviewRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SourceService>::provide_preview(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ProvidePreviewSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/countersign.v1.SourceService/DeliverReceipts" => {
                     #[allow(non_camel_case_types)]
                     struct DeliverReceiptsSvc<T: SourceService>(pub Arc<T>);
@@ -7428,6 +7543,32 @@ pub struct FetchDataResponse {
     #[prost(message, optional, tag = "3")]
     pub source_key: ::core::option::Option<super::statement::v1::Envelope>,
     /// Proof that the transfer stands in the log.
+    #[prost(message, optional, tag = "4")]
+    pub receipt: ::core::option::Option<Receipt>,
+}
+/// Asks to see what would leave.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PreviewDataRequest {
+    /// REQUIRED. The link to the source: `links/{link}`.
+    #[prost(string, tag = "1")]
+    pub source_link: ::prost::alloc::string::String,
+    /// REQUIRED. A `Preview` statement, signed with that link's key.
+    #[prost(message, optional, tag = "2")]
+    pub statement: ::core::option::Option<super::statement::v1::Envelope>,
+}
+/// The values, sealed to the customer, and the proof.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PreviewDataResponse {
+    /// The encoded `SealedFields`, byte for byte as the source signed their hash.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub sealed_fields: ::prost::bytes::Bytes,
+    /// The source's `PreviewProvision`.
+    #[prost(message, optional, tag = "2")]
+    pub provision: ::core::option::Option<super::statement::v1::Envelope>,
+    /// The identity key's statement for the working key that signed the provision.
+    #[prost(message, optional, tag = "3")]
+    pub source_key: ::core::option::Option<super::statement::v1::Envelope>,
+    /// Proof that the preview stands in the log.
     #[prost(message, optional, tag = "4")]
     pub receipt: ::core::option::Option<Receipt>,
 }
@@ -7575,6 +7716,34 @@ pub mod transfer_service_client {
                 .insert(GrpcMethod::new("countersign.v1.TransferService", "FetchData"));
             self.inner.unary(req, path, codec).await
         }
+        /// Shows the live values that would leave under one row of a request, sealed to the customer. For the request's customer,
+        /// while it waits for an answer. The same preview again within 120 s brings the same bytes and the same record.
+        pub async fn preview_data(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PreviewDataRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PreviewDataResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/countersign.v1.TransferService/PreviewData",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("countersign.v1.TransferService", "PreviewData"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// Says that a resource of a subject has changed; recipients with a standing grant get an event. For sources.
         pub async fn notify_change(
             &mut self,
@@ -7651,6 +7820,15 @@ pub mod transfer_service_server {
             request: tonic::Request<super::FetchDataRequest>,
         ) -> std::result::Result<
             tonic::Response<super::FetchDataResponse>,
+            tonic::Status,
+        >;
+        /// Shows the live values that would leave under one row of a request, sealed to the customer. For the request's customer,
+        /// while it waits for an answer. The same preview again within 120 s brings the same bytes and the same record.
+        async fn preview_data(
+            &self,
+            request: tonic::Request<super::PreviewDataRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PreviewDataResponse>,
             tonic::Status,
         >;
         /// Says that a resource of a subject has changed; recipients with a standing grant get an event. For sources.
@@ -7777,6 +7955,51 @@ pub mod transfer_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = FetchDataSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/countersign.v1.TransferService/PreviewData" => {
+                    #[allow(non_camel_case_types)]
+                    struct PreviewDataSvc<T: TransferService>(pub Arc<T>);
+                    impl<
+                        T: TransferService,
+                    > tonic::server::UnaryService<super::PreviewDataRequest>
+                    for PreviewDataSvc<T> {
+                        type Response = super::PreviewDataResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PreviewDataRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as TransferService>::preview_data(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PreviewDataSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

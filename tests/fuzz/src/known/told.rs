@@ -9,17 +9,17 @@ use countersign_grants::{
     sealing,
     statement::{
         Acknowledgement, ChangeReason, Fetch, GrantChange, GrantRequest, GrantTerms, LinkAcceptance,
-        LinkConfirmation, LinkInvitation, Offer, PartnerChange, PartnerKey, PartnerVerb, Provision,
-        Statement, code_mac, label_commitment,
+        LinkConfirmation, LinkInvitation, Offer, PartnerChange, PartnerKey, PartnerVerb, Preview,
+        PreviewProvision, Provision, Statement, code_mac, label_commitment,
     },
 };
 use countersign_proto::statement::v1::{self as wire, grant_change::Verb};
 use prost::Message as _;
 
 use super::{
-    CODE, EPHEMERAL, FIELDS, Fixed, HOPP, HOPP_IDENTITY, LABEL, LABEL_SALT, LINK_SECRET, Log, NOW_MS,
-    OPENING, ORIGIN, RECIPIENT_LINK, SKYLARK, SKYLARK_IDENTITY, SOURCE_LINK, Story, Told, VALUES, fetch, key,
-    offer, partner, paths, public, published, request, terms,
+    CODE, COMPARISON_KEY, EPHEMERAL, FIELDS, Fixed, HOPP, HOPP_IDENTITY, LABEL, LABEL_SALT, LINK_SECRET, Log,
+    NOW_MS, OPENING, ORIGIN, RECIPIENT_LINK, SKYLARK, SKYLARK_IDENTITY, SOURCE_LINK, Story, Told, VALUES,
+    fetch, key, offer, partner, paths, public, published, request, terms,
 };
 
 /// Tells all of it.
@@ -48,6 +48,7 @@ pub(super) fn tell() -> Story {
     let (sealed, evidence) = teller.transfer(granted);
     teller.changes(granted);
     teller.revision(terms, granted);
+    teller.preview(offer, request, source);
     let told =
         |name: &str| teller.told.iter().find(|told| told.name == name).map(|told| told.envelope.clone());
     let package = wire::InvitationPackage {
@@ -149,6 +150,7 @@ impl Teller {
             sealed: Digest::of(&sealed.encode_to_vec()).into(),
             time_ms: NOW_MS,
             checkpoint: published(),
+            ..wire::Provision::default()
         };
         let provided = self.say::<Provision>("provision", &provision, SKYLARK);
         (sealed, [granted, fetched, provided])
@@ -177,6 +179,45 @@ impl Teller {
             successor: successor.into(),
         };
         self.say::<GrantChange>("narrow", &narrow, SOURCE_LINK);
+    }
+
+    /// What the customer could have looked at before the terms, and the provision that can be compared with it.
+    fn preview(&mut self, offer: Digest, request: Digest, acceptance: Digest) {
+        let preview = wire::Preview {
+            broker: ORIGIN.into(),
+            acceptance: acceptance.into(),
+            request: request.into(),
+            offer: offer.into(),
+            fields: FIELDS.map(str::to_owned).to_vec(),
+            request_id: "5b0a7f52-3c1d-4e0b-8f64-1d2f9a7c3e55".into(),
+            time_ms: NOW_MS,
+            sealing_key: Bytes::copy_from_slice(&doors::sealing_key(&OPENING)),
+        };
+        let previewed = self.say::<Preview>("preview", &preview, SOURCE_LINK);
+        let fields = paths(&preview.fields);
+        let mut values: Vec<(String, Value)> =
+            FIELDS.iter().zip(VALUES).map(|(field, value)| ((*field).to_owned(), value.into())).collect();
+        values.push((sealing::COMPARISON_KEY.to_owned(), COMPARISON_KEY.to_vec().into()));
+        let info = sealing::preview_info(previewed, &fields);
+        let sealed = doors::seal(&Fixed(EPHEMERAL), &doors::sealing_key(&OPENING), &info, &values);
+        let sealed = sealed.expect("a key and short values").encode_to_vec();
+        let shown = wire::PreviewProvision {
+            broker: ORIGIN.into(),
+            source: partner("skylark").to_string(),
+            preview: previewed.into(),
+            sealed: Digest::of(&sealed).into(),
+            time_ms: NOW_MS,
+            checkpoint: published(),
+        };
+        self.say::<PreviewProvision>("preview-provision", &shown, SKYLARK);
+        let provision = self.told.iter().find(|told| told.name == "provision").expect("was told");
+        let provision = wire::Provision::decode(provision.envelope.payload.clone()).expect("a provision");
+        let marks = fields.iter().zip(VALUES).map(|(field, value)| wire::ComparisonMark {
+            field: field.to_string(),
+            mac: Bytes::copy_from_slice(&sealing::comparison_mark(&COMPARISON_KEY, field, value.as_bytes())),
+        });
+        let compared = wire::Provision { preview: previewed.into(), marks: marks.collect(), ..provision };
+        self.say::<Provision>("compared-provision", &compared, SKYLARK);
     }
 
     /// Pause, resume, stop, each upon the one before it; and the source's word that it has the stop.

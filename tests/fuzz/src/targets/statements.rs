@@ -10,7 +10,7 @@ use countersign_grants::{
     sealing,
     statement::{
         Acknowledgement, Fetch, GrantChange, GrantRequest, GrantTerms, LinkAcceptance, LinkConfirmation,
-        LinkInvitation, Offer, PartnerChange, PartnerKey, Provision, Statement,
+        LinkInvitation, Offer, PartnerChange, PartnerKey, Preview, PreviewProvision, Provision, Statement,
     },
     time::Timestamp,
     token::{Issuer, Unverified, broker_audience},
@@ -21,7 +21,7 @@ use prost::Message;
 use super::super::known::{self, STORY};
 
 /// The kinds of statements, in the order of the first byte that chooses one.
-pub const KINDS: [&str; 12] = [
+pub const KINDS: [&str; 14] = [
     PartnerKey::PAYLOAD_TYPE,
     Offer::PAYLOAD_TYPE,
     LinkInvitation::PAYLOAD_TYPE,
@@ -34,6 +34,8 @@ pub const KINDS: [&str; 12] = [
     Provision::PAYLOAD_TYPE,
     Acknowledgement::PAYLOAD_TYPE,
     PartnerChange::PAYLOAD_TYPE,
+    Preview::PAYLOAD_TYPE,
+    PreviewProvision::PAYLOAD_TYPE,
 ];
 
 /// A payload, after a byte that says of which statement. What reads is canonical; signed, it verifies; bent, it does not.
@@ -51,6 +53,8 @@ pub(super) fn statement(data: &[u8]) {
         payload::<Provision>,
         payload::<Acknowledgement>,
         payload::<PartnerChange>,
+        payload::<Preview>,
+        payload::<PreviewProvision>,
     ];
     if let Some((kind, bytes)) = data.split_first() {
         READ[usize::from(*kind) % READ.len()](bytes);
@@ -114,6 +118,8 @@ pub(super) fn envelope(data: &[u8]) {
     judged::<Provision>(&envelope);
     judged::<Acknowledgement>(&envelope);
     judged::<PartnerChange>(&envelope);
+    judged::<Preview>(&envelope);
+    judged::<PreviewProvision>(&envelope);
 }
 
 fn judged<S: Statement>(envelope: &Envelope) {

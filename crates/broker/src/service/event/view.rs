@@ -1,7 +1,11 @@
 //! A record as one party sees it.
 
-use countersign_grants::id::GrantName;
-use countersign_proto::{log::v1::Record, row::v1::PrivatePart, v1::Event};
+use countersign_grants::{envelope, id::GrantName, statement::Provision};
+use countersign_proto::{
+    log::v1::{Kind, Record},
+    row::v1::PrivatePart,
+    v1::Event,
+};
 use prost::Message as _;
 
 use crate::{Broker, Fault, broker::damaged, caller::Party, rows, service::timestamp};
@@ -45,6 +49,9 @@ pub(super) async fn opened(
     if knows_request(broker, party, &record, &part).await? {
         event.grant_request.clone_from(&part.grant_request);
     }
+    if let (Party::Customer(_), Kind::Transfer) = (party, record.kind()) {
+        show_comparison(broker, &mut event, &part).await?;
+    }
     if inside {
         event.subject = handle(party, &record, &part);
         event.grant.clone_from(&part.grant);
@@ -54,6 +61,26 @@ pub(super) async fn opened(
         event.successor.clone_from(&part.successor);
     }
     Ok((event, part))
+}
+
+/// The source's word by which the customer can compare what left with what was previewed, where there is one.
+async fn show_comparison(broker: &Broker, event: &mut Event, part: &PrivatePart) -> Result<(), Fault> {
+    // Beside a transfer stand its fetch and its provision.
+    let Some(envelope) = part.envelopes.last() else { return Ok(()) };
+    let provision =
+        envelope::peek::<Provision>(Some(envelope)).map_err(|error| damaged("private part", &error))?;
+    if provision.comparison.is_none() {
+        return Ok(());
+    }
+    for key_id in envelope::claimed_signers(envelope) {
+        if let Some(key) = broker.working_key(&provision.source, &key_id).await? {
+            event.statement = Some(envelope.clone());
+            event.statement_key = Some(key.certificate().envelope().clone());
+            event.evidence_salt = part.evidence_salt.clone();
+            return Ok(());
+        }
+    }
+    Err(damaged("private part", &"no key of its source signed a provision"))
 }
 
 /// The party's own handle for the customer.

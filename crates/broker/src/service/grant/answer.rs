@@ -86,7 +86,7 @@ async fn attempt(
 }
 
 /// A request of this party; to everybody else it does not exist.
-pub(super) async fn load(
+pub(in crate::service) async fn load(
     broker: &Broker,
     party: &Party,
     name: &RequestName,

@@ -35,6 +35,8 @@ use tonic::{Request, Response, Status};
 
 use crate::{Broker, Caller};
 
+pub(super) use self::answer::load as load_request;
+
 /// The service.
 pub struct Grants(pub Arc<Broker>);
 

@@ -214,6 +214,7 @@ impl Setting {
             sealed: Bytes::from(Digest::of(sealed)),
             time_ms: self.world.now(),
             checkpoint,
+            ..wire::Provision::default()
         };
         let provision = envelope::sign::<says::Provision>(&provision, &[&self.skylark.key]);
         let evidence = [grant.digest(), envelope::digest(&fetch), envelope::digest(&provision)];

@@ -7,11 +7,12 @@ use countersign_grants::{
     digest::Digest,
     envelope::Signed,
     id::PartnerName,
-    statement::{Provision, WorkingKey, check_asked},
+    statement::{Provision, Statement, WorkingKey, check_asked},
+    time::Timestamp,
 };
 use countersign_proto::{
     log::v1::{Kind, Result as Went},
-    statement::v1::SealedFields,
+    statement::v1::{Envelope, SealedFields},
     v1::ProvideDataResponse,
 };
 use prost::Message as _;
@@ -50,17 +51,8 @@ impl TransferService {
         answer: ProvideDataResponse,
     ) -> Result<Provided, Fault> {
         let wrong = |check: &'static str| Fault::SourceMisbehaved { source_name: source.clone(), check };
-        let statement = answer.provision.as_ref();
-        let signed = self
-            .broker
-            .signed_by_partner::<Provision>(source, "provision", statement, |provision| provision.time)
-            .await;
-        let (provision, key) = match signed {
-            Ok(signed) => signed,
-            Err(Fault::StatementInvalid { check, .. }) => return Err(wrong(check)),
-            Err(Fault::FieldInvalid { .. }) => return Err(wrong("present")),
-            Err(fault) => return Err(fault),
-        };
+        let (provision, key) =
+            self.signed_by_source::<Provision>(source, answer.provision.as_ref(), |says| says.time).await?;
         let says = provision.statement();
         if &says.source != source {
             return Err(wrong("source"));
@@ -74,7 +66,23 @@ impl TransferService {
         let sealed =
             SealedFields::decode(answer.sealed_fields.clone()).map_err(|_| wrong("sealed_fields"))?;
         check_asked(asked.fetch.statement(), &sealed).map_err(|_| wrong("fields"))?;
+        says.check_comparison(asked.fetch.statement()).map_err(|_| wrong("marks"))?;
         Ok(Provided { sealed_fields: answer.sealed_fields, provision, key })
+    }
+
+    /// Verifies what a source signed; where it does not hold, that is the source's misbehaviour.
+    pub(super) async fn signed_by_source<S: Statement>(
+        &self,
+        source: &PartnerName,
+        statement: Option<&Envelope>,
+        at: impl Fn(&S) -> Timestamp + Send + Sync,
+    ) -> Result<(Signed<S>, Arc<WorkingKey>), Fault> {
+        let wrong = |check: &'static str| Fault::SourceMisbehaved { source_name: source.clone(), check };
+        match self.broker.signed_by_partner::<S>(source, "provision", statement, at).await {
+            Err(Fault::StatementInvalid { check, .. }) => Err(wrong(check)),
+            Err(Fault::FieldInvalid { .. }) => Err(wrong("present")),
+            signed => signed,
+        }
     }
 
     /// Enters that data was drawn and dropped, so that its source isn't left waiting. If this fails the source claims.

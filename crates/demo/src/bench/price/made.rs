@@ -118,6 +118,7 @@ impl Maker {
                     sealed: seal.into(),
                     time_ms,
                     checkpoint: self.checkpoint.clone(),
+                    ..wire::Provision::default()
                 },
                 &[&self.source_key],
             );

@@ -16,7 +16,8 @@ use countersign_client::{
         statement::v1::{Envelope, Fetch},
         v1::{
             ClaimReceiptRequest, ClaimReceiptResponse, FetchDataRequest, FetchDataResponse,
-            NotifyChangeRequest, NotifyChangeResponse, ProvideDataRequest,
+            NotifyChangeRequest, NotifyChangeResponse, PreviewDataRequest, PreviewDataResponse,
+            ProvideDataRequest,
             source_service_client::SourceServiceClient,
             transfer_service_server::{TransferService, TransferServiceServer},
         },
@@ -160,6 +161,13 @@ impl TransferService for Relay {
             provision: Some(provision),
             ..inner.papers.answer.clone()
         }))
+    }
+
+    async fn preview_data(
+        &self,
+        _: Request<PreviewDataRequest>,
+    ) -> Result<Response<PreviewDataResponse>, Status> {
+        Err(Status::unimplemented("a relay forwards fetches"))
     }
 
     async fn notify_change(

@@ -15,7 +15,8 @@ use anyhow::Result;
 use countersign_client::{
     grants::{digest::Digest, envelope},
     proto::v1::{
-        DeliverReceiptsRequest, DeliverReceiptsResponse, ProvideDataRequest, ProvideDataResponse, Receipt,
+        DeliverReceiptsRequest, DeliverReceiptsResponse, ProvideDataRequest, ProvideDataResponse,
+        ProvidePreviewRequest, ProvidePreviewResponse, Receipt,
         source_service_client::SourceServiceClient,
         source_service_server::{SourceService, SourceServiceServer},
     },
@@ -118,6 +119,15 @@ impl SourceService for Stub {
             stayed.store(u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
         }
         Ok(Response::new(answer.clone()))
+    }
+
+    async fn provide_preview(
+        &self,
+        request: Request<ProvidePreviewRequest>,
+    ) -> Result<Response<ProvidePreviewResponse>, Status> {
+        let real = self.0.real.read().clone();
+        let mut real = real.ok_or_else(|| Status::unimplemented("what was made answers fetches alone"))?;
+        real.provide_preview(request).await
     }
 
     async fn deliver_receipts(
