@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 mod known;
 
 mod case;
+mod devices;
 mod envelopes;
 mod fields;
 mod grants;
@@ -50,6 +51,8 @@ const FILES: &[File] = &[
     links::LABELS_AND_PARTIES,
     links::LINK_CODES,
     links::INVITATIONS,
+    devices::WRAPPING,
+    devices::CUSTOMER_CHANGES,
     grants::OFFERS,
     grants::TERMS,
     grants::CHANGES,

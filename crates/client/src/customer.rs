@@ -37,13 +37,16 @@ mod activity;
 mod answer;
 mod approve;
 mod asking;
+mod authenticator;
 mod book;
 mod change;
+mod devices;
 mod entry;
 mod export;
 mod grants;
 mod link;
 mod read;
+mod stolen;
 mod wallet;
 
 #[cfg(test)]
@@ -65,12 +68,15 @@ use parking_lot::Mutex;
 pub use self::{
     activity::{Activity, Watch},
     approve::{Approved, Choice},
+    authenticator::{AuthenticatorSecret, UnwrapError, WRAPPED_BYTES},
     book::{CustomerBook, GrantRow, LinkRow, Standing},
     change::{Acknowledged, Recorded},
+    devices::{Device, fetch_wallet},
     export::{ExportError, Exported},
     grants::GrantView,
     link::{Accepted, Invited},
     read::{ReadRequest, Row, Waiting},
+    stolen::Stolen,
     wallet::{Wallet, WalletError},
 };
 use crate::{

@@ -37,6 +37,10 @@ pub(crate) enum Entry {
     Held { grant: [u8; 32] },
     /// A change by the source or the recipient of a grant that verified and is the next of that partner.
     PartnerChanged { grant: [u8; 32], change: Vec<u8> },
+    /// The link that comes of an invitation takes another's place.
+    Replaces { link: [u8; 32], replaced: [u8; 32] },
+    /// A link gave way: nothing new is entered under it, and its grants are stopped on this side.
+    Replaced { link: [u8; 32], at_ms: u64 },
 }
 
 impl Entry {

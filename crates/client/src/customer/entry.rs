@@ -43,6 +43,12 @@ pub(crate) enum Entry {
     Forked { ours: Vec<u8>, theirs: Vec<u8> },
     /// The broker shows a grant that it had said there is not.
     Shown { grant: [u8; 32] },
+    /// The newest of the customer's own changes that was seen and verified.
+    Identity { sequence: u64, last: [u8; 32] },
+    /// A change of one's own was signed, and is on its way, with the copy that goes with it.
+    IdentityPending { change: Vec<u8>, wrapped: Vec<u8> },
+    /// What the person calls an authenticator.
+    AuthenticatorLabel { authenticator: [u8; 32], salt: [u8; 32], label: String },
 }
 
 impl Entry {

@@ -9,8 +9,8 @@ use countersign_grants::{
     key::{PublicKey, SIGNATURE_BYTES},
     sealing,
     statement::{
-        Acknowledgement, Fetch, GrantChange, GrantRequest, GrantTerms, LinkAcceptance, LinkConfirmation,
-        LinkInvitation, Offer, PartnerChange, PartnerKey, Provision, Statement,
+        Acknowledgement, CustomerChange, Fetch, GrantChange, GrantRequest, GrantTerms, LinkAcceptance,
+        LinkConfirmation, LinkInvitation, Offer, PartnerChange, PartnerKey, Provision, Statement,
     },
     time::Timestamp,
     token::{Issuer, Unverified, broker_audience},
@@ -21,7 +21,7 @@ use prost::Message;
 use super::super::known::{self, STORY};
 
 /// The kinds of statements, in the order of the first byte that chooses one.
-pub const KINDS: [&str; 12] = [
+pub const KINDS: [&str; 13] = [
     PartnerKey::PAYLOAD_TYPE,
     Offer::PAYLOAD_TYPE,
     LinkInvitation::PAYLOAD_TYPE,
@@ -34,6 +34,7 @@ pub const KINDS: [&str; 12] = [
     Provision::PAYLOAD_TYPE,
     Acknowledgement::PAYLOAD_TYPE,
     PartnerChange::PAYLOAD_TYPE,
+    CustomerChange::PAYLOAD_TYPE,
 ];
 
 /// A payload, after a byte that says of which statement. What reads is canonical; signed, it verifies; bent, it does not.
@@ -51,6 +52,7 @@ pub(super) fn statement(data: &[u8]) {
         payload::<Provision>,
         payload::<Acknowledgement>,
         payload::<PartnerChange>,
+        payload::<CustomerChange>,
     ];
     if let Some((kind, bytes)) = data.split_first() {
         READ[usize::from(*kind) % READ.len()](bytes);
@@ -106,6 +108,7 @@ pub(super) fn envelope(data: &[u8]) {
     judged::<Offer>(&envelope);
     judged::<LinkInvitation>(&envelope);
     judged::<LinkAcceptance>(&envelope);
+    judged::<CustomerChange>(&envelope);
     judged::<LinkConfirmation>(&envelope);
     judged::<GrantRequest>(&envelope);
     judged::<GrantTerms>(&envelope);

@@ -109,6 +109,8 @@ fn unit(
     work.delete(&rows::due().entry(request.expire_time.as_millis(), name.digest()));
     for row in verified {
         let (terms, digest) = (row.terms.statement(), row.terms.digest());
+        // A link that ends at this very moment takes no new grant with it.
+        row.links().into_iter().for_each(|link| work.expect(&link.read));
         work.create(&rows::grant(&row.name), &row.grant_row(name.as_str(), &request.requester, now))?;
         work.create(&rows::log_tag(&terms.log_tag), &row.name.to_string())?;
         let (source_subject, recipient_subject) = row.subjects();

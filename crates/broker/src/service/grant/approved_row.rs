@@ -43,6 +43,11 @@ pub(super) struct VerifiedRow {
 }
 
 impl VerifiedRow {
+    /// The links to source and recipient.
+    pub(super) fn links(&self) -> [&StoredLink; 2] {
+        [&self.links.0, &self.links.1]
+    }
+
     /// The row of the grant that comes of it.
     pub(super) fn grant_row(&self, request: &str, requester: &PartnerName, now_ms: u64) -> GrantRow {
         let (source, recipient) = &self.links;
@@ -108,7 +113,8 @@ async fn link(
     (field, name): (&'static str, &str),
 ) -> Result<StoredLink, Fault> {
     let name = fields::name(field, name, LinkName::parse)?;
-    let link = broker.confirmed_link(&name).await?.filter(|link| link.customer == *customer);
+    let link = broker.confirmed_link(&name).await?;
+    let link = link.filter(|link| link.customer == *customer && !link.ended);
     link.ok_or_else(|| Fault::LinkMissing { link: name.to_string() })
 }
 

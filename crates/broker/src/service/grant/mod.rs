@@ -8,7 +8,7 @@ mod change;
 mod get;
 mod get_request;
 mod open;
-mod proof;
+pub(super) mod proof;
 mod request;
 mod stop;
 mod view;
