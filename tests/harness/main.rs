@@ -14,6 +14,7 @@ mod bad_links;
 mod bad_sources;
 mod bad_statements;
 mod claims;
+mod devices;
 mod export;
 mod faults;
 mod hostile;

@@ -19,6 +19,7 @@ mod known;
 
 mod case;
 mod comparisons;
+mod devices;
 mod envelopes;
 mod fields;
 mod grants;
@@ -52,6 +53,8 @@ const FILES: &[File] = &[
     links::LABELS_AND_PARTIES,
     links::LINK_CODES,
     links::INVITATIONS,
+    devices::WRAPPING,
+    devices::CUSTOMER_CHANGES,
     grants::OFFERS,
     grants::TERMS,
     grants::CHANGES,

@@ -220,10 +220,7 @@ impl Broker {
     pub async fn call_key(&self, principal: &Principal, key_id: &KeyId) -> Result<CallKey, Fault> {
         let key = match principal {
             Principal::Partner(name) => return self.partner_call_key(name, key_id).await,
-            Principal::Customer(name) => match self.load(rows::customer(name)).await? {
-                Some(customer) => Some(stored_key(&customer.row.public_key)?),
-                None => None,
-            },
+            Principal::Customer(name) => return self.customer_call_key(name, key_id).await,
             Principal::Auditor(name) => match self.load(rows::auditor(name)).await? {
                 Some(auditor) => Some(stored_key(&auditor.row.public_key)?),
                 None => None,
@@ -235,6 +232,14 @@ impl Broker {
         };
         let key = key.filter(|key| key.id() == key_id).ok_or_else(stranger)?;
         Ok(CallKey { key, may_call: Ok(()), is_live: Ok(()) })
+    }
+
+    async fn customer_call_key(&self, name: &CustomerName, key_id: &KeyId) -> Result<CallKey, Fault> {
+        let customer = self.load(rows::customer(name)).await?.ok_or_else(stranger)?.row;
+        let key = Some(stored_key(&customer.public_key)?).filter(|key| key.id() == key_id);
+        let stolen = customer.stolen_time_ms != 0;
+        let may_call = if stolen { Err(Fault::CustomerStolen) } else { Ok(()) };
+        Ok(CallKey { key: key.ok_or_else(stranger)?, may_call, is_live: Ok(()) })
     }
 
     async fn partner_call_key(&self, name: &PartnerName, key_id: &KeyId) -> Result<CallKey, Fault> {
@@ -345,7 +350,8 @@ impl Broker {
         let row = row.ok_or_else(|| Fault::ResourceUnknown { name: name.to_string() })?;
         let wrapped = &row.row.wrapped_data_key;
         let key = self.kek.unwrap(wrapped).map_err(|error| damaged("customer", &error))?;
-        Ok(CustomerKey { name: name.clone(), id: DataKeyId::of(wrapped), key })
+        let stolen = row.row.stolen_time_ms != 0;
+        Ok(CustomerKey { name: name.clone(), id: DataKeyId::of(wrapped), key, stolen })
     }
 
     /// The digest of a request as it came, by which a repeat is told from another under the same id.
@@ -374,7 +380,7 @@ pub(crate) fn stranger() -> Fault {
     }
 }
 
-fn stored_key(bytes: &[u8]) -> Result<PublicKey, Fault> {
+pub(crate) fn stored_key(bytes: &[u8]) -> Result<PublicKey, Fault> {
     PublicKey::from_slice(bytes).map_err(|error| damaged("key", &error))
 }
 

@@ -14,7 +14,7 @@ pub struct Caller {
     pub principal: Principal,
 }
 
-/// The token of somebody who is no principal yet; its key is in the request.
+/// The token of somebody who is no principal yet; its key is in the request. Empty of a device that comes for its key.
 #[derive(Clone)]
 pub struct Newcomer(pub String);
 

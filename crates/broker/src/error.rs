@@ -133,6 +133,17 @@ pub enum Fault {
         /// When it may ask again.
         retry_after: Duration,
     },
+    /// A customer whose root secret is in other hands does nothing.
+    #[error("the customer's keys were reported stolen: link anew with new ones")]
+    CustomerStolen,
+    /// A link gives way once nothing hangs on it.
+    #[error("`{grant}` still hangs on `{link}`: revoke it first")]
+    GrantsStand {
+        /// The link that shall give way.
+        link: String,
+        /// One of the grants.
+        grant: String,
+    },
     /// The catalogue does not allow the offer.
     #[error("the offer is outside the catalogue: `{field}` {problem}")]
     OfferNotAllowed {

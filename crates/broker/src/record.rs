@@ -96,6 +96,8 @@ pub struct CustomerKey {
     pub id: DataKeyId,
     /// The key.
     pub key: DataKey,
+    /// Whether the customer reported the root secret stolen: then no data flows.
+    pub stolen: bool,
 }
 
 /// A draft record, and what opens its commitments.

@@ -17,8 +17,9 @@ use countersign_grants::{
 };
 use countersign_ledger::work::Part;
 use countersign_proto::row::v1::{
-    AskerRow, AskingRow, CatalogueRow, CustomerRow, GrantRequestRow, GrantRow, GrantStatementRow, LinkRow,
-    OfferRow, PartnerKeyRow, PartnerRow, PrincipalRow, SubjectRow, WaitingRow,
+    AskerRow, AskingRow, CatalogueRow, CustomerChangeRow, CustomerRow, GrantRequestRow, GrantRow,
+    GrantStatementRow, LinkRow, OfferRow, PartnerKeyRow, PartnerRow, PrincipalRow, SubjectRow, WaitingRow,
+    WrappedCopyRow,
 };
 use countersign_store::{Entry, Key, MAX_VALUE_BYTES, Store};
 use prost::Message;
@@ -150,6 +151,16 @@ pub fn waiting(
     RowKey::new("waiting", &[customer.as_str().as_bytes(), partner.id().as_bytes(), &place])
 }
 
+/// The customer's own change of this number.
+pub fn customer_change(name: &CustomerName, sequence: u64) -> RowKey<CustomerChangeRow> {
+    RowKey::new("customer-change", &[name.as_str().as_bytes(), &sequence.to_be_bytes()])
+}
+
+/// The wrapped copy of a root secret, by its authenticator.
+pub fn wrapped_copy(authenticator: Digest) -> RowKey<WrappedCopyRow> {
+    RowKey::new("wrapped-copy", &[authenticator.as_bytes()])
+}
+
 /// A customer's wrapped data key, by the id that private parts name it by.
 pub fn data_key(id: DataKeyId) -> RowKey<Bytes> {
     RowKey::new("data-key", &[&id.0])
@@ -215,6 +226,11 @@ pub fn askers(customer: &CustomerName) -> RowRange<AskerRow> {
 /// The requests that wait to be put before a customer, by partner: a place begins with the partner's id and `/`.
 pub fn all_waiting(customer: &CustomerName) -> RowRange<WaitingRow> {
     RowRange::new("waiting", &[customer.as_str().as_bytes()])
+}
+
+/// A customer's own changes, oldest first.
+pub fn customer_changes(name: &CustomerName) -> RowRange<CustomerChangeRow> {
+    RowRange::new("customer-change", &[name.as_str().as_bytes()])
 }
 
 /// The customer's changes of a grant, oldest first.

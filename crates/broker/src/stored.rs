@@ -49,6 +49,8 @@ pub struct StoredLink {
     pub key: PublicKey,
     /// The acceptance.
     pub acceptance: Digest,
+    /// Whether it has ended: what hung on it can still be changed, and nothing new hangs on it.
+    pub ended: bool,
 }
 
 /// A grant.
@@ -161,11 +163,13 @@ impl Broker {
         Ok(Some(StoredOffer { read, signed }))
     }
 
-    /// A confirmed link; nothing while it does not stand.
+    /// A link that was confirmed; nothing before.
     pub async fn confirmed_link(&self, name: &LinkName) -> Result<Option<StoredLink>, Fault> {
         let Some(read) = self.load(rows::link(name)).await? else { return Ok(None) };
-        let lifecycle::Link::Confirmed { customer } = lifecycle::Link::from_row(&read.row)? else {
-            return Ok(None);
+        let (customer, ended) = match lifecycle::Link::from_row(&read.row)? {
+            lifecycle::Link::Confirmed { customer } => (customer, false),
+            lifecycle::Link::Ended { customer, .. } => (customer, true),
+            _ => return Ok(None),
         };
         let statement = read.row.acceptance.as_ref().ok_or_else(|| damaged("link", &"no acceptance"))?;
         let acceptance =
@@ -177,6 +181,7 @@ impl Broker {
             customer,
             key: acceptance.link_key,
             acceptance: digest,
+            ended,
         }))
     }
 

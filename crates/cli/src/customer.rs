@@ -3,14 +3,17 @@
 mod activity;
 mod approve;
 mod asking;
+mod device;
 mod export;
 mod grants;
 mod narrow;
 mod new;
 mod preview;
+mod recover;
 mod refuse;
 mod requests;
 mod show;
+mod stolen;
 mod stop;
 
 use anyhow::Result;
@@ -48,6 +51,13 @@ pub(crate) enum CustomerCommand {
     Activity(activity::Arguments),
     /// Write everything about the customer into a folder, with consent receipts and proofs
     Export(export::Arguments),
+    /// List, add and remove what opens the root secret
+    #[command(subcommand)]
+    Device(device::DeviceCommand),
+    /// Get the wallet on a new device, from an authenticator alone
+    Recover(recover::Arguments),
+    /// Report the root secret stolen: stop everything, end this customer, begin a new wallet
+    Stolen(stolen::Arguments),
 }
 
 impl CustomerCommand {
@@ -67,6 +77,9 @@ impl CustomerCommand {
             Self::Resume(arguments) => arguments.run(setting).await,
             Self::Activity(arguments) => arguments.run(setting).await,
             Self::Export(arguments) => arguments.run(setting).await,
+            Self::Device(command) => command.run(setting).await,
+            Self::Recover(arguments) => arguments.run(setting).await,
+            Self::Stolen(arguments) => arguments.run(setting).await,
         }
     }
 }

@@ -62,6 +62,9 @@ fn told(event: &PartnerEvent) -> (&'static str, Vec<(&'static str, String)>) {
     };
     match event {
         PartnerEvent::LinkAccepted { link } => ("link_accepted", vec![("link", link.to_string())]),
+        PartnerEvent::LinkStolen { link, subject } => {
+            ("link_stolen", vec![("link", link.to_string()), ("subject", subject.to_string())])
+        }
         PartnerEvent::Approved { grant, request } => {
             let mut names = of_grant(grant);
             names.extend(request.iter().map(|request| ("request", request.to_string())));

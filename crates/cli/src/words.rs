@@ -143,6 +143,11 @@ pub(crate) fn sentence(record: &Record, fields: &[String]) -> String {
             format!("revoked by an operator: {source} → {recipient} for {purpose} ({})", record.reason)
         }
         Kind::GrantExpiring => format!("ends before long: {source} → {recipient} for {purpose}"),
+        Kind::LinkReplaced => format!("the link with {source} gave way to a new one"),
+        Kind::LinkStolen => format!("the link with {source} is over: its keys were reported stolen"),
+        Kind::CustomerStolen => {
+            "the keys were reported stolen: nothing is done with them any more".to_owned()
+        }
         Kind::Acknowledged => format!("acknowledged: {source} → {recipient} for {purpose}"),
         Kind::ChangeNotice => format!("{source} told {recipient} that something changed"),
         kind => {

@@ -41,10 +41,12 @@ mod activity;
 mod answer;
 mod approve;
 mod asking;
+mod authenticator;
 mod book;
 mod change;
 mod change_all;
 mod compare;
+mod devices;
 mod entry;
 mod export;
 mod grants;
@@ -52,6 +54,7 @@ mod link;
 mod narrow;
 mod preview;
 mod read;
+mod stolen;
 mod wallet;
 
 #[cfg(test)]
@@ -73,16 +76,19 @@ use parking_lot::Mutex;
 pub use self::{
     activity::{Activity, Watch},
     approve::{Approved, Choice},
+    authenticator::{AuthenticatorSecret, UnwrapError, WRAPPED_BYTES},
     book::{CustomerBook, GrantRow, LinkRow, PreviewRow, Standing},
     change::{Acknowledged, Recorded},
     change_all::Each,
     compare::{Compared, SincePreview},
+    devices::{Device, fetch_wallet},
     export::{ExportError, Exported},
     grants::GrantView,
     link::{Accepted, Invited},
     narrow::{Narrowed, Narrowing},
     preview::Previewed,
     read::{ReadRequest, Row, Waiting},
+    stolen::Stolen,
     wallet::{Wallet, WalletError},
 };
 use crate::{

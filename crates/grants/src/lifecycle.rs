@@ -7,6 +7,7 @@
 
 mod expiring;
 mod grant;
+mod identity;
 mod link;
 mod offer;
 mod partner;
@@ -14,7 +15,8 @@ mod request;
 
 pub use expiring::{MAX_LEAD, announced_at};
 pub use grant::{Allowance, End, Grant, Suspender, Suspension};
-pub use link::Link;
+pub use identity::{Identity, MAX_AUTHENTICATORS, MAX_CUSTOMER_CHANGES, NotNext};
+pub use link::{Link, LinkEnd};
 pub use offer::Offer;
 pub use partner::{NotApproved, Partner};
 pub use request::GrantRequest;

@@ -1,6 +1,7 @@
 //! The signed statements: what each says once its bytes have verified, and the checks between them.
 
 mod checks;
+mod customer_change;
 mod grant;
 mod link;
 mod offer;
@@ -13,6 +14,7 @@ mod transfer;
 
 pub use self::{
     checks::{FetchError, TermsError, open_party_commitment, party_commitment},
+    customer_change::{Authenticator, CustomerChange, CustomerChanged, CustomerVerb},
     grant::{GrantChange, GrantRequest, GrantTerms, MAX_REQUEST_LIFE, RequestedRow, Verb},
     link::{
         CODE_DIGITS, LinkAcceptance, LinkConfirmation, LinkInvitation, MAX_INVITATION_LIFE, SECRET_BYTES,

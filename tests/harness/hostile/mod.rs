@@ -6,6 +6,7 @@
 //! that the honest side's SDK gives.
 
 mod changes;
+mod devices;
 mod grants;
 mod keys;
 mod logs;

@@ -35,7 +35,7 @@ pub(crate) fn reason_of<T: std::fmt::Debug>(answer: Result<T, Status>) -> Said {
     let status = answer.expect_err("a refusal");
     let info = status.get_details_error_info().unwrap_or_else(|| panic!("no reason: {status:?}"));
     assert_eq!(info.domain, "countersign");
-    let named = ["check", "field", "quota"].iter().find_map(|key| info.metadata.get(*key));
+    let named = ["check", "field", "quota", "grant"].iter().find_map(|key| info.metadata.get(*key));
     Said { code: status.code(), reason: info.reason, check: named.cloned().unwrap_or_default() }
 }
 

@@ -48,6 +48,8 @@ impl Fault {
             Self::PartnerNotLive { .. } => "PARTNER_NOT_LIVE",
             Self::ContactMissing { .. } => "CONTACT_MISSING",
             Self::AskCooldown { .. } => "ASK_COOLDOWN",
+            Self::CustomerStolen => "CUSTOMER_STOLEN",
+            Self::GrantsStand { .. } => "GRANTS_STAND",
             Self::OfferNotAllowed { .. } => "OFFER_NOT_ALLOWED",
             Self::Refused(refusal) => refusal.reason(),
             Self::QuotaExceeded { .. } => "QUOTA_EXCEEDED",
@@ -67,9 +69,10 @@ impl Fault {
                 Code::InvalidArgument
             }
             Self::TokenInvalid { .. } => Code::Unauthenticated,
-            Self::CallerNotAllowed { .. } | Self::PartnerSuspended { .. } | Self::PartnerNotLive { .. } => {
-                Code::PermissionDenied
-            }
+            Self::CallerNotAllowed { .. }
+            | Self::PartnerSuspended { .. }
+            | Self::PartnerNotLive { .. }
+            | Self::CustomerStolen => Code::PermissionDenied,
             Self::GrantUnknown | Self::ResourceUnknown { .. } => Code::NotFound,
             Self::AlreadyExists { .. } => Code::AlreadyExists,
             Self::WrongState { .. }
@@ -77,6 +80,7 @@ impl Fault {
             | Self::InvitationExpired { .. }
             | Self::LinkMissing { .. }
             | Self::ContactMissing { .. }
+            | Self::GrantsStand { .. }
             | Self::OfferNotAllowed { .. }
             | Self::SourceRefused { .. }
             | Self::SourceMisbehaved { .. } => Code::FailedPrecondition,
@@ -128,6 +132,7 @@ impl Fault {
             Self::PartnerNotLive { partner, state } => {
                 vec![("partner", partner.clone()), ("state", (*state).to_owned())]
             }
+            Self::GrantsStand { link, grant } => vec![("link", link.clone()), ("grant", grant.clone())],
             Self::Refused(refusal) => refusal_metadata(refusal),
             Self::AskCooldown { retry_after } => {
                 vec![("retry_after_seconds", retry_after.as_secs().to_string())]
@@ -142,6 +147,7 @@ impl Fault {
             }
             Self::Contended { row } => vec![("row", (*row).to_owned())],
             Self::TokenInvalid { .. }
+            | Self::CustomerStolen
             | Self::GrantUnknown
             | Self::LogUnavailable { .. }
             | Self::StoreUnavailable(_)

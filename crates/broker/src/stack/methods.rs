@@ -8,6 +8,9 @@ use prost_types::FileDescriptorSet;
 /// The one call that is signed by the key that it enters.
 const ENTERS_CUSTOMER: &str = "/countersign.v1.CustomerService/CreateCustomer";
 
+/// The one call of somebody who has no key yet, and shows a secret instead.
+const OPENS_COPY: &str = "/countersign.v1.CustomerService/GetWrappedCopy";
+
 /// The services that need no token: they tell nothing but whether the broker is up and what its API looks like.
 const PUBLIC: [&str; 3] = [
     "/grpc.health.v1.Health/",
@@ -83,6 +86,11 @@ pub(super) fn takes_newcomers(path: &str) -> bool {
     FOR_NEWCOMERS.iter().any(|one| path.starts_with(one))
 }
 
+/// Whether the method is for a device that comes for its key.
+pub(super) fn opens_copy(path: &str) -> bool {
+    path == OPENS_COPY
+}
+
 /// Whether the answer goes on after the call returned.
 pub(super) fn is_streaming(path: &str) -> bool {
     METHODS.streaming.contains(path)
@@ -105,6 +113,7 @@ mod tests {
         );
         assert_eq!(label("/countersign.v1.TransferService/Other"), "unknown");
         assert_eq!(label(ENTERS_CUSTOMER), &ENTERS_CUSTOMER[1..]);
+        assert_eq!(label(OPENS_COPY), &OPENS_COPY[1..]);
         assert!(is_streaming("/countersign.v1.EventService/WatchEvents"));
         assert!(!is_streaming("/countersign.v1.EventService/ListEvents"));
         assert!(is_public("/grpc.health.v1.Health/Check"));

@@ -94,9 +94,10 @@ fn end(bundle: BundleCoord) -> u64 {
 fn refused(fault: &Fault) -> Response {
     let status = match fault {
         Fault::TokenInvalid { .. } => StatusCode::UNAUTHORIZED,
-        Fault::CallerNotAllowed { .. } | Fault::PartnerSuspended { .. } | Fault::PartnerNotLive { .. } => {
-            StatusCode::FORBIDDEN
-        }
+        Fault::CallerNotAllowed { .. }
+        | Fault::PartnerSuspended { .. }
+        | Fault::PartnerNotLive { .. }
+        | Fault::CustomerStolen => StatusCode::FORBIDDEN,
         Fault::QuotaExceeded { .. } => StatusCode::TOO_MANY_REQUESTS,
         Fault::Overloaded { .. } | Fault::LogUnavailable { .. } | Fault::StoreUnavailable(_) => {
             StatusCode::SERVICE_UNAVAILABLE

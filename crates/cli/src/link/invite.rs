@@ -1,7 +1,8 @@
 //! Inviting a person to link.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::Args;
+use countersign_client::grants::id::SubjectHandle;
 use serde_json::json;
 
 use crate::{arguments::Setting, homes::PartnerHome, words};
@@ -11,13 +12,22 @@ pub(crate) struct Arguments {
     /// How the person knows their account here; the broker never sees it
     #[arg(long, value_name = "TEXT")]
     label: String,
+    /// The handle of the link whose place the new one takes: the person lost its keys, or they were stolen
+    #[arg(long, value_name = "SUBJECT")]
+    replaces: Option<String>,
     #[command(flatten)]
     home: PartnerHome,
 }
 
 impl Arguments {
     pub(crate) async fn run(self, setting: &Setting) -> Result<()> {
-        let invited = self.home.open(setting)?.invite(&self.label).await?;
+        let replaced =
+            self.replaces.as_deref().map(SubjectHandle::parse).transpose().context("--replaces")?;
+        let partner = self.home.open(setting)?;
+        let invited = match replaced {
+            Some(replaced) => partner.invite_anew(&replaced, &self.label).await?,
+            None => partner.invite(&self.label).await?,
+        };
         let package = invited.package.to_text();
         let json = json!({
             "link": invited.link.as_str(),

@@ -11,7 +11,7 @@ use super::{
 };
 
 /// Kinds are numbered from 1, and there are fewer than this.
-const KINDS: usize = 64;
+const KINDS: usize = 128;
 
 /// What is known of one grant: 16 bytes beside its tag, so that a million grants take 100 MiB.
 #[derive(Clone, Copy, Default)]

@@ -48,6 +48,10 @@ pub(crate) enum Entry {
     },
     /// The first transfer stands in the log that can be compared with this preview, so its key is done with.
     Compared { link: [u8; 32], preview: [u8; 32] },
+    /// The link that comes of an invitation takes another's place.
+    Replaces { link: [u8; 32], replaced: [u8; 32] },
+    /// A link gave way: nothing new is entered under it, and its grants are stopped on this side.
+    Replaced { link: [u8; 32], at_ms: u64 },
 }
 
 impl Entry {

@@ -68,6 +68,10 @@ pub struct LinkRow {
     pub(super) acceptance: Digest,
     pub(super) acceptance_bytes: Bytes,
     pub(super) confirmation: Bytes,
+    /// The link whose place it takes.
+    pub(super) replaces: Option<Digest>,
+    /// When another took its place.
+    pub(super) replaced: Option<Timestamp>,
 }
 
 impl LinkRow {
@@ -89,6 +93,16 @@ impl LinkRow {
     /// SHA-256 of the acceptance: what party commitments are made of.
     pub fn acceptance(&self) -> Digest {
         self.acceptance
+    }
+
+    /// When another link of the same account took its place; nothing new is entered under it since.
+    pub fn replaced(&self) -> Option<Timestamp> {
+        self.replaced
+    }
+
+    /// The link whose place it takes.
+    pub(crate) fn replaces(&self) -> Option<Digest> {
+        self.replaces
     }
 
     /// The confirmation, as it was signed.
@@ -278,6 +292,7 @@ pub(crate) struct Invitation {
     pub(crate) secret: Zeroizing<[u8; SECRET_BYTES]>,
     pub(crate) expires: Timestamp,
     pub(crate) tries_left: u8,
+    pub(crate) replaces: Option<Digest>,
 }
 
 /// What was answered to a fetch.

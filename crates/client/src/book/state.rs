@@ -39,6 +39,8 @@ pub(crate) enum Unadmitted {
     NoLink,
     #[error("the handle has another link already")]
     Linked,
+    #[error("another link has taken the place of the one that it hangs on")]
+    Replaced,
     #[error("the change has number {found}; the next is {expected}")]
     Sequence { expected: u64, found: u64 },
     #[error("the change does not build on the one before it")]
@@ -97,13 +99,19 @@ impl State {
                 _ => Ok(()),
             },
             Entry::Granted { side, link, terms, .. } => match self.links.get(&Digest::from(*link)) {
+                Some(row) if row.replaced.is_some() => Err(Unadmitted::Replaced),
                 Some(_) => self.admits_revision((*side, Digest::from(*link)), terms),
                 None => Err(Unadmitted::NoLink),
             },
             Entry::Previewed { link, .. } => match self.links.get(&Digest::from(*link)) {
+                Some(row) if row.replaced.is_some() => Err(Unadmitted::Replaced),
                 Some(_) => Ok(()),
                 None => Err(Unadmitted::NoLink),
             },
+            Entry::Replaced { link, .. } => {
+                let known = self.links.contains_key(&Digest::from(*link));
+                if known { Ok(()) } else { Err(Unadmitted::NoLink) }
+            }
             Entry::Changed { grant, change } => {
                 let row = self.grants.get(&Digest::from(*grant)).ok_or(Unadmitted::NoGrant)?;
                 let (change, _) = peek::<GrantChange>(change).map_err(Unadmitted::Unreadable)?;
@@ -146,6 +154,7 @@ impl State {
                 if known || self.held.len() < MAX_HELD { Ok(()) } else { Err(Unadmitted::Held) }
             }
             Entry::Invited { .. }
+            | Entry::Replaces { .. }
             | Entry::TryFailed { .. }
             | Entry::ReceiptTaken { .. }
             | Entry::Cursor(_)
@@ -192,6 +201,7 @@ impl State {
                     secret: Zeroizing::new(secret),
                     expires: Timestamp::from_millis(expire_ms),
                     tries_left,
+                    replaces: None,
                 };
                 self.invitations.insert(link.into(), invitation);
             }
@@ -245,6 +255,17 @@ impl State {
                 self.previews.insert(Previewed::read(link.into(), at, preview, answer, comparison_key)?);
             }
             Entry::Compared { link, preview } => self.previews.compared(link.into(), preview.into()),
+            Entry::Replaces { link, replaced } => {
+                let (link, replaced) = (Digest::from(link), Some(Digest::from(replaced)));
+                if let Some(row) = self.links.get_mut(&link) {
+                    row.replaces = replaced;
+                } else if let Some(invitation) = self.invitations.get_mut(&link) {
+                    invitation.replaces = replaced;
+                }
+            }
+            Entry::Replaced { link, at_ms } => {
+                self.apply_replaced(link.into(), Timestamp::from_millis(at_ms))?
+            }
             Entry::Held { grant } => match self.grants.get_mut(&grant.into()) {
                 Some(row) => row.held = true,
                 None => drop(self.held.insert(grant.into())),
@@ -286,6 +307,9 @@ impl State {
                 expire_ms: invitation.expires.as_millis(),
                 tries_left: invitation.tries_left,
             });
+            if let Some(replaced) = invitation.replaces {
+                push(Entry::Replaces { link: *link.as_bytes(), replaced: *replaced.as_bytes() });
+            }
         }
         for (link, row) in &self.links {
             push(Entry::Linked {
@@ -294,9 +318,18 @@ impl State {
                 acceptance: row.acceptance_bytes.to_vec(),
                 confirmation: row.confirmation.to_vec(),
             });
+            if let Some(replaced) = row.replaces {
+                push(Entry::Replaces { link: *link.as_bytes(), replaced: *replaced.as_bytes() });
+            }
         }
         for row in self.grants_in_order() {
             row.entries().into_iter().for_each(&mut push);
+        }
+        // After the grants: none is entered under a link that gave way.
+        for (link, row) in &self.links {
+            if let Some(at) = row.replaced {
+                push(Entry::Replaced { link: *link.as_bytes(), at_ms: at.as_millis() });
+            }
         }
         // Answers that are no longer repeated stay for as long as their receipt is owed. After a restart they can be
         // repeated again, which harms nobody: the fetch is stale by then.
@@ -373,10 +406,20 @@ impl State {
             acceptance: digest,
             acceptance_bytes: acceptance.into(),
             confirmation: confirmation.into(),
+            replaces: self.invitations.remove(&link).and_then(|invitation| invitation.replaces),
+            replaced: None,
         };
-        self.invitations.remove(&link);
         self.by_subject.insert(subject.to_owned(), link);
         self.links.insert(link, row);
+        Ok(())
+    }
+
+    /// The link gives way, and with it all that hangs on it, on this side and at once.
+    fn apply_replaced(&mut self, link: Digest, at: Timestamp) -> Result<(), String> {
+        self.links.get_mut(&link).ok_or("the link is not in the book")?.replaced.get_or_insert(at);
+        for row in self.grants.values_mut().filter(|row| row.link() == link) {
+            row.stopped_here.get_or_insert(at);
+        }
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use countersign_grants::{
     envelope,
     id::{GrantName, LinkName, NotAName, PartnerName, SubjectHandle},
     key::PublicKey,
-    statement::{GrantChange, GrantTerms, MARK_BYTES, Statement, Verb},
+    statement::{CustomerChange, GrantChange, GrantTerms, MARK_BYTES, Statement, Verb},
     time::Timestamp,
 };
 use countersign_proto::statement::v1::Envelope;
@@ -54,11 +54,11 @@ pub struct LinkRow {
     pub identity: PublicKey,
     /// The partner's handle for the customer.
     pub subject: SubjectHandle,
-    /// How the customer knows the account.
+    /// How the customer knows the account; empty on a device that did not link it, since the broker never sees it.
     pub label: String,
     /// SHA-256 of the acceptance, which party commitments name.
     pub acceptance: Digest,
-    /// The code that the partner has to be given.
+    /// The code that the partner has to be given; empty on a device that did not draw it.
     pub code: String,
     /// When the invitation lapses.
     pub expires: Timestamp,
@@ -157,6 +157,10 @@ struct State {
     previews: VecDeque<PreviewRow>,
     checkpoint: Option<Bytes>,
     fork: Option<LogForked>,
+    /// The newest of the customer's own changes: its number, and its hash.
+    identity: Option<(u64, Digest)>,
+    pending_identity: Option<(Envelope, Vec<u8>)>,
+    labels: BTreeMap<Digest, ([u8; 32], String)>,
     counted: usize,
     compacted: u64,
 }
@@ -241,6 +245,27 @@ impl CustomerBook {
             Standing::Active | Standing::Paused | Standing::Stopped { .. } => None,
         };
         std::iter::successors(state.grant(name.digest()), successor).last().cloned()
+    }
+
+    /// What the person calls an authenticator, if it was added with this book.
+    pub fn authenticator_label(&self, authenticator: Digest) -> Option<String> {
+        self.0.state.lock().labels.get(&authenticator).map(|(_, label)| label.clone())
+    }
+
+    /// What the person calls the authenticators that were added with this book.
+    pub(crate) fn authenticator_labels(&self) -> Vec<(Digest, String)> {
+        let state = self.0.state.lock();
+        state.labels.iter().map(|(id, (_, label))| (*id, label.clone())).collect()
+    }
+
+    /// The newest of the customer's own changes that was seen.
+    pub(crate) fn identity(&self) -> Option<(u64, Digest)> {
+        self.0.state.lock().identity
+    }
+
+    /// A change of one's own that was signed and not answered, with the copy that goes with it.
+    pub(crate) fn pending_identity(&self) -> Option<(Envelope, Vec<u8>)> {
+        self.0.state.lock().pending_identity.clone()
     }
 
     /// Enters what has to be durable before it counts, off the runtime's threads.
@@ -353,6 +378,21 @@ impl State {
                     row.acknowledged = Some(Timestamp::from_millis(time_ms));
                 }
             }
+            Entry::Identity { sequence, last } => {
+                self.identity = Some((sequence, last.into()));
+                // Another device may have had its number.
+                let said = |(change, _): &(Envelope, Vec<u8>)| {
+                    envelope::peek::<CustomerChange>(Some(change)).map_or(0, |said| said.sequence)
+                };
+                self.pending_identity.take_if(|pending| said(pending) <= sequence);
+            }
+            Entry::IdentityPending { change, wrapped } => {
+                let change = Envelope::decode(change.as_slice()).map_err(|error| error.to_string())?;
+                self.pending_identity = Some((change, wrapped));
+            }
+            Entry::AuthenticatorLabel { authenticator, salt, label } => {
+                self.labels.insert(authenticator.into(), (salt, label));
+            }
             Entry::Checkpoint(bytes) => self.checkpoint = Some(bytes.into()),
             Entry::Forked { ours, theirs } => {
                 self.fork = Some(LogForked { ours: ours.into(), theirs: theirs.into() });
@@ -389,6 +429,18 @@ impl State {
         let mut entries: Vec<Entry> = links.into_iter().flat_map(LinkRow::entries).collect();
         entries.extend(self.grants.values().flat_map(GrantRow::entries));
         entries.extend(self.previews.iter().map(PreviewRow::entry));
+        entries.extend(self.labels.iter().map(|(id, (salt, label))| Entry::AuthenticatorLabel {
+            authenticator: *id.as_bytes(),
+            salt: *salt,
+            label: label.clone(),
+        }));
+        let identity =
+            self.identity.map(|(sequence, last)| Entry::Identity { sequence, last: *last.as_bytes() });
+        entries.extend(identity);
+        entries.extend(self.pending_identity.iter().map(|(change, wrapped)| Entry::IdentityPending {
+            change: change.encode_to_vec(),
+            wrapped: wrapped.clone(),
+        }));
         entries.extend(self.checkpoint.iter().map(|bytes| Entry::Checkpoint(bytes.to_vec())));
         entries.extend(
             self.fork

@@ -53,6 +53,12 @@ pub(crate) enum Entry {
         time_ms: u64,
         marks: Vec<(String, [u8; 32])>,
     },
+    /// The newest of the customer's own changes that was seen and verified.
+    Identity { sequence: u64, last: [u8; 32] },
+    /// A change of one's own was signed, and is on its way, with the copy that goes with it.
+    IdentityPending { change: Vec<u8>, wrapped: Vec<u8> },
+    /// What the person calls an authenticator.
+    AuthenticatorLabel { authenticator: [u8; 32], salt: [u8; 32], label: String },
 }
 
 impl Entry {

@@ -38,7 +38,7 @@ use self::{
     folder::Folder,
     json::{dsse, message, moment},
 };
-use super::{Customer, GrantRow, activity::Numbering};
+use super::{Customer, GrantRow, activity::Numbering, devices::changes};
 use crate::{
     auditor::proof_file,
     channel::call,
@@ -104,7 +104,7 @@ impl Customer {
     /// broker's answers are taken page by page, and no more than a page is held.
     pub async fn export(&self, path: &Path) -> Result<Exported, ExportError> {
         self.0.monitor.check()?;
-        self.learn_confirmations().await?;
+        self.learn_links().await?;
         let mut folder = Folder::create(path)?;
         self.export_customer(&mut folder).await?;
         let links = self.export_links(&mut folder).await?;
@@ -135,7 +135,16 @@ impl Customer {
         if customer.name != self.name().as_str() {
             return Err(twisted("customer", "name", "it is another one").into());
         }
-        folder.document("customer.json".to_owned(), &message("v1.Customer", &customer)).await
+        folder.document("customer.json".to_owned(), &message("v1.Customer", &customer)).await?;
+        self.identity().await?;
+        let changes = changes(&self.0.connection, self.name()).await?;
+        let labels = self.0.book.authenticator_labels();
+        let labels = labels.into_iter().map(|(id, label)| (hex(id), json!(label)));
+        let devices = json!({
+            "changes": changes.iter().map(dsse).collect::<Vec<_>>(),
+            "labels": labels.collect::<serde_json::Map<_, _>>(),
+        });
+        folder.document("devices.json".to_owned(), &devices).await
     }
 
     async fn export_links(&self, folder: &mut Folder) -> Result<usize, ExportError> {

@@ -94,17 +94,23 @@ impl Customer {
         Ok(Accepted { link, partner, label, code })
     }
 
-    /// All links, oldest first; asks the broker whether those that were not confirmed are by now.
+    /// All links, oldest first; asks the broker whether those that were not confirmed are by now, and takes over those that
+    /// were made with the same wallet on another device.
     pub async fn links(&self) -> Result<Vec<LinkRow>, Error> {
         self.0.monitor.check()?;
-        self.learn_confirmations().await?;
+        self.learn_links().await?;
         Ok(self.0.book.links())
     }
 
     pub(super) async fn learn_confirmations(&self) -> Result<(), Error> {
-        if self.0.book.links().iter().all(|row| row.confirmed) {
+        let known = self.0.book.links();
+        if !known.is_empty() && known.iter().all(|row| row.confirmed) {
             return Ok(());
         }
+        self.learn_links().await
+    }
+
+    pub(super) async fn learn_links(&self) -> Result<(), Error> {
         let listed = all_pages(|page_token| async {
             let asked =
                 ListLinksRequest { parent: self.name().to_string(), page_size: PAGE_SIZE, page_token };
@@ -113,8 +119,10 @@ impl Customer {
         })
         .await?;
         for link in listed {
-            let Some(row) = LinkName::parse(&link.name).ok().and_then(|name| self.0.book.link(&name)) else {
-                continue;
+            let Ok(name) = LinkName::parse(&link.name) else { continue };
+            let row = match self.0.book.link(&name) {
+                Some(row) => row,
+                None => self.adopt_link(&name, &link).await?,
             };
             if row.confirmed || link.confirmation.is_none() {
                 continue;
@@ -123,6 +131,37 @@ impl Customer {
             self.0.book.enter(Entry::Confirmed { link: *row.name.digest().as_bytes() }).await?;
         }
         Ok(())
+    }
+
+    /// Takes a link over that was accepted with the same wallet elsewhere: the acceptance by the link's own key vouches for
+    /// the invitation, and so for the identity in it. What the account is called stays on the other device.
+    async fn adopt_link(&self, name: &LinkName, link: &Link) -> Result<LinkRow, Error> {
+        let wrong = |check, detail: &str| Error::misbehaved(Party::Broker, "link", check, detail.to_owned());
+        let invitation = envelope::peek::<LinkInvitation>(link.invitation.as_ref())
+            .map_err(|error| Error::bad_statement(Party::Broker, "invitation", &error))?;
+        if link.invitation.as_ref().map(envelope::digest) != Some(name.digest()) {
+            return Err(wrong("name", "is not that of its invitation"));
+        }
+        let key = self.0.wallet.link_key(name.digest());
+        let acceptance =
+            envelope::verify::<LinkAcceptance>(link.acceptance.as_ref(), &[key.public()], self.origin())
+                .map_err(|error| Error::bad_statement(Party::Broker, "acceptance", &error))?;
+        let said = acceptance.statement();
+        if said.invitation != name.digest() || said.link_key != *key.public() {
+            return Err(wrong("acceptance", "is of another invitation, or names another key"));
+        }
+        let entry = Entry::Linked {
+            link: *name.digest().as_bytes(),
+            partner: invitation.partner.to_string(),
+            identity: *invitation.identity.as_bytes(),
+            subject: invitation.subject.to_string(),
+            label: String::new(),
+            acceptance: acceptance.envelope().encode_to_vec(),
+            code: String::new(),
+            expire_ms: invitation.expire_time.as_millis(),
+        };
+        self.0.book.enter(entry).await?;
+        self.0.book.link(name).ok_or_else(|| wrong("name", "did not enter the book"))
     }
 
     fn verify_confirmation(&self, row: &LinkRow, link: &Link) -> Result<Signed<LinkConfirmation>, Error> {

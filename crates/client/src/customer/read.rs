@@ -158,6 +158,11 @@ impl Customer {
         self.learn_confirmations().await?;
         let asked = GetGrantRequestRequest { name: name.to_string() };
         let request = self.0.connection.grants().get_grant_request(call(asked)).await?.into_inner();
+        let asks = envelope::peek::<GrantRequest>(request.statement.as_ref());
+        if asks.is_ok_and(|said| self.0.book.link_of(&said.subject).is_none()) {
+            // It may have been linked on another device.
+            self.learn_links().await?;
+        }
         let (statement, link) = self.verify_statement(name, &request)?;
         let mut rows = Vec::with_capacity(request.offers.len());
         if request.offers.len() != statement.statement().rows.len() {

@@ -55,6 +55,7 @@ fn labelled(
         expire_time_ms: START + 300_000,
         time_ms: START,
         checkpoint: world.checkpoint(),
+        ..Default::default()
     };
     change(&mut message);
     let invitation = envelope::sign::<LinkInvitation>(&message, &[&brand.working()]);

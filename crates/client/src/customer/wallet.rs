@@ -41,7 +41,7 @@ pub struct Wallet {
     name: CustomerName,
 }
 
-/// Why a wallet can't be read or written.
+/// Why a wallet, or an authenticator's file, can't be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum WalletError {
     /// The file system says no.
@@ -53,15 +53,15 @@ pub enum WalletError {
         source: io::Error,
     },
     /// Others can read it.
-    #[error("{}: others may read this wallet (mode {mode:o}); set it to 600", path.display())]
+    #[error("{}: others may read this secret (mode {mode:o}); set it to 600", path.display())]
     Loose {
         /// Which file.
         path: PathBuf,
         /// The permission bits.
         mode: u32,
     },
-    /// It is no wallet.
-    #[error("{}: not a wallet: {problem}", path.display())]
+    /// It is no such file.
+    #[error("{}: not the file of a secret: {problem}", path.display())]
     Malformed {
         /// Which file.
         path: PathBuf,
@@ -85,25 +85,17 @@ impl Wallet {
 
     /// Writes the wallet to a file that must not exist yet, with mode 600.
     pub fn write(&self, path: &Path) -> Result<(), WalletError> {
-        let failed = |source| WalletError::Io { path: path.to_owned(), source };
-        let secret = Zeroizing::new(BASE64URL_NOPAD.encode(self.root.as_slice()));
-        let text = Zeroizing::new(format!("{HEADER}\nsecret: {}\n", *secret));
-        let mut file = files::create_private(path).map_err(failed)?;
-        file.write_all(text.as_bytes()).map_err(failed)?;
-        file.sync_all().map_err(failed)?;
-        files::sync_parent(path).map_err(failed)
+        write_secret(path, HEADER, &self.root)
     }
 
     /// Reads a wallet; refuses a file that others may read.
     pub fn read(path: &Path) -> Result<Self, WalletError> {
-        let failed = |source| WalletError::Io { path: path.to_owned(), source };
-        let file = std::fs::File::open(path).map_err(failed)?;
-        if let Some(mode) = files::loose_mode(&file).map_err(failed)? {
-            return Err(WalletError::Loose { path: path.to_owned(), mode });
-        }
-        let mut text = Zeroizing::new(String::new());
-        file.take(MAX_FILE_BYTES).read_to_string(&mut text).map_err(failed)?;
-        decode(&text).map_err(|problem| WalletError::Malformed { path: path.to_owned(), problem })
+        read_secret(path, HEADER).map(|root| Self::from_secret(&root))
+    }
+
+    /// The root secret, to be wrapped.
+    pub(super) fn root(&self) -> &[u8; KEY_BYTES] {
+        &self.root
     }
 
     /// Who the customer is at the broker.
@@ -130,10 +122,33 @@ fn derive(root: &[u8; KEY_BYTES], info: &[&[u8]]) -> SigningKey {
     SigningKey::from_secret(&secret)
 }
 
-fn decode(text: &str) -> Result<Wallet, &'static str> {
+/// Writes a secret to a file that must not exist yet, with mode 600.
+pub(super) fn write_secret(path: &Path, header: &str, secret: &[u8; KEY_BYTES]) -> Result<(), WalletError> {
+    let failed = |source| WalletError::Io { path: path.to_owned(), source };
+    let secret = Zeroizing::new(BASE64URL_NOPAD.encode(secret));
+    let text = Zeroizing::new(format!("{header}\nsecret: {}\n", *secret));
+    let mut file = files::create_private(path).map_err(failed)?;
+    file.write_all(text.as_bytes()).map_err(failed)?;
+    file.sync_all().map_err(failed)?;
+    files::sync_parent(path).map_err(failed)
+}
+
+/// Reads a secret; refuses a file that others may read.
+pub(super) fn read_secret(path: &Path, header: &str) -> Result<Zeroizing<[u8; KEY_BYTES]>, WalletError> {
+    let failed = |source| WalletError::Io { path: path.to_owned(), source };
+    let file = std::fs::File::open(path).map_err(failed)?;
+    if let Some(mode) = files::loose_mode(&file).map_err(failed)? {
+        return Err(WalletError::Loose { path: path.to_owned(), mode });
+    }
+    let mut text = Zeroizing::new(String::new());
+    file.take(MAX_FILE_BYTES).read_to_string(&mut text).map_err(failed)?;
+    decode(&text, header).map_err(|problem| WalletError::Malformed { path: path.to_owned(), problem })
+}
+
+fn decode(text: &str, header: &str) -> Result<Zeroizing<[u8; KEY_BYTES]>, &'static str> {
     let mut lines = text.lines();
-    if lines.next() != Some(HEADER) {
-        return Err("it does not start with `countersign-wallet v1`");
+    if lines.next() != Some(header) {
+        return Err("its first line names another kind of file, or another version");
     }
     let secret = lines.next().and_then(|line| line.strip_prefix("secret: "));
     let secret =
@@ -143,7 +158,7 @@ fn decode(text: &str) -> Result<Wallet, &'static str> {
         return Err("it has a third line");
     }
     let root: &[u8; KEY_BYTES] = secret.as_slice().try_into().map_err(|_| "its secret is not 32 bytes")?;
-    Ok(Wallet::from_secret(root))
+    Ok(Zeroizing::new(*root))
 }
 
 #[cfg(test)]
@@ -192,7 +207,7 @@ mod tests {
             assert!(matches!(Wallet::read(&path), Err(WalletError::Loose { mode: 0o640, .. })));
         }
         for bad in ["", "countersign-wallet v2\nsecret: AA\n", "countersign-wallet v1\nsecret: AA\n"] {
-            assert!(decode(bad).is_err(), "{bad}");
+            assert!(decode(bad, HEADER).is_err(), "{bad}");
         }
     }
 

@@ -33,13 +33,14 @@ const MAX_BACKOFF: Duration = Duration::from_secs(5);
 const MAX_HEARINGS: u32 = 3;
 
 /// What a partner hears of. Transfers are left out: their sides know of them by themselves.
-const KINDS: [Kind; 24] = [
+const KINDS: [Kind; 25] = [
     Kind::PartnerApproved,
     Kind::PartnerKeyPublished,
     Kind::PartnerSuspended,
     Kind::PartnerSuspendedAutomatically,
     Kind::PartnerResumed,
     Kind::LinkAccepted,
+    Kind::LinkStolen,
     Kind::RequestDeferred,
     Kind::RequestRefused,
     Kind::RequestCancelled,
@@ -68,6 +69,14 @@ pub enum PartnerEvent {
     LinkAccepted {
         /// The link.
         link: LinkName,
+    },
+    /// By the broker's word, the customer of a link reported its keys stolen. What hangs on it is held; invite the person
+    /// [anew](super::Partner::invite_anew).
+    LinkStolen {
+        /// The link.
+        link: LinkName,
+        /// The handle that it ties.
+        subject: SubjectHandle,
     },
     /// A row was approved. The grant verified and stands in the book.
     Approved {
@@ -404,6 +413,7 @@ impl Shared {
             Kind::LinkAccepted => {
                 PartnerEvent::LinkAccepted { link: name("link", &event.link, LinkName::parse)? }
             }
+            Kind::LinkStolen => self.link_stolen(name("link", &event.link, LinkName::parse)?).await?,
             Kind::RequestDeferred => PartnerEvent::Deferred { request: request()? },
             Kind::RequestRefused => PartnerEvent::Refused { request: request()? },
             Kind::RequestCancelled => PartnerEvent::Cancelled { request: request()? },
@@ -474,6 +484,25 @@ impl Shared {
             _ => return Ok(None),
         };
         Ok(Some(heard))
+    }
+
+    /// Nobody signs to a partner that a customer's keys were stolen: the log's kind is the broker's word. But to refuse is
+    /// always safe, so what hangs on the link is held.
+    async fn link_stolen(&self, link: LinkName) -> Result<PartnerEvent, Error> {
+        let Some(row) = self.book.link(&link) else {
+            let detail = "the event is of a link that is not in the book";
+            return Err(Error::misbehaved(Party::Broker, "event", "link", detail));
+        };
+        for grant in self.book.grants_of(row.subject()) {
+            if matches!(grant.standing(), Standing::Stopped { .. }) || grant.held() {
+                continue;
+            }
+            let entry = Entry::Held { grant: *grant.digest().as_bytes() };
+            if let Err(error) = self.book.enter_durably(entry).await? {
+                tracing::error!(%error, "a grant on a stolen link can't be held");
+            }
+        }
+        Ok(PartnerEvent::LinkStolen { link, subject: row.subject().clone() })
     }
 
     /// A grant after a change of which an event speaks. When it was is the broker's word; that the customer ever signed

@@ -5,8 +5,8 @@ use countersign_grants::{
     envelope::{self, Signed},
     id::{LinkName, SubjectHandle},
     statement::{
-        CODE_DIGITS, LinkAcceptance, LinkConfirmation, LinkInvitation, MAX_INVITATION_LIFE, SECRET_BYTES,
-        label_commitment, mac_opens,
+        CODE_DIGITS, ChangeReason, LinkAcceptance, LinkConfirmation, LinkInvitation, MAX_INVITATION_LIFE,
+        SECRET_BYTES, label_commitment, mac_opens,
     },
     time::Timestamp,
 };
@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 
 use super::{Partner, Shared, papers::unadmitted};
 use crate::{
-    book::{Entry, Invitation, LinkRow, envelope_bytes},
+    book::{Entry, GrantRow, Invitation, LinkRow, Standing, envelope_bytes},
     channel::call,
     error::{Error, Misuse, Party},
     invitation::InvitationPackage,
@@ -44,6 +44,19 @@ impl Partner {
     /// Invites the person who is signed in to link. `label` is how they know their account, such as `Maya, gold card`; the
     /// broker never sees it.
     pub async fn invite(&self, label: &str) -> Result<Invited, Error> {
+        self.send_invitation(label, None).await
+    }
+
+    /// Invites a person to link anew who has lost the keys of the link with this handle, or reported them stolen. Once the
+    /// new link is confirmed the old one is over: before that every grant that hangs on it is revoked. The new link has a
+    /// new handle.
+    pub async fn invite_anew(&self, replaced: &SubjectHandle, label: &str) -> Result<Invited, Error> {
+        let old = self.0.book.link_of(replaced);
+        let old = old.ok_or_else(|| Error::Misuse(Misuse::Unknown { name: replaced.to_string() }))?;
+        self.send_invitation(label, Some(old.name().digest())).await
+    }
+
+    async fn send_invitation(&self, label: &str, replaces: Option<Digest>) -> Result<Invited, Error> {
         let shared = &self.0;
         shared.monitor.check()?;
         let subject = SubjectHandle::of(&shared.name, shared.system.draw());
@@ -63,6 +76,7 @@ impl Partner {
                 expire_time_ms: expire_time.as_millis(),
                 time_ms: now.as_millis(),
                 checkpoint,
+                replaces: replaces.map(Into::into).unwrap_or_default(),
             },
         )?;
         let invitation = signed.envelope().clone();
@@ -79,6 +93,11 @@ impl Partner {
         };
         // In the book first: an invitation that is out and not in the book could never be confirmed.
         shared.book.enter_durably(entry).await?.map_err(|error| unadmitted("invitation", &error))?;
+        if let Some(replaced) = replaces {
+            let link = *signed.digest().as_bytes();
+            let entry = Entry::Replaces { link, replaced: *replaced.as_bytes() };
+            shared.book.enter_durably(entry).await?.map_err(|error| unadmitted("invitation", &error))?;
+        }
         let asked = CreateLinkInvitationRequest { statement: Some(invitation) };
         shared.connection.links().create_link_invitation(call(asked)).await?;
         Ok(Invited { package, link: LinkName::of(signed.digest()), subject, expire_time })
@@ -92,6 +111,7 @@ impl Partner {
         shared.monitor.check()?;
         let _ceremony = shared.ceremony.lock().await;
         if let Some(row) = shared.book.link(link) {
+            self.end_replaced(&row).await?;
             shared.send_confirmation(&row).await?;
             return Ok(row);
         }
@@ -125,8 +145,36 @@ impl Partner {
         };
         shared.book.enter_durably(entry).await?.map_err(|error| unadmitted("link", &error))?;
         let row = shared.book.link(link).ok_or_else(unknown)?;
+        self.end_replaced(&row).await?;
         shared.send_confirmation(&row).await?;
         Ok(row)
+    }
+
+    /// Ends what hangs on the link that this one replaces: on this side at once, and by this partner's signed word for
+    /// everybody else. What a stop of this machine leaves undone is done when the confirmation is sent again.
+    async fn end_replaced(&self, row: &LinkRow) -> Result<(), Error> {
+        let Some(replaced) = row.replaces() else { return Ok(()) };
+        let (shared, now) = (&self.0, self.0.system.now());
+        let hanging: Vec<GrantRow> =
+            shared.book.grants().into_iter().filter(|grant| grant.link() == replaced).collect();
+        let entry = Entry::Replaced { link: *replaced.as_bytes(), at_ms: now.as_millis() };
+        shared.book.enter_durably(entry).await?.map_err(|error| unadmitted("link", &error))?;
+        for grant in hanging {
+            let over =
+                matches!(grant.standing(), Standing::Stopped { .. }) || now >= grant.terms().expire_time;
+            // One's own revocation is told again, in case it never arrived.
+            let by_other = grant.revoked().is_some_and(|(side, _)| side != grant.side());
+            if over || by_other {
+                continue;
+            }
+            match self.revoke_grant(grant.name(), ChangeReason::LinkReplaced).await {
+                Ok(_) | Err(Error::Misuse(Misuse::NotNow { .. })) => {}
+                // It ended meanwhile: by its customer, its uses, or the other side.
+                Err(error) if error.reason() == Some("WRONG_STATE") => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 }
 

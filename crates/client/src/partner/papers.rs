@@ -37,6 +37,10 @@ impl Shared {
                 "the subject has no link in the book",
             ));
         };
+        if link.replaced().is_some() {
+            let detail = "another link has taken the place of the subject's: its key signs nothing new";
+            return Err(Error::misbehaved(Party::Broker, "terms", "link", detail));
+        }
         let terms = envelope::verify::<GrantTerms>(papers.terms, &[link.key()], &self.trust.origin)
             .map_err(|error| Error::bad_statement(Party::Customer, "terms", &error))?;
         let side = self.own_side(&terms, &link, papers.salt)?;
@@ -138,7 +142,7 @@ impl Shared {
 pub(crate) fn unadmitted(what: &'static str, error: &Unadmitted) -> Error {
     let check = match error {
         Unadmitted::NoGrant | Unadmitted::Held => "grant",
-        Unadmitted::NoLink | Unadmitted::Linked => "link",
+        Unadmitted::NoLink | Unadmitted::Linked | Unadmitted::Replaced => "link",
         Unadmitted::Sequence { .. } => "sequence",
         Unadmitted::Previous => "previous",
         Unadmitted::Stopped => "stopped",

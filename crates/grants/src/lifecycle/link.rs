@@ -1,4 +1,5 @@
-//! `INVITED → ACCEPTED → CONFIRMED`; `INVITED | ACCEPTED → LAPSED` by the clock.
+//! `INVITED → ACCEPTED → CONFIRMED`; `INVITED | ACCEPTED → LAPSED` by the clock; `CONFIRMED → REPLACED | STOLEN`,
+//! `STOLEN → REPLACED`.
 
 use countersign_proto::{row::v1::LinkRow, v1::link::State};
 
@@ -27,6 +28,32 @@ pub enum Link {
     },
     /// The invitation lapsed before the link stood.
     Lapsed,
+    /// It stood, and does no more: nothing new hangs on it.
+    Ended {
+        /// Whose link it was.
+        customer: CustomerName,
+        /// How it ended.
+        how: LinkEnd,
+    },
+}
+
+/// How a link ends that stood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkEnd {
+    /// A later link of the same account stands in its place.
+    Replaced,
+    /// Its customer reported the keys stolen.
+    Stolen,
+}
+
+impl LinkEnd {
+    /// The state as the API says it.
+    pub fn state(self) -> State {
+        match self {
+            Self::Replaced => State::Replaced,
+            Self::Stolen => State::Stolen,
+        }
+    }
 }
 
 impl Link {
@@ -56,6 +83,18 @@ impl Link {
         }
     }
 
+    /// A later link of the same account takes its place, or its customer reports the keys stolen.
+    pub fn end(self, how: LinkEnd) -> Result<Self, NotAllowed> {
+        match (self, how) {
+            (Self::Confirmed { customer }, _)
+            | (Self::Ended { customer, how: LinkEnd::Stolen }, LinkEnd::Replaced) => {
+                Ok(Self::Ended { customer, how })
+            }
+            (other, LinkEnd::Replaced) => Err(other.refuse("replace")),
+            (other, LinkEnd::Stolen) => Err(other.refuse("report stolen")),
+        }
+    }
+
     /// The state as the API says it. Of the state in force: see [`Link::at`].
     pub fn state(&self) -> State {
         match self {
@@ -63,6 +102,7 @@ impl Link {
             Self::Accepted { .. } => State::Accepted,
             Self::Confirmed { .. } => State::Confirmed,
             Self::Lapsed => State::Lapsed,
+            Self::Ended { how, .. } => how.state(),
         }
     }
 
@@ -71,6 +111,15 @@ impl Link {
     pub fn from_row(row: &LinkRow) -> Result<Self, BadRow> {
         let contradiction = |what| Err(BadRow::Contradiction { resource: "link", what });
         let expire_time = Timestamp::from_millis(row.expire_time_ms);
+        let ended = match State::try_from(row.ended) {
+            Ok(State::Unspecified) => None,
+            Ok(State::Replaced) => Some(LinkEnd::Replaced),
+            Ok(State::Stolen) => Some(LinkEnd::Stolen),
+            _ => return Err(BadRow::UnknownState { resource: "link", number: row.ended }),
+        };
+        if ended.is_some() && row.confirmation.is_none() {
+            return contradiction("an end without a confirmation");
+        }
         match (row.acceptance.is_some(), row.confirmation.is_some()) {
             (false, false) if row.customer.is_empty() => Ok(Self::Invited { expire_time }),
             (false, false) => contradiction("a customer without an acceptance"),
@@ -78,10 +127,10 @@ impl Link {
             (true, confirmed) => {
                 let customer = CustomerName::parse(&row.customer)
                     .map_err(|source| BadRow::Name { resource: "link", source })?;
-                Ok(if confirmed {
-                    Self::Confirmed { customer }
-                } else {
-                    Self::Accepted { customer, expire_time }
+                Ok(match (confirmed, ended) {
+                    (false, _) => Self::Accepted { customer, expire_time },
+                    (true, None) => Self::Confirmed { customer },
+                    (true, Some(how)) => Self::Ended { customer, how },
                 })
             }
         }
@@ -156,5 +205,22 @@ mod tests {
         {
             assert!(Link::from_row(&row(customer, acceptance, confirmation)).is_err(), "{customer}");
         }
+    }
+
+    #[test]
+    fn a_link_that_stood_ends_once_and_a_stolen_one_is_replaced() {
+        let stands = Link::Confirmed { customer: mei() };
+        let stolen = stands.clone().end(LinkEnd::Stolen).expect("it stood");
+        assert_eq!(stolen.state(), State::Stolen);
+        let replaced = stolen.clone().end(LinkEnd::Replaced).expect("linked anew");
+        assert_eq!(replaced, stands.end(LinkEnd::Replaced).expect("it stood"));
+        assert!(stolen.end(LinkEnd::Stolen).is_err());
+        assert_eq!(replaced.clone().end(LinkEnd::Replaced).map_err(|no| no.state), Err("REPLACED"));
+        assert!(replaced.confirm(BEFORE).is_err());
+        assert_eq!(accepted().end(LinkEnd::Replaced).map_err(|no| no.state), Err("ACCEPTED"));
+        let row = LinkRow { ended: State::Stolen.into(), ..LinkRow::default() };
+        assert!(matches!(Link::from_row(&row), Err(BadRow::Contradiction { .. })));
+        let row = LinkRow { ended: State::Lapsed.into(), ..LinkRow::default() };
+        assert!(matches!(Link::from_row(&row), Err(BadRow::UnknownState { .. })));
     }
 }

@@ -42,6 +42,8 @@ pub struct LinkInvitation {
     pub time: Timestamp,
     /// The newest published checkpoint that the signer verified.
     pub checkpoint: Checkpoint,
+    /// The invitation of the link that this one replaces, once it is confirmed.
+    pub replaces: Option<Digest>,
 }
 
 impl Statement for LinkInvitation {
@@ -58,6 +60,10 @@ impl Statement for LinkInvitation {
             expire_time: parse::time("expire_time_ms", message.expire_time_ms)?,
             time: parse::time("time_ms", message.time_ms)?,
             checkpoint: parse::checkpoint(message.checkpoint)?,
+            replaces: match message.replaces.as_ref() {
+                [] => None,
+                bytes => Some(parse::digest("replaces", bytes)?),
+            },
         };
         if invitation.subject.partner() != &invitation.partner {
             return Err(Malformed::new("subject", "must be a handle of the inviting partner"));

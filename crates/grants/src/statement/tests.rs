@@ -326,6 +326,7 @@ fn an_invitation_is_to_a_handle_of_its_partner_and_short() {
         expire_time_ms: NOW_MS + 600_000,
         time_ms: NOW_MS,
         checkpoint: Bytes::from_static(b"a checkpoint"),
+        replaces: Bytes::new(),
     };
     assert_eq!(check::<LinkInvitation>(&invitation), "good");
     let spoilt: [Spoilt<wire::LinkInvitation>; 6] = [

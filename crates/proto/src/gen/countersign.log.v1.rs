@@ -144,6 +144,16 @@ pub enum Kind {
     PartnerSuspendedAutomatically = 59,
     /// A grant ends before long; it changes nothing.
     GrantExpiring = 60,
+    /// A customer added an authenticator.
+    AuthenticatorAdded = 64,
+    /// A customer removed an authenticator.
+    AuthenticatorRemoved = 65,
+    /// A customer reported the root secret stolen: that customer does nothing any more.
+    CustomerStolen = 66,
+    /// A link gave way to a new one of the same account.
+    LinkReplaced = 67,
+    /// A link's customer reported the root secret stolen.
+    LinkStolen = 68,
 }
 impl Kind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -196,6 +206,11 @@ impl Kind {
             Self::PartnerContactSet => "KIND_PARTNER_CONTACT_SET",
             Self::PartnerSuspendedAutomatically => "KIND_PARTNER_SUSPENDED_AUTOMATICALLY",
             Self::GrantExpiring => "KIND_GRANT_EXPIRING",
+            Self::AuthenticatorAdded => "KIND_AUTHENTICATOR_ADDED",
+            Self::AuthenticatorRemoved => "KIND_AUTHENTICATOR_REMOVED",
+            Self::CustomerStolen => "KIND_CUSTOMER_STOLEN",
+            Self::LinkReplaced => "KIND_LINK_REPLACED",
+            Self::LinkStolen => "KIND_LINK_STOLEN",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -249,6 +264,11 @@ impl Kind {
                 Some(Self::PartnerSuspendedAutomatically)
             }
             "KIND_GRANT_EXPIRING" => Some(Self::GrantExpiring),
+            "KIND_AUTHENTICATOR_ADDED" => Some(Self::AuthenticatorAdded),
+            "KIND_AUTHENTICATOR_REMOVED" => Some(Self::AuthenticatorRemoved),
+            "KIND_CUSTOMER_STOLEN" => Some(Self::CustomerStolen),
+            "KIND_LINK_REPLACED" => Some(Self::LinkReplaced),
+            "KIND_LINK_STOLEN" => Some(Self::LinkStolen),
             _ => None,
         }
     }

@@ -99,6 +99,9 @@ pub struct LinkRow {
     /// The identity key's statement for the working key that signed the confirmation.
     #[prost(message, optional, tag = "9")]
     pub confirmation_key: ::core::option::Option<super::super::statement::v1::Envelope>,
+    /// How it ended after it stood: the number of `countersign.v1.Link.State`, REPLACED or STOLEN; 0 as long as it stands.
+    #[prost(int32, tag = "20")]
+    pub ended: i32,
 }
 /// Which link a subject handle stands for.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -122,6 +125,29 @@ pub struct CustomerRow {
     /// When the customer was entered, in Unix milliseconds.
     #[prost(uint64, tag = "3")]
     pub create_time_ms: u64,
+    /// The newest change's number.
+    #[prost(uint64, tag = "7")]
+    pub change_sequence: u64,
+    /// When the root secret was reported stolen, in Unix milliseconds; 0 if it was not.
+    #[prost(uint64, tag = "8")]
+    pub stolen_time_ms: u64,
+}
+/// One change by a customer.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CustomerChangeRow {
+    /// The statement.
+    #[prost(message, optional, tag = "1")]
+    pub statement: ::core::option::Option<super::super::statement::v1::Envelope>,
+}
+/// A wrapped copy of a customer's root secret, at its authenticator's id.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WrappedCopyRow {
+    /// `customers/{customer}`.
+    #[prost(string, tag = "1")]
+    pub customer: ::prost::alloc::string::String,
+    /// The copy, which only the authenticator opens.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub wrapped: ::prost::bytes::Bytes,
 }
 /// An operator or an auditor.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

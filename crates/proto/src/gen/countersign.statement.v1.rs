@@ -22,6 +22,87 @@ pub struct Signature {
     #[prost(bytes = "bytes", tag = "2")]
     pub signature: ::prost::bytes::Bytes,
 }
+/// The customer's numbered change of what opens the root secret, or the end of it. Signed by the customer's call key.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CustomerChange {
+    /// The origin of the broker's log.
+    #[prost(string, tag = "1")]
+    pub broker: ::prost::alloc::string::String,
+    /// Whose it is: `customers/{customer}`.
+    #[prost(string, tag = "2")]
+    pub customer: ::prost::alloc::string::String,
+    /// Rises by one with each change of this customer, from 1.
+    #[prost(uint64, tag = "3")]
+    pub sequence: u64,
+    /// What changes.
+    #[prost(enumeration = "customer_change::Verb", tag = "4")]
+    pub verb: i32,
+    /// SHA-256 of the change before this one; absent with the first.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub previous: ::prost::bytes::Bytes,
+    /// With ADD and REMOVE: the authenticator, SHA-256 of its lookup secret.
+    #[prost(bytes = "bytes", tag = "6")]
+    pub authenticator: ::prost::bytes::Bytes,
+    /// With ADD: SHA-256 of the wrapped copy of the root secret.
+    #[prost(bytes = "bytes", tag = "7")]
+    pub wrapped: ::prost::bytes::Bytes,
+    /// With ADD: SHA-256(salt ‖ label), what the person calls the authenticator, unseen by the broker.
+    #[prost(bytes = "bytes", tag = "8")]
+    pub label_commitment: ::prost::bytes::Bytes,
+    /// When the customer signed, in Unix milliseconds.
+    #[prost(uint64, tag = "9")]
+    pub time_ms: u64,
+}
+/// Nested message and enum types in `CustomerChange`.
+pub mod customer_change {
+    /// What a change does.
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Verb {
+        /// Never valid.
+        Unspecified = 0,
+        /// One more authenticator opens the root secret.
+        AddAuthenticator = 1,
+        /// An authenticator's copy is gone.
+        RemoveAuthenticator = 2,
+        /// The root secret is in somebody else's hands: nothing is done with it any more.
+        ReportStolen = 3,
+    }
+    impl Verb {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "VERB_UNSPECIFIED",
+                Self::AddAuthenticator => "VERB_ADD_AUTHENTICATOR",
+                Self::RemoveAuthenticator => "VERB_REMOVE_AUTHENTICATOR",
+                Self::ReportStolen => "VERB_REPORT_STOLEN",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "VERB_UNSPECIFIED" => Some(Self::Unspecified),
+                "VERB_ADD_AUTHENTICATOR" => Some(Self::AddAuthenticator),
+                "VERB_REMOVE_AUTHENTICATOR" => Some(Self::RemoveAuthenticator),
+                "VERB_REPORT_STOLEN" => Some(Self::ReportStolen),
+                _ => None,
+            }
+        }
+    }
+}
 /// A partner's identity key certifies one working key.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PartnerKey {
@@ -306,6 +387,8 @@ pub enum ChangeReason {
     Law = 6,
     /// The data can't be had for a while.
     Maintenance = 7,
+    /// The customer has linked anew, with other keys.
+    LinkReplaced = 20,
 }
 impl ChangeReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -322,6 +405,7 @@ impl ChangeReason {
             Self::Closed => "CHANGE_REASON_CLOSED",
             Self::Law => "CHANGE_REASON_LAW",
             Self::Maintenance => "CHANGE_REASON_MAINTENANCE",
+            Self::LinkReplaced => "CHANGE_REASON_LINK_REPLACED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -335,6 +419,7 @@ impl ChangeReason {
             "CHANGE_REASON_CLOSED" => Some(Self::Closed),
             "CHANGE_REASON_LAW" => Some(Self::Law),
             "CHANGE_REASON_MAINTENANCE" => Some(Self::Maintenance),
+            "CHANGE_REASON_LINK_REPLACED" => Some(Self::LinkReplaced),
             _ => None,
         }
     }
@@ -554,6 +639,9 @@ pub struct LinkInvitation {
     /// The newest published checkpoint that the signer verified.
     #[prost(bytes = "bytes", tag = "8")]
     pub checkpoint: ::prost::bytes::Bytes,
+    /// SHA-256 of the invitation of the link that this one replaces, once it is confirmed; absent if it replaces none.
+    #[prost(bytes = "bytes", tag = "9")]
+    pub replaces: ::prost::bytes::Bytes,
 }
 /// What travels from the partner's app to the customer's, never through the broker.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -1232,6 +1232,66 @@ pub struct EndSilenceRequest {
     #[prost(string, tag = "2")]
     pub partner: ::prost::alloc::string::String,
 }
+/// Changes the caller.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ChangeCustomerRequest {
+    /// REQUIRED. `customers/{customer}`: the caller itself.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// REQUIRED. A `CustomerChange` statement.
+    #[prost(message, optional, tag = "2")]
+    pub statement: ::core::option::Option<super::statement::v1::Envelope>,
+    /// REQUIRED when an authenticator is added: the wrapped copy that the statement names.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub wrapped: ::prost::bytes::Bytes,
+}
+/// What came of a change.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ChangeCustomerResponse {
+    /// The proof of the change's record.
+    #[prost(message, optional, tag = "1")]
+    pub receipt: ::core::option::Option<Receipt>,
+}
+/// Asks for changes.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListCustomerChangesRequest {
+    /// REQUIRED. `customers/{customer}`: the caller itself.
+    #[prost(string, tag = "1")]
+    pub parent: ::prost::alloc::string::String,
+    /// OPTIONAL. 50 by default, 200 at most.
+    #[prost(int32, tag = "2")]
+    pub page_size: i32,
+    /// OPTIONAL. From the page before.
+    #[prost(string, tag = "3")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// A page of changes.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListCustomerChangesResponse {
+    /// The `CustomerChange` statements.
+    #[prost(message, repeated, tag = "1")]
+    pub changes: ::prost::alloc::vec::Vec<super::statement::v1::Envelope>,
+    /// Empty at the end.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// Asks for a wrapped copy.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetWrappedCopyRequest {
+    /// REQUIRED. The authenticator's 32-byte lookup secret.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub lookup: ::prost::bytes::Bytes,
+}
+/// A root secret that only its authenticator opens.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WrappedCopy {
+    /// Whose it is: `customers/{customer}`.
+    #[prost(string, tag = "1")]
+    pub customer: ::prost::alloc::string::String,
+    /// The copy.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub wrapped: ::prost::bytes::Bytes,
+}
 /// Generated client implementations.
 #[cfg(feature = "client")]
 pub mod customer_service_client {
@@ -1244,7 +1304,7 @@ pub mod customer_service_client {
     )]
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
-    /// Enters customers.
+    /// Enters customers, and keeps how each is asked and the wrapped copies of their root secrets.
     #[derive(Debug, Clone)]
     pub struct CustomerServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -1406,6 +1466,88 @@ pub mod customer_service_client {
                 .insert(GrpcMethod::new("countersign.v1.CustomerService", "EndSilence"));
             self.inner.unary(req, path, codec).await
         }
+        /// Enters the caller's signed change; the same change again returns the first answer, except after a report of theft, with
+        /// which every call of this customer ends.
+        pub async fn change_customer(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ChangeCustomerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ChangeCustomerResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/countersign.v1.CustomerService/ChangeCustomer",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("countersign.v1.CustomerService", "ChangeCustomer"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists the caller's changes, oldest first.
+        pub async fn list_customer_changes(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListCustomerChangesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListCustomerChangesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/countersign.v1.CustomerService/ListCustomerChanges",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "countersign.v1.CustomerService",
+                        "ListCustomerChanges",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Returns the wrapped copy of an authenticator. For whoever has its lookup secret: a new device has no token yet.
+        pub async fn get_wrapped_copy(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetWrappedCopyRequest>,
+        ) -> std::result::Result<tonic::Response<super::WrappedCopy>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/countersign.v1.CustomerService/GetWrappedCopy",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("countersign.v1.CustomerService", "GetWrappedCopy"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1442,8 +1584,30 @@ pub mod customer_service_server {
             &self,
             request: tonic::Request<super::EndSilenceRequest>,
         ) -> std::result::Result<tonic::Response<super::Customer>, tonic::Status>;
+        /// Enters the caller's signed change; the same change again returns the first answer, except after a report of theft, with
+        /// which every call of this customer ends.
+        async fn change_customer(
+            &self,
+            request: tonic::Request<super::ChangeCustomerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ChangeCustomerResponse>,
+            tonic::Status,
+        >;
+        /// Lists the caller's changes, oldest first.
+        async fn list_customer_changes(
+            &self,
+            request: tonic::Request<super::ListCustomerChangesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListCustomerChangesResponse>,
+            tonic::Status,
+        >;
+        /// Returns the wrapped copy of an authenticator. For whoever has its lookup secret: a new device has no token yet.
+        async fn get_wrapped_copy(
+            &self,
+            request: tonic::Request<super::GetWrappedCopyRequest>,
+        ) -> std::result::Result<tonic::Response<super::WrappedCopy>, tonic::Status>;
     }
-    /// Enters customers.
+    /// Enters customers, and keeps how each is asked and the wrapped copies of their root secrets.
     #[derive(Debug)]
     pub struct CustomerServiceServer<T> {
         inner: Arc<T>,
@@ -1686,6 +1850,147 @@ pub mod customer_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = EndSilenceSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/countersign.v1.CustomerService/ChangeCustomer" => {
+                    #[allow(non_camel_case_types)]
+                    struct ChangeCustomerSvc<T: CustomerService>(pub Arc<T>);
+                    impl<
+                        T: CustomerService,
+                    > tonic::server::UnaryService<super::ChangeCustomerRequest>
+                    for ChangeCustomerSvc<T> {
+                        type Response = super::ChangeCustomerResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ChangeCustomerRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CustomerService>::change_customer(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ChangeCustomerSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/countersign.v1.CustomerService/ListCustomerChanges" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListCustomerChangesSvc<T: CustomerService>(pub Arc<T>);
+                    impl<
+                        T: CustomerService,
+                    > tonic::server::UnaryService<super::ListCustomerChangesRequest>
+                    for ListCustomerChangesSvc<T> {
+                        type Response = super::ListCustomerChangesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListCustomerChangesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CustomerService>::list_customer_changes(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListCustomerChangesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/countersign.v1.CustomerService/GetWrappedCopy" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetWrappedCopySvc<T: CustomerService>(pub Arc<T>);
+                    impl<
+                        T: CustomerService,
+                    > tonic::server::UnaryService<super::GetWrappedCopyRequest>
+                    for GetWrappedCopySvc<T> {
+                        type Response = super::WrappedCopy;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetWrappedCopyRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CustomerService>::get_wrapped_copy(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetWrappedCopySvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -4423,6 +4728,10 @@ pub mod link {
         Confirmed = 3,
         /// The invitation lapsed before the link stood.
         Lapsed = 4,
+        /// A later link of the same account stands in its place.
+        Replaced = 5,
+        /// Its customer reported the keys stolen: link anew.
+        Stolen = 6,
     }
     impl State {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -4436,6 +4745,8 @@ pub mod link {
                 Self::Accepted => "STATE_ACCEPTED",
                 Self::Confirmed => "STATE_CONFIRMED",
                 Self::Lapsed => "STATE_LAPSED",
+                Self::Replaced => "STATE_REPLACED",
+                Self::Stolen => "STATE_STOLEN",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -4446,6 +4757,8 @@ pub mod link {
                 "STATE_ACCEPTED" => Some(Self::Accepted),
                 "STATE_CONFIRMED" => Some(Self::Confirmed),
                 "STATE_LAPSED" => Some(Self::Lapsed),
+                "STATE_REPLACED" => Some(Self::Replaced),
+                "STATE_STOLEN" => Some(Self::Stolen),
                 _ => None,
             }
         }

@@ -112,6 +112,7 @@ impl Teller {
             expire_time_ms: NOW_MS + 600_000,
             time_ms: NOW_MS,
             checkpoint: published(),
+            ..Default::default()
         };
         let invitation = self.say::<LinkInvitation>(invited, &invitation, ends.working);
         let acceptance = wire::LinkAcceptance {

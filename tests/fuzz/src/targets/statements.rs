@@ -9,8 +9,9 @@ use countersign_grants::{
     key::{PublicKey, SIGNATURE_BYTES},
     sealing,
     statement::{
-        Acknowledgement, Fetch, GrantChange, GrantRequest, GrantTerms, LinkAcceptance, LinkConfirmation,
-        LinkInvitation, Offer, PartnerChange, PartnerKey, Preview, PreviewProvision, Provision, Statement,
+        Acknowledgement, CustomerChange, Fetch, GrantChange, GrantRequest, GrantTerms, LinkAcceptance,
+        LinkConfirmation, LinkInvitation, Offer, PartnerChange, PartnerKey, Preview, PreviewProvision,
+        Provision, Statement,
     },
     time::Timestamp,
     token::{Issuer, Unverified, broker_audience},
@@ -21,7 +22,7 @@ use prost::Message;
 use super::super::known::{self, STORY};
 
 /// The kinds of statements, in the order of the first byte that chooses one.
-pub const KINDS: [&str; 14] = [
+pub const KINDS: [&str; 15] = [
     PartnerKey::PAYLOAD_TYPE,
     Offer::PAYLOAD_TYPE,
     LinkInvitation::PAYLOAD_TYPE,
@@ -36,6 +37,7 @@ pub const KINDS: [&str; 14] = [
     PartnerChange::PAYLOAD_TYPE,
     Preview::PAYLOAD_TYPE,
     PreviewProvision::PAYLOAD_TYPE,
+    CustomerChange::PAYLOAD_TYPE,
 ];
 
 /// A payload, after a byte that says of which statement. What reads is canonical; signed, it verifies; bent, it does not.
@@ -55,6 +57,7 @@ pub(super) fn statement(data: &[u8]) {
         payload::<PartnerChange>,
         payload::<Preview>,
         payload::<PreviewProvision>,
+        payload::<CustomerChange>,
     ];
     if let Some((kind, bytes)) = data.split_first() {
         READ[usize::from(*kind) % READ.len()](bytes);
@@ -110,6 +113,7 @@ pub(super) fn envelope(data: &[u8]) {
     judged::<Offer>(&envelope);
     judged::<LinkInvitation>(&envelope);
     judged::<LinkAcceptance>(&envelope);
+    judged::<CustomerChange>(&envelope);
     judged::<LinkConfirmation>(&envelope);
     judged::<GrantRequest>(&envelope);
     judged::<GrantTerms>(&envelope);

@@ -204,7 +204,8 @@ async fn end_some(
             continue;
         }
         any = true;
-        end_link(broker, &mut work, &read, (Kind::LinkStolen, State::Stolen), customer, &name, &[evidence]).await?;
+        end_link(broker, &mut work, &read, (Kind::LinkStolen, State::Stolen), customer, &name, &[evidence])
+            .await?;
     }
     if !any {
         return Ok(Some(()));

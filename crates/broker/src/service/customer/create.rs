@@ -65,13 +65,14 @@ async fn attempt(broker: &Broker, name: &CustomerName, key: &PublicKey) -> Resul
         public_key: Bytes::copy_from_slice(key.as_bytes()),
         wrapped_data_key: wrapped.clone(),
         create_time_ms: broker.now().as_millis(),
+        ..CustomerRow::default()
     };
     let mut work = Work::default();
     work.create(&place, &row)?;
     work.create(&rows::data_key(id), &wrapped)?;
     work.record(broker.draft(Happening {
         kind: Kind::CustomerCreated,
-        customer: Some(&CustomerKey { name: name.clone(), id, key: data_key }),
+        customer: Some(&CustomerKey { name: name.clone(), id, key: data_key, stolen: false }),
         ..Happening::default()
     }));
     Ok(broker.enter(work).await?.map(|_| ()))

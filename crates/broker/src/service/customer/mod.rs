@@ -1,6 +1,8 @@
-//! `CustomerService`: enters customers, and keeps how each is asked.
+//! `CustomerService`: enters customers, and keeps how each is asked and the wrapped copies of their root secrets.
 
 mod asking;
+pub(crate) mod change;
+mod copy;
 mod create;
 mod get;
 mod view;
@@ -10,8 +12,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use countersign_grants::id::CustomerName;
 use countersign_proto::v1::{
-    CreateCustomerRequest, Customer, EndSilenceRequest, GetCustomerRequest, SetAskingRequest,
-    customer_service_server::CustomerService,
+    ChangeCustomerRequest, ChangeCustomerResponse, CreateCustomerRequest, Customer, EndSilenceRequest,
+    GetCustomerRequest, GetWrappedCopyRequest, ListCustomerChangesRequest, ListCustomerChangesResponse,
+    SetAskingRequest, WrappedCopy, customer_service_server::CustomerService,
 };
 use tonic::{Request, Response, Status};
 
@@ -36,6 +39,29 @@ impl CustomerService for Customers {
     async fn get_customer(&self, request: Request<GetCustomerRequest>) -> Result<Response<Customer>, Status> {
         let caller = Caller::of(&request)?;
         Ok(Response::new(get::get(&self.0, &caller, request.into_inner()).await?))
+    }
+
+    async fn change_customer(
+        &self,
+        request: Request<ChangeCustomerRequest>,
+    ) -> Result<Response<ChangeCustomerResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        Ok(Response::new(change::change(&self.0, &caller, request.into_inner()).await?))
+    }
+
+    async fn list_customer_changes(
+        &self,
+        request: Request<ListCustomerChangesRequest>,
+    ) -> Result<Response<ListCustomerChangesResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        Ok(Response::new(change::list(&self.0, &caller, request.into_inner()).await?))
+    }
+
+    async fn get_wrapped_copy(
+        &self,
+        request: Request<GetWrappedCopyRequest>,
+    ) -> Result<Response<WrappedCopy>, Status> {
+        Ok(Response::new(copy::get(&self.0, request.into_inner()).await?))
     }
 
     async fn set_asking(&self, request: Request<SetAskingRequest>) -> Result<Response<Customer>, Status> {

@@ -10,7 +10,7 @@ mod get;
 mod get_request;
 mod narrow;
 mod open;
-mod proof;
+pub(super) mod proof;
 mod renew;
 mod request;
 mod signed_terms;

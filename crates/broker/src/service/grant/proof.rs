@@ -16,11 +16,22 @@ pub(super) async fn of_grant(
     kinds: &[Kind],
     nth: u64,
 ) -> Result<Receipt, Fault> {
-    let (stream, mut from, mut left) = (stream(grant.as_str()), 0, nth);
+    self::nth(broker, party, grant.as_str(), kinds, nth).await
+}
+
+/// The same, in the stream of any resource.
+pub(in crate::service) async fn nth(
+    broker: &Broker,
+    party: &Party,
+    resource: &str,
+    kinds: &[Kind],
+    nth: u64,
+) -> Result<Receipt, Fault> {
+    let (stream, mut from, mut left) = (stream(resource), 0, nth);
     loop {
         let items = broker.ledger().stream(&stream, from, CHUNK).await?;
         let Some(last) = items.last() else {
-            return Err(damaged("grant", &"a record is missing from its stream"));
+            return Err(damaged("stream", &"a record is missing from it"));
         };
         from = last.index + 1;
         for item in items.iter().filter(|item| kinds.contains(&item.kind)) {

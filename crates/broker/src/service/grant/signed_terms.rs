@@ -86,7 +86,8 @@ async fn link(
     (field, name): (&'static str, &str),
 ) -> Result<StoredLink, Fault> {
     let name = fields::name(field, name, LinkName::parse)?;
-    let link = broker.confirmed_link(&name).await?.filter(|link| link.customer == *customer);
+    let link = broker.confirmed_link(&name).await?;
+    let link = link.filter(|link| link.customer == *customer && !link.ended);
     link.ok_or_else(|| Fault::LinkMissing { link: name.to_string() })
 }
 

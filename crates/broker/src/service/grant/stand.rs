@@ -37,6 +37,9 @@ pub(super) fn stand(
     (customer, answered): (&CustomerKey, Option<Answered<'_>>),
 ) -> Result<(), Fault> {
     let (terms, digest) = (signed.terms.statement(), signed.terms.digest());
+    // A link that ends at this very moment takes no new grant with it.
+    work.expect(&signed.links.0.read);
+    work.expect(&signed.links.1.read);
     work.create(&rows::grant(&signed.name), row)?;
     work.create(&rows::log_tag(&terms.log_tag), &signed.name.to_string())?;
     let from = SubjectHandle::parse(&row.source_subject).map_err(|error| damaged("link", &error))?;

@@ -10,7 +10,7 @@ use countersign_grants::{
 use countersign_proto::{
     log::v1::Kind,
     row::v1::LinkRow,
-    v1::{AcceptLinkInvitationRequest, Link},
+    v1::{AcceptLinkInvitationRequest, Link, link::State},
 };
 
 use super::{happening, load, partner, view};
@@ -86,7 +86,8 @@ async fn attempt(
 fn decide(broker: &Broker, customer: &CustomerName, name: &LinkName, row: &LinkRow) -> Result<(), Fault> {
     let state = lifecycle::Link::from_row(row)?;
     // Used comes before lapsed: whoever was forwarded an invitation shall learn that somebody took it.
-    if matches!(state, lifecycle::Link::Accepted { .. } | lifecycle::Link::Confirmed { .. }) {
+    let used = [State::Accepted, State::Confirmed, State::Replaced, State::Stolen];
+    if used.contains(&state.state()) {
         return Err(Fault::InvitationUsed { name: name.to_string() });
     }
     let lapsed = |_| Fault::InvitationExpired { name: name.to_string(), expire_time_ms: row.expire_time_ms };

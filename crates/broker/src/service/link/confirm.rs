@@ -4,7 +4,7 @@ use countersign_grants::{
     envelope::{self, Signed},
     id::{LinkName, PartnerName, SubjectHandle},
     lifecycle,
-    statement::{LinkConfirmation, WorkingKey},
+    statement::{LinkConfirmation, LinkInvitation, WorkingKey},
 };
 use countersign_proto::{
     log::v1::Kind,
@@ -12,7 +12,7 @@ use countersign_proto::{
     v1::{ConfirmLinkRequest, Link},
 };
 
-use super::{happening, load, view};
+use super::{happening, load, replace, view};
 use crate::{
     Broker, Caller, Fault,
     broker::damaged,
@@ -69,6 +69,12 @@ async fn attempt(
     let mut work = Work::default();
     work.update(&read, &row)?;
     work.update(&subject, &SubjectRow { customer: customer.name.to_string(), ..subject.row.clone() })?;
+    let invitation =
+        envelope::peek::<LinkInvitation>(row.invitation.as_ref()).map_err(|error| damaged("link", &error))?;
+    if let Some(replaced) = invitation.replaces {
+        let evidence = [name.digest(), signed.digest()];
+        replace::give_way(broker, &mut work, &LinkName::of(replaced), &evidence).await?;
+    }
     let evidence = [signed.digest()];
     let parties = (partner, row.subject.as_str());
     work.record(broker.draft(happening(Kind::LinkConfirmed, name, parties, Some(&customer), &evidence)));

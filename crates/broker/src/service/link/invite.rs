@@ -11,7 +11,7 @@ use countersign_proto::{
     v1::{CreateLinkInvitationRequest, Link},
 };
 
-use super::{happening, view};
+use super::{happening, replace, view};
 use crate::{
     Broker, Caller, Fault,
     caller::Party,
@@ -48,6 +48,9 @@ async fn attempt(
         return view(broker, &name, &known.row).map(Some);
     }
     decide(broker, partner, invitation).await?;
+    if let Some(replaced) = invitation.replaces {
+        replace::may_give_way(broker, partner, &LinkName::of(replaced)).await?;
+    }
 
     let subject = rows::subject(&invitation.subject);
     if broker.load(subject.clone()).await?.is_some() {

@@ -4,6 +4,7 @@ mod accept;
 mod confirm;
 mod get;
 mod invite;
+mod replace;
 
 use std::sync::Arc;
 

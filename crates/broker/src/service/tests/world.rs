@@ -245,6 +245,7 @@ impl World {
             expire_time_ms: self.now() + 600_000,
             time_ms: self.now(),
             checkpoint: self.checkpoint(),
+            ..Default::default()
         };
         let statement = envelope::sign::<says::LinkInvitation>(&message, &[&brand.key]);
         let request = v1::CreateLinkInvitationRequest { statement: Some(statement) };

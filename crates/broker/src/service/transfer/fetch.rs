@@ -15,7 +15,7 @@ use countersign_ledger::{Ceiling, Outcome, work::Part};
 use countersign_proto::{
     log::v1::{Kind, Record, Result as Went},
     row::v1::{PartnerRow, PrivatePart},
-    v1::{FetchDataRequest, FetchDataResponse, ProvideDataRequest},
+    v1::{FetchDataRequest, FetchDataResponse, ProvideDataRequest, grant::State},
 };
 use prost::Message as _;
 
@@ -155,11 +155,13 @@ impl TransferService {
         }
         let terms = &read.standing.terms;
         let catalogue = self.broker.kept_catalogue(terms.statement().catalogue_version)?;
+        let state = read.grant.state(self.broker.now())?.state();
         Ok(permit::judge(&Case {
             caller: &asked.caller,
             fetch: &asked.fetch,
             terms,
-            state: read.grant.state(self.broker.now())?.state(),
+            // What a thief approved in the moment before the report has nobody to stop it.
+            state: if read.customer.stolen { State::Revoked } else { state },
             spent: read.grant.spent,
             catalogue,
             source: Partner::from_row(&read.source.row),

@@ -1,0 +1,70 @@
+//! Reporting the root secret stolen: what stands is stopped, the old identity ends, and a new wallet begins.
+
+use countersign_grants::{
+    id::{GrantName, PartnerName, SubjectHandle},
+    statement::CustomerVerb,
+};
+use countersign_proto::{statement::v1 as wire, v1::grant::State};
+
+use super::{Customer, Standing, Wallet};
+use crate::{error::Error, receipt::ProvenLeaf};
+
+/// What came of a report.
+pub struct Stolen {
+    /// A new root secret: link anew with it, and write it before anything else.
+    pub wallet: Wallet,
+    /// The grants that were stopped by the customer's signature, as partners verify it.
+    pub stopped: Vec<GrantName>,
+    /// Those that could not be, and why. The broker lets nothing through under them; the brands' own apps stop them.
+    pub not_stopped: Vec<(GrantName, Error)>,
+    /// With whom to link anew: the partner, its handle, and how the customer knows the account.
+    pub relink: Vec<(PartnerName, SubjectHandle, String)>,
+    /// The proof of the report; absent if it was reported before, since the broker answers this customer no more.
+    pub receipt: Option<ProvenLeaf>,
+}
+
+impl Customer {
+    /// Reports the root secret stolen. What stands is stopped first, each grant by a change that both its sides verify; with
+    /// `erase`, the recipients must delete what they received. Then this customer's calls end, whoever makes them, and what
+    /// was left or approved meanwhile is refused by the broker. Called again after no answer came, it goes on.
+    pub async fn report_stolen(&self, erase: bool) -> Result<Stolen, Error> {
+        let (mut stopped, mut not_stopped) = (Vec::new(), Vec::new());
+        for grant in self.standing().await {
+            match self.stop(&grant, erase).await {
+                Ok(_) => stopped.push(grant),
+                Err(error) => not_stopped.push((grant, error)),
+            }
+        }
+        let said = wire::CustomerChange {
+            verb: CustomerVerb::ReportStolen.into(),
+            ..wire::CustomerChange::default()
+        };
+        let receipt = match self.change_identity(said, Vec::new()).await {
+            Ok(receipt) => Some(receipt),
+            Err(error) if error.reason() == Some("CUSTOMER_STOLEN") => None,
+            Err(error) => return Err(error),
+        };
+        let links = self.0.book.links().into_iter().filter(|link| link.confirmed);
+        let relink = links.map(|link| (link.partner, link.subject, link.label)).collect();
+        Ok(Stolen { wallet: Wallet::draw(&self.0.system), stopped, not_stopped, relink, receipt })
+    }
+
+    /// The grants that may stand: by the broker's list, with what the thief approved elsewhere, or by the book if there is none.
+    async fn standing(&self) -> Vec<GrantName> {
+        let may_stand = |state: Option<State>| {
+            matches!(state, None | Some(State::Active | State::Paused | State::Suspended))
+        };
+        match self.grants().await {
+            Ok(views) => {
+                let standing = views.into_iter().filter(|view| may_stand(view.state) && !view.row.refused);
+                standing.map(|view| view.row.name).collect()
+            }
+            Err(error) => {
+                tracing::warn!(%error, "stopping by this device's book alone");
+                let rows = self.0.book.grants().into_iter();
+                let standing = rows.filter(|row| !matches!(row.standing, Standing::Stopped { .. }));
+                standing.map(|row| row.name).collect()
+            }
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! A broker that lies about a customer's devices, and about links that gave way.
+
+use countersign_client::{
+    Error,
+    customer::{AuthenticatorSecret, Customer, CustomerBook, Wallet, fetch_wallet},
+};
+use countersign_grants::{
+    envelope,
+    statement::{CustomerChange, CustomerVerb},
+};
+use countersign_proto::{
+    statement::v1 as wire,
+    v1::{ListCustomerChangesResponse, ListLinksResponse, WrappedCopy},
+};
+
+use super::{Operator, blamed};
+use crate::world::{MEI, bare_fetch, reason_of};
+
+fn passkey(byte: u8) -> AuthenticatorSecret {
+    AuthenticatorSecret::from_secret(&[byte; 32])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removal_that_is_withheld_is_missed_by_who_saw_it() {
+    let operator = Operator::start().await;
+    operator.mei.add_authenticator(&passkey(1), "telephone").await.expect("recorded");
+    operator.mei.add_authenticator(&passkey(2), "key").await.expect("recorded");
+    operator.mei.remove_authenticator(passkey(1).id()).await.expect("recorded");
+    operator.front.bend::<ListCustomerChangesResponse>("ListCustomerChanges", |list| {
+        list.changes.pop();
+    });
+    let error = operator.mei.devices().await.expect_err("shortened");
+    assert_eq!(blamed(&error), "the broker: authenticators: sequence");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_of_the_brokers_own_is_no_authenticator() {
+    let operator = Operator::start().await;
+    operator.mei.add_authenticator(&passkey(1), "telephone").await.expect("recorded");
+    let origin = operator.world.trust.origin.to_string();
+    let customer = operator.mei.name().to_string();
+    operator.front.bend::<ListCustomerChangesResponse>("ListCustomerChanges", move |list| {
+        let message = wire::CustomerChange {
+            broker: origin.clone(),
+            customer: customer.clone(),
+            sequence: 2,
+            verb: CustomerVerb::AddAuthenticator.into(),
+            previous: envelope::digest(&list.changes[0]).into(),
+            authenticator: passkey(66).id().into(),
+            wrapped: vec![6; 32].into(),
+            label_commitment: vec![6; 32].into(),
+            time_ms: 1,
+        };
+        list.changes.push(envelope::sign::<CustomerChange>(&message, &[&Operator::own_key()]));
+    });
+    let error = operator.mei.devices().await.expect_err("not hers");
+    assert_eq!(blamed(&error), "the broker: authenticators: key");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_device_takes_no_other_secret_than_the_customers() {
+    let operator = Operator::start().await;
+    operator.mei.add_authenticator(&passkey(1), "telephone").await.expect("recorded");
+    let (trust, system) = (&operator.world.trust, operator.world.system());
+    let opens = async || match fetch_wallet(trust, &passkey(1), &system).await {
+        Ok(wallet) => wallet.customer().to_string(),
+        Err(error) => blamed(&error),
+    };
+    assert_eq!(opens().await, operator.mei.name().as_str());
+    operator.front.bend::<WrappedCopy>("GetWrappedCopy", |copy| {
+        let mut bytes = copy.wrapped.to_vec();
+        bytes[20] ^= 1;
+        copy.wrapped = bytes.into();
+    });
+    assert_eq!(opens().await, "the broker: wrapped_copy: opens");
+    operator.front.bend::<WrappedCopy>("GetWrappedCopy", |copy| copy.customer.push('x'));
+    assert_eq!(opens().await, "the broker: wrapped_copy: customer");
+    // The copy is hers, and the chain that she signed does not know it: it was removed, and is handed out all the same.
+    operator.front.be_honest("GetWrappedCopy");
+    operator.front.bend::<ListCustomerChangesResponse>("ListCustomerChanges", |list| list.changes.clear());
+    assert_eq!(opens().await, "the broker: wrapped_copy: authenticator");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_device_takes_over_no_link_that_the_customer_did_not_accept() {
+    let operator = Operator::start().await;
+    operator.front.bend::<ListLinksResponse>("ListLinks", |list| {
+        let acceptance = list.links[0].acceptance.clone();
+        list.links[1].acceptance = acceptance;
+    });
+    let (trust, book) = (operator.world.trust.clone(), CustomerBook::in_memory());
+    let new = Customer::open(trust, Wallet::from_secret(&MEI), book, operator.world.system()).expect("opens");
+    let error = new.links().await.expect_err("the other link's acceptance");
+    assert_eq!(blamed(&error), "the broker: acceptance: key");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_serves_nothing_on_a_link_that_gave_way_whatever_the_broker_says() {
+    let operator = Operator::start().await;
+    let fetch = operator.signed(&bare_fetch(&operator).await);
+    let papers = operator.papers(&operator.grant, &fetch).await;
+    let mei = operator.world.customer().await;
+    let invited =
+        operator.skylark.partner.invite_anew(&operator.at_skylark, "Mei, gold card").await.expect("invites");
+    let accepted = mei.accept(&invited.package).await.expect("accepts");
+    // The broker takes no revocation and no confirmation.
+    operator.front.refuse("RevokeGrant");
+    let error = operator.skylark.partner.confirm(&invited.link, &accepted.code).await.expect_err("kept back");
+    assert!(error.is_transient(), "{error}");
+    assert_eq!(reason_of(operator.provide(papers).await).reason, "GRANT_ENDED");
+    assert_eq!(operator.skylark.shelf.asked(), 0);
+    // Once it does, the same call goes on where it ended.
+    operator.front.be_honest("RevokeGrant");
+    operator.skylark.partner.confirm(&invited.link, &accepted.code).await.expect("confirms");
+    assert!(matches!(operator.fetch().await, Err(Error::Refused(_) | Error::Misuse(_))));
+}
