@@ -62,7 +62,7 @@ impl Customer {
             Err(error) => {
                 tracing::warn!(%error, "stopping by this device's book alone");
                 let rows = self.0.book.grants().into_iter();
-                let standing = rows.filter(|row| !matches!(row.standing, Standing::Stopped { .. }));
+                let standing = rows.filter(|row| matches!(row.standing, Standing::Active | Standing::Paused));
                 standing.map(|row| row.name).collect()
             }
         }

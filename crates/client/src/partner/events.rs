@@ -494,7 +494,7 @@ impl Shared {
             return Err(Error::misbehaved(Party::Broker, "event", "link", detail));
         };
         for grant in self.book.grants_of(row.subject()) {
-            if matches!(grant.standing(), Standing::Stopped { .. }) || grant.held() {
+            if !matches!(grant.standing(), Standing::Active | Standing::Paused) || grant.held() {
                 continue;
             }
             let entry = Entry::Held { grant: *grant.digest().as_bytes() };

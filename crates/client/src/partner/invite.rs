@@ -160,8 +160,8 @@ impl Partner {
         let entry = Entry::Replaced { link: *replaced.as_bytes(), at_ms: now.as_millis() };
         shared.book.enter_durably(entry).await?.map_err(|error| unadmitted("link", &error))?;
         for grant in hanging {
-            let over =
-                matches!(grant.standing(), Standing::Stopped { .. }) || now >= grant.terms().expire_time;
+            let over = matches!(grant.standing(), Standing::Stopped { .. } | Standing::Superseded { .. })
+                || now >= grant.terms().expire_time;
             // One's own revocation is told again, in case it never arrived.
             let by_other = grant.revoked().is_some_and(|(side, _)| side != grant.side());
             if over || by_other {

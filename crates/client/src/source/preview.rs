@@ -69,6 +69,9 @@ impl<H: SourceHandler> Inner<H> {
         let Some(link) = shared.book.link_of(&subject) else {
             return Err(wrong("preview", "link", "the subject has no link in the book"));
         };
+        if link.replaced().is_some() {
+            return Err(wrong("preview", "link", "another link has taken the place of the subject's"));
+        }
         let preview =
             envelope::verify::<Preview>(request.preview.as_ref(), &[link.key()], &shared.trust.origin)
                 .map_err(|error| Error::bad_statement(Party::Customer, "preview", &error))?;

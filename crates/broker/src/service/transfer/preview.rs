@@ -94,7 +94,8 @@ impl TransferService {
     async fn preview_asked(&self, caller: &Caller, request: &PreviewDataRequest) -> Result<Asked, Fault> {
         let caller = caller.customer()?.clone();
         let link = fields::name("source_link", &request.source_link, LinkName::parse)?;
-        let stored = self.broker.confirmed_link(&link).await?.filter(|link| link.customer == caller);
+        let stored = self.broker.confirmed_link(&link).await?;
+        let stored = stored.filter(|link| link.customer == caller && !link.ended);
         let link = stored.ok_or_else(|| Fault::LinkMissing { link: link.to_string() })?;
         let preview =
             envelope::verify::<Preview>(request.statement.as_ref(), &[&link.key], self.broker.origin())
