@@ -256,7 +256,8 @@ impl Customer {
         recipient: &wire::Envelope,
     ) -> Result<Recorded, Error> {
         if let Some(successor) = said.successor {
-            return self.send_narrowing(row, (said, successor), source, recipient).await;
+            // Boxed, since every change holds this future in its own.
+            return Box::pin(self.send_narrowing(row, (said, successor), source, recipient)).await;
         }
         let asked = ChangeGrantRequest {
             name: row.name.to_string(),
