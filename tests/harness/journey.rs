@@ -32,7 +32,11 @@ pub(crate) fn check_world(records: &[Record]) {
         assert!(!(*stopped && record.kind() == Kind::Transfer), "record {index}: a transfer after the stop");
         *stopped |= matches!(
             record.kind(),
-            Kind::GrantWithdrawn | Kind::GrantSuperseded | Kind::GrantRevoked | Kind::GrantRevokedByOperator
+            Kind::GrantWithdrawn
+                | Kind::GrantSuperseded
+                | Kind::GrantRevoked
+                | Kind::GrantRevokedByOperator
+                | Kind::ErasureOrdered
         );
     }
 }

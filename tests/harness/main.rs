@@ -15,6 +15,7 @@ mod bad_sources;
 mod bad_statements;
 mod claims;
 mod devices;
+mod erasure;
 mod export;
 mod faults;
 mod hostile;

@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use countersign_grants::statement::{
-    Acknowledgement, Fetch, GrantChange, GrantRequest, GrantTerms, LinkAcceptance, LinkInvitation, Offer,
-    PartnerChange, PartnerKey, Preview, PreviewProvision, Provision, Statement,
+    AccountClosure, Acknowledgement, ErasureAttestation, Fetch, GrantChange, GrantRequest, GrantTerms,
+    LinkAcceptance, LinkInvitation, Offer, PartnerChange, PartnerKey, Preview, PreviewProvision, Provision,
+    Statement,
 };
 use countersign_proto::statement::v1::{self as wire, grant_change::Verb};
 use prost::Message as _;
@@ -16,10 +17,19 @@ use crate::{
 
 /// One case for each field that has a form.
 pub(crate) fn cases() -> Vec<Case> {
-    [of_keys(), of_offers(), of_links(), of_grants(), of_changes(), of_transfers(), of_previews()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        of_keys(),
+        of_offers(),
+        of_links(),
+        of_grants(),
+        of_changes(),
+        of_transfers(),
+        of_previews(),
+        of_erasures(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// A statement of the story, bent and rightly signed again.
@@ -441,6 +451,36 @@ fn of_previews() -> Vec<Case> {
         }),
         bend::<Provision>(compared, "short-mark", "A mark of 31 bytes.", "marks", |it| {
             it.marks[0].mac = short();
+        }),
+    ]
+}
+
+fn of_erasures() -> Vec<Case> {
+    let attestation = "erasure-attestation";
+    vec![
+        bend::<ErasureAttestation>(attestation, "attestation-of-nobody", "No partner's.", "partner", |it| {
+            it.partner = "hopp".into();
+        }),
+        bend::<ErasureAttestation>(attestation, "attestation-no-terms", "Of no grant.", "terms", |it| {
+            it.terms = Bytes::new();
+        }),
+        bend::<ErasureAttestation>(attestation, "attestation-short-change", "31 bytes.", "change", |it| {
+            it.change = short();
+        }),
+        bend::<ErasureAttestation>(
+            attestation,
+            "attestation-no-checkpoint",
+            "Without a checkpoint.",
+            "checkpoint",
+            |it| {
+                it.checkpoint = Bytes::new();
+            },
+        ),
+        bend::<AccountClosure>("account-closure", "closure-of-a-brand", "No customer's.", "customer", |it| {
+            it.customer = "partners/hopp".into();
+        }),
+        bend::<AccountClosure>("account-closure", "closure-no-time", "Without a time.", "time_ms", |it| {
+            it.time_ms = 0;
         }),
     ]
 }

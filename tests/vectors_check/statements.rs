@@ -6,8 +6,9 @@ use countersign_grants::{
     id::Origin,
     key::PublicKey,
     statement::{
-        Acknowledgement, Fetch, GrantChange, GrantRequest, GrantTerms, LinkAcceptance, LinkConfirmation,
-        LinkInvitation, Offer, PartnerChange, PartnerKey, Preview, PreviewProvision, Provision, Statement,
+        AccountClosure, Acknowledgement, ErasureAttestation, Fetch, GrantChange, GrantRequest, GrantTerms,
+        LinkAcceptance, LinkConfirmation, LinkInvitation, Offer, PartnerChange, PartnerKey, Preview,
+        PreviewProvision, Provision, Statement,
     },
 };
 use countersign_proto::statement::v1::{Envelope, Signature};
@@ -56,7 +57,9 @@ pub(crate) fn verify(
         };
     }
     by_type!(
+        AccountClosure,
         Acknowledgement,
+        ErasureAttestation,
         Fetch,
         GrantChange,
         GrantRequest,
@@ -167,6 +170,8 @@ fn make() -> Vec<Case> {
                 "The change that ends the terms for these; like any first change it builds on the terms."
             }
             "acknowledgement" => "The source has the stop in its book.",
+            "erasure-attestation" => "The recipient has deleted what it received, as the stop orders.",
+            "account-closure" => "The customer closes the account, with the key that signs her calls.",
             "suspension" => "The source suspends the grant; a partner's first change builds on the terms.",
             "suspension-end" => "It ends its suspension, which needs no reason.",
             "revocation" => "The recipient ends the grant; each partner counts its own changes.",

@@ -15,6 +15,9 @@ struct Grant {
     suspended: [bool; 2],
     stopped: bool,
     expiring: bool,
+    ordered: bool,
+    overdue: bool,
+    attested: bool,
 }
 
 pub(super) fn check(records: &[Record]) -> Result<(), Finding> {
@@ -90,6 +93,9 @@ pub(super) fn check(records: &[Record]) -> Result<(), Finding> {
                 })?;
                 grant.expiring = true;
             }
+            Kind::ErasureOrdered | Kind::ErasureOverdue | Kind::ErasureAttested => {
+                erasure(index, record.kind(), grant)?;
+            }
             Kind::Transfer => {
                 transfer(index, record, grant)?;
                 for side in [&record.source, &record.recipient] {
@@ -102,6 +108,19 @@ pub(super) fn check(records: &[Record]) -> Result<(), Finding> {
         }
     }
     ensure(superseded.is_none(), || format!("the last record ends a grant for another, and none follows"))
+}
+
+/// An order to delete comes once, ends its grant, and is met or late once.
+fn erasure(index: usize, kind: Kind, grant: &mut Grant) -> Result<(), Finding> {
+    let sound = match kind {
+        Kind::ErasureOrdered => !std::mem::replace(&mut grant.ordered, true),
+        Kind::ErasureOverdue => {
+            grant.ordered && !grant.attested && !std::mem::replace(&mut grant.overdue, true)
+        }
+        _ => grant.ordered && !std::mem::replace(&mut grant.attested, true),
+    };
+    grant.stopped = true;
+    ensure(sound, || format!("record {index} is {}, which has no place there", kind.as_str_name()))
 }
 
 fn transfer(index: usize, record: &Record, grant: &mut Grant) -> Result<(), Finding> {

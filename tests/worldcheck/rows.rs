@@ -16,7 +16,7 @@ use countersign_proto::{
 use countersign_store::{Entry, Head, Key};
 use prost::{Message as _, encoding::decode_varint};
 
-use super::{Finding, asking, ensure, vetting};
+use super::{Finding, asking, ensure, private::Parts, vetting};
 
 const BLOCK_ITEMS: usize = 128;
 
@@ -99,30 +99,60 @@ impl Rows {
     }
 
     /// Holds all rows against the records.
-    pub(super) fn check(&self, records: &[Record], parts: &[PrivatePart]) -> Result<(), Finding> {
+    pub(super) fn check(&self, records: &[Record], parts: &Parts) -> Result<(), Finding> {
         self.check_streams(records, parts)?;
         self.check_counters(records, parts)?;
-        self.check_grants(records, parts)?;
-        asking::check(records, parts)?;
-        vetting::check(records, parts)?;
+        self.check_grants(records, &parts.all)?;
+        let (asked, asked_parts) = parts.kept(records);
+        asking::check(&asked, &asked_parts)?;
+        vetting::check(records, &parts.all)?;
         self.check_kinds(records, parts)
     }
 
-    fn check_streams(&self, records: &[Record], parts: &[PrivatePart]) -> Result<(), Finding> {
+    /// The grant that the log knows by this tag; its row stays when all others about it go.
+    fn tagged(&self, tag: &[u8]) -> Option<String> {
+        String::decode(self.broker.get("log-tag")?.get(tag)?.clone()).ok()
+    }
+
+    /// The customers whose accounts are closed and whose rows are not all gone.
+    fn closing(&self) -> BTreeSet<String> {
+        let rows = self.broker.get("closed-customers").into_iter().flat_map(BTreeMap::values);
+        rows.filter_map(|row| String::decode(row.clone()).ok()).collect()
+    }
+
+    fn check_streams(&self, records: &[Record], parts: &Parts) -> Result<(), Finding> {
         let mut requesters = HashMap::<&str, &str>::new();
-        let mut expected = Streams::new();
-        for (index, (record, part)) in (0_u64..).zip(records.iter().zip(parts)) {
+        let (mut expected, mut told_requesters) = (Streams::new(), BTreeSet::new());
+        for (index, (record, part)) in (0_u64..).zip(records.iter().zip(&parts.all)) {
+            let grant = self.tagged(&record.grant_tag).unwrap_or_default();
             let mut names =
-                BTreeSet::from([record.source.as_str(), record.recipient.as_str(), part.grant.as_str()]);
+                BTreeSet::from([record.source.as_str(), record.recipient.as_str(), grant.as_str()]);
             // A request that waits is nothing that its customer hears of.
             if record.kind() != Kind::RequestCreated {
                 names.insert(&part.customer);
+            }
+            // These name no customer, and are told the one that there is.
+            let told = match record.kind() {
+                Kind::ErasureAttested | Kind::ErasureOverdue => {
+                    self.grant(&grant).map(|(_, row)| row.customer).unwrap_or_default()
+                }
+                _ => String::new(),
+            };
+            names.insert(told.as_str());
+            if record.kind() == Kind::CustomerErased {
+                let stream = [b"erased/".as_slice(), &part.erased_data_key].concat();
+                expected.entry(stream).or_default().push((index, record.kind));
+            }
+            if record.kind() == Kind::GrantApproved && parts.erased.contains(&(index as usize)) {
+                // Which request it came of is gone, and with it who was told.
+                told_requesters.insert(index);
             }
             if record.kind() == Kind::RequestCreated {
                 requesters.insert(&part.grant_request, &record.source);
             }
             // A narrowing answers no request, and is nothing to whoever asked once.
-            if record.kind() == Kind::GrantApproved && !part.grant_request.is_empty() {
+            let answers = !part.grant_request.is_empty() && !told_requesters.contains(&index);
+            if record.kind() == Kind::GrantApproved && answers {
                 let requester = requesters.get(part.grant_request.as_str()).copied();
                 names.insert(requester.ok_or_else(|| {
                     Finding(format!("record {index} approves a request that no record created"))
@@ -132,13 +162,30 @@ impl Rows {
                 expected.entry(name.as_bytes().to_vec()).or_default().push((index, record.kind));
             }
         }
-        same("stream", &self.streams, &expected)
+        let closing = self.closing();
+        let mut found = self.streams.clone();
+        found.retain(|name, items| {
+            let known = expected.get(name);
+            let extra = |item: &(u64, i32)| !known.is_some_and(|known| known.contains(item));
+            items.retain(|item| !(told_requesters.contains(&item.0) && extra(item)));
+            !items.is_empty() && !closing.iter().any(|closing| closing.as_bytes() == name)
+        });
+        same("stream", &found, &expected)
     }
 
-    fn check_counters(&self, records: &[Record], parts: &[PrivatePart]) -> Result<(), Finding> {
-        let mut expected = Counters::new();
-        for (index, (record, part)) in records.iter().zip(parts).enumerate() {
+    fn check_counters(&self, records: &[Record], parts: &Parts) -> Result<(), Finding> {
+        let (mut expected, mut found) = (Counters::new(), self.counters.clone());
+        for (index, (record, part)) in records.iter().zip(&parts.all).enumerate() {
             if (record.kind(), record.result()) != (Kind::Transfer, Went::Released) {
+                continue;
+            }
+            if parts.erased.contains(&index) {
+                // The terms are gone, and with them how its windows ran.
+                let name = self.tagged(&record.grant_tag).unwrap_or_default();
+                let digest = name.strip_prefix("grants/").and_then(unhex).unwrap_or_default();
+                let all = expected.entry([b"uses/", &digest[..]].concat()).or_insert((0, record.time_ms));
+                all.0 += 1;
+                found.remove(&[b"rate/", &digest[..]].concat());
                 continue;
             }
             let (digest, terms) = self.terms(&part.grant)?;
@@ -160,7 +207,7 @@ impl Rows {
                 })?;
             }
         }
-        same("counter", &self.counters, &expected)
+        same("counter", &found, &expected)
     }
 
     /// A grant's terms, from its row; the row can't say others, since the grant's name is the hash of these.
@@ -220,11 +267,21 @@ impl Rows {
     /// Each grant stands as its records leave it.
     fn check_grants(&self, records: &[Record], parts: &[PrivatePart]) -> Result<(), Finding> {
         let mut grants = HashMap::<&str, Stands>::new();
-        for (record, part) in records.iter().zip(parts) {
+        let mut changed = HashMap::<&str, &[Bytes]>::new();
+        for (record, part) in records.iter().zip(parts).filter(|(_, part)| !part.grant.is_empty()) {
             if record.kind() == Kind::GrantApproved {
                 grants.insert(&part.grant, Stands::default());
             } else if let Some(grant) = grants.get_mut(part.grant.as_str()) {
                 grant.take(record, part);
+                // An order to delete comes with the stop that ends the grant, or by a change of its own.
+                let before = match record.kind() {
+                    Kind::GrantWithdrawn => changed.insert(&part.grant, &part.evidence),
+                    Kind::ErasureOrdered => changed.get(part.grant.as_str()).copied(),
+                    _ => continue,
+                };
+                if record.kind() == Kind::ErasureOrdered && before != Some(&part.evidence) {
+                    grant.changes += 1;
+                }
             }
         }
         let mut spent = HashMap::<&str, u64>::new();
@@ -233,10 +290,15 @@ impl Rows {
                 *spent.entry(&part.grant).or_default() += 1;
             }
         }
+        let closing = self.closing();
         for (name, said) in grants {
             let (_, row) = self.grant(name)?;
             self.check_revision(name, &spent)?;
+            if closing.contains(&row.customer) {
+                continue;
+            }
             let found = Stands {
+                ordered: row.erasure_ordered,
                 paused: row.state == State::Paused as i32,
                 suspended: [row.suspended_by_source, row.suspended_by_operator],
                 end: [State::Withdrawn, State::Revoked, State::Superseded]
@@ -265,30 +327,46 @@ impl Rows {
         Ok(())
     }
 
-    /// As many rows of each kind as records that make one.
-    fn check_kinds(&self, records: &[Record], parts: &[PrivatePart]) -> Result<(), Finding> {
-        let of = |kind: Kind| records.iter().filter(|record| record.kind() == kind).count();
-        let approved_requests: BTreeSet<&str> = records
-            .iter()
-            .zip(parts)
-            .filter(|(record, _)| record.kind() == Kind::GrantApproved)
-            .map(|(_, part)| part.grant_request.as_str())
+    /// As many rows of each kind as records that make one, less those of erased customers.
+    fn check_kinds(&self, records: &[Record], parts: &Parts) -> Result<(), Finding> {
+        if !self.closing().is_empty() {
+            // Some of the rows are gone, and which is nobody's promise.
+            return Ok(());
+        }
+        let every = |kind: Kind| records.iter().filter(|record| record.kind() == kind).count();
+        let kept = || records.iter().zip(&parts.all).enumerate().filter(|(at, _)| !parts.erased.contains(at));
+        let of = |kind: Kind| kept().filter(|(_, (record, _))| record.kind() == kind).count();
+        let approved_requests: BTreeSet<&str> = kept()
+            .filter(|(_, (record, _))| record.kind() == Kind::GrantApproved)
+            .map(|(_, (_, part))| part.grant_request.as_str())
             .filter(|request| !request.is_empty())
             .collect();
         let (requests, grants) = (of(Kind::RequestCreated), of(Kind::GrantApproved));
+        // What an erasure answered names nobody, and neither does its request any more.
+        let answers = [Kind::RequestRefused, Kind::RequestCancelled, Kind::RequestLapsed];
         let answered = approved_requests.len()
-            + of(Kind::RequestRefused)
-            + of(Kind::RequestCancelled)
-            + of(Kind::RequestLapsed);
+            + kept()
+                .filter(|(_, (record, part))| answers.contains(&record.kind()) && !part.customer.is_empty())
+                .count();
+        let mut stops = BTreeSet::new();
+        let late_orders = kept()
+            .filter(|(_, (record, part))| match record.kind() {
+                Kind::GrantWithdrawn => !stops.insert(&part.evidence),
+                Kind::ErasureOrdered => !stops.contains(&part.evidence),
+                _ => false,
+            })
+            .count();
         let changes = of(Kind::GrantPaused)
             + of(Kind::GrantResumed)
             + of(Kind::GrantWithdrawn)
+            + late_orders
             + of(Kind::GrantSuspended)
             + of(Kind::GrantUnsuspended)
             + of(Kind::GrantRevoked)
-            + records
-                .iter()
-                .filter(|record| record.kind() == Kind::GrantSuperseded && record.reason == "NARROWED")
+            + kept()
+                .filter(|(_, (record, _))| {
+                    record.kind() == Kind::GrantSuperseded && record.reason == "NARROWED"
+                })
                 .count();
         let stopped = of(Kind::GrantWithdrawn)
             + of(Kind::GrantSuperseded)
@@ -296,31 +374,41 @@ impl Rows {
             + of(Kind::GrantRevokedByOperator);
         let customer_changes =
             of(Kind::AuthenticatorAdded) + of(Kind::AuthenticatorRemoved) + of(Kind::CustomerStolen);
+        let tags = |kinds: &[Kind]| -> BTreeSet<&Bytes> {
+            let found = records.iter().filter(|record| kinds.contains(&record.kind()));
+            found.map(|record| &record.grant_tag).collect()
+        };
+        let announced = tags(&[Kind::ErasureAttested, Kind::ErasureOverdue]).len();
+        let customers = every(Kind::CustomerCreated) - every(Kind::CustomerErased);
+        let gone_links = every(Kind::LinkAccepted) - of(Kind::LinkAccepted);
         let expected = [
             ("auditor", of(Kind::AuditorCreated)),
             ("catalogue", of(Kind::CataloguePublished)),
             ("catalogues", of(Kind::CataloguePublished)),
-            ("customer", of(Kind::CustomerCreated)),
+            ("customer", customers),
             ("customer-change", customer_changes),
-            ("data-key", of(Kind::CustomerCreated)),
+            ("data-key", customers),
+            ("erasure", every(Kind::ErasureOrdered)),
+            ("erasures-due", every(Kind::ErasureOrdered) - announced),
             ("due", requests - answered.min(requests)),
             ("grant", grants),
             ("grant-statement", changes + of(Kind::Acknowledged)),
             ("grants-from", grants - stopped.min(grants)),
             ("grants-of", 3 * grants),
             ("keys-of", of(Kind::PartnerKeyPublished)),
-            ("link", of(Kind::LinkInvited)),
-            ("links-of", of(Kind::LinkInvited) + of(Kind::LinkAccepted)),
-            ("log-tag", grants),
+            ("link", of(Kind::LinkInvited) - gone_links),
+            ("links-of", of(Kind::LinkInvited) - gone_links + of(Kind::LinkAccepted)),
+            ("log-tag", every(Kind::GrantApproved)),
             ("offer", of(Kind::OfferPublished)),
             ("offers-of", of(Kind::OfferPublished)),
             ("partner", of(Kind::PartnerCreated)),
             ("partner-key", of(Kind::PartnerKeyPublished)),
             ("request", requests),
             ("requests-of", requests + of(Kind::RequestShown)),
-            ("wrapped-copy", copies(records, parts)),
+            ("wrapped-copy", copies(records, &parts.all)),
         ];
-        let asking = asking::Counts::of(records, parts);
+        let (asked, asked_parts) = parts.kept(records);
+        let asking = asking::Counts::of(&asked, &asked_parts);
         let expected = expected.into_iter().chain([
             ("asker", asking.askers),
             ("asking", asking.asked),
@@ -362,6 +450,8 @@ struct Stands {
     changes: u64,
     by_source: u64,
     by_recipient: u64,
+    /// Whether the recipient was ordered to delete.
+    ordered: bool,
 }
 
 impl Stands {
@@ -379,6 +469,7 @@ impl Stands {
                 self.end(State::Superseded);
                 self.successor.clone_from(&part.successor);
             }
+            Kind::ErasureOrdered => self.ordered = true,
             _ => {}
         }
         match record.kind() {

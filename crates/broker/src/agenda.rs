@@ -25,6 +25,9 @@ pub const ASKED: Agenda = Agenda("asked");
 /// The grants that end before long, by when that is told.
 pub const EXPIRING: Agenda = Agenda("expiring");
 
+/// Entries that are read together when all are looked through.
+const PAGE: usize = 1_024;
+
 /// One entry.
 #[derive(Clone, Debug)]
 pub struct Entry {
@@ -64,6 +67,23 @@ impl Agenda {
     /// The key of an entry, for a unit that is to drop it.
     pub fn key_of(self, entry: &Entry) -> HousekeepingKey {
         self.place(entry.at, &entry.digest)
+    }
+
+    /// The keys of the entries of one resource, at most `limit`: looks through all that there are.
+    pub async fn of(self, broker: &Broker, name: &str, limit: usize) -> Result<Vec<Key>, Fault> {
+        let start: Key = HousekeepingKey::new([self.0.as_bytes(), b"/"].concat()).as_bytes().to_vec();
+        let mut end = start.clone();
+        end.extend_from_slice(&[0xff; 9]);
+        let (mut next, mut found) = (start, Vec::new());
+        while found.len() < limit {
+            let page = broker.store().scan(next..end.clone(), PAGE).await?;
+            let Some((last, _)) = page.last() else { break };
+            // The next key after a key is that key with a zero byte.
+            next = [last.as_slice(), &[0]].concat();
+            let of_it = page.into_iter().filter(|(_, entry)| entry.value == name.as_bytes());
+            found.extend(of_it.map(|(key, _)| key).take(limit - found.len()));
+        }
+        Ok(found)
     }
 
     /// Moves an entry that was looked at, or drops it.

@@ -30,9 +30,11 @@ use crate::{
     record::CustomerKey,
     remembered::Remembered,
     rows::{self, Loaded, RowKey},
+    service::transfer::StandingGrants,
     stored::{self, Side},
     suspicion::Suspicions,
     sweeper,
+    work::Work,
 };
 
 pub use crate::catalogues::OpenError;
@@ -107,6 +109,7 @@ pub struct Broker {
     certified: Remembered<(PartnerName, KeyId), WorkingKey>,
     terms: Remembered<GrantName, GrantTerms>,
     suspicions: Suspicions,
+    standing: StandingGrants,
 }
 
 impl Broker {
@@ -133,6 +136,7 @@ impl Broker {
             certified: Remembered::new(MAX_REMEMBERED_KEYS),
             terms: Remembered::new(MAX_REMEMBERED_TERMS),
             suspicions: Suspicions::default(),
+            standing: StandingGrants::default(),
         });
         broker.put_catalogue_to_use().await?;
         sweeper::start(&broker);
@@ -182,6 +186,11 @@ impl Broker {
     /// The catalogues, by version.
     pub fn catalogues(&self) -> &Catalogues {
         &self.catalogues
+    }
+
+    /// What was verified of grants for transfers.
+    pub(crate) fn standing_grants(&self) -> &StandingGrants {
+        &self.standing
     }
 
     /// What can be tuned.
@@ -235,7 +244,9 @@ impl Broker {
     }
 
     async fn customer_call_key(&self, name: &CustomerName, key_id: &KeyId) -> Result<CallKey, Fault> {
-        let customer = self.load(rows::customer(name)).await?.ok_or_else(stranger)?.row;
+        // Who closed the account is a stranger, however much of it is still to go.
+        let open = self.load(rows::customer(name)).await?.filter(|customer| customer.row.close_time_ms == 0);
+        let customer = open.ok_or_else(stranger)?.row;
         let key = Some(stored_key(&customer.public_key)?).filter(|key| key.id() == key_id);
         let stolen = customer.stolen_time_ms != 0;
         let may_call = if stolen { Err(Fault::CustomerStolen) } else { Ok(()) };
@@ -344,14 +355,30 @@ impl Broker {
         Err(Fault::says(what, "key", "it is not signed by a published working key of its partner"))
     }
 
-    /// The key of a customer's private parts.
+    /// The key of a customer's private parts. Where the account was closed, whatever led here is as unknown as it will be
+    /// once its own row is gone too.
     pub async fn customer_key(&self, name: &CustomerName) -> Result<CustomerKey, Fault> {
         let row = self.load(rows::customer(name)).await?;
-        let row = row.ok_or_else(|| Fault::ResourceUnknown { name: name.to_string() })?;
+        let row = row.filter(|read| read.row.close_time_ms == 0).ok_or(Fault::GrantUnknown)?;
         let wrapped = &row.row.wrapped_data_key;
         let key = self.kek.unwrap(wrapped).map_err(|error| damaged("customer", &error))?;
         let stolen = row.row.stolen_time_ms != 0;
         Ok(CustomerKey { name: name.clone(), id: DataKeyId::of(wrapped), key, stolen })
+    }
+
+    /// Has a unit that makes rows or records of a customer fail if the account is closed meanwhile: else these would
+    /// outlast the erasure. A unit that expects a row of the customer's, which the erasure removes, needs no more.
+    pub async fn expect_open(&self, work: &mut Work, customer: &CustomerKey) -> Result<(), Fault> {
+        // It is written once, and removed when the account is closed.
+        let key = self.load(rows::data_key(customer.id)).await?;
+        work.expect(&key.ok_or(Fault::GrantUnknown)?);
+        Ok(())
+    }
+
+    /// Forgets what is remembered of a grant, when its customer is erased.
+    pub(crate) fn forget(&self, grant: &GrantName) {
+        self.terms.forget(grant);
+        self.standing.forget(grant);
     }
 
     /// The digest of a request as it came, by which a repeat is told from another under the same id.

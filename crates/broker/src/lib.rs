@@ -24,6 +24,7 @@ pub mod caller;
 pub mod catalogues;
 #[doc(hidden)]
 pub mod doors;
+mod erasing;
 pub mod error;
 mod expiring;
 pub mod private;

@@ -4,8 +4,9 @@
 //! name the key by an id that says nothing. When the row goes, so does every private part under it, and nothing that
 //! stays points to the person. A record about no customer is sealed under a house key.
 //!
-//! Bytes: `CSPP`, version 1, key kind (0 house, 1 customer), 16 bytes of key id (zero for the house), 12 of nonce,
-//! ciphertext. Each record has its own key, derived from data key and record id, so no nonce can meet another.
+//! Bytes: `CSPP`, version 1, key kind (0 house, 1 customer, 2 erased), 16 bytes of key id (zero for the house), 12 of
+//! nonce, ciphertext. Each record has its own key, derived from data key and record id, so no nonce can meet another.
+//! Of an erased one all after the key id is zero: it is as long as it was, since places in a bundle go by lengths.
 
 use bytes::Bytes;
 use chacha20poly1305::{
@@ -34,6 +35,7 @@ const MAGIC: &[u8; 4] = b"CSPP";
 const VERSION: u8 = 1;
 const HOUSE: u8 = 0;
 const CUSTOMER: u8 = 1;
+const ERASED: u8 = 2;
 const HEADER_BYTES: usize = MAGIC.len() + 2 + DATA_KEY_ID_BYTES + NONCE_BYTES;
 
 /// Nonce, key and tag.
@@ -62,6 +64,8 @@ pub enum SealedUnder {
     House,
     /// A customer's.
     Customer(DataKeyId),
+    /// A customer's that was destroyed, and the bytes with it.
+    Erased(DataKeyId),
 }
 
 /// Why sealed bytes don't open.
@@ -142,6 +146,7 @@ pub fn seal(
     let (kind, id) = match under {
         SealedUnder::House => (HOUSE, [0; DATA_KEY_ID_BYTES]),
         SealedUnder::Customer(id) => (CUSTOMER, id.0),
+        SealedUnder::Erased(id) => (ERASED, id.0),
     };
     [MAGIC.as_slice(), &[VERSION, kind], &id, &nonce, &sealed].concat()
 }
@@ -157,8 +162,30 @@ pub fn sealed_under(sealed: &[u8]) -> Result<SealedUnder, OpenPrivateError> {
     match header[5] {
         HOUSE => Ok(SealedUnder::House),
         CUSTOMER => Ok(SealedUnder::Customer(DataKeyId(id))),
+        ERASED => Ok(SealedUnder::Erased(DataKeyId(id))),
         _ => Err(OpenPrivateError::Form),
     }
+}
+
+/// What is left of a customer's private part once the key is gone: as long, and empty. Nothing for one that is not sealed
+/// under a customer's key.
+pub fn blanked(sealed: &[u8]) -> Option<Vec<u8>> {
+    let Ok(SealedUnder::Customer(_)) = sealed_under(sealed) else { return None };
+    let mut blank = vec![0; sealed.len()];
+    let kept = HEADER_BYTES - NONCE_BYTES;
+    blank[..kept].copy_from_slice(&sealed[..kept]);
+    blank[MAGIC.len() + 1] = ERASED;
+    Some(blank)
+}
+
+/// What is to be left of a private part on disk, if that is less than stands there: of one whose data key is gone, the
+/// [blank](blanked). `stands` tells whether a row of this key stands.
+pub fn left_of<E>(
+    sealed: &[u8],
+    stands: impl FnOnce(&[u8]) -> Result<bool, E>,
+) -> Result<Option<Vec<u8>>, E> {
+    let Ok(SealedUnder::Customer(id)) = sealed_under(sealed) else { return Ok(None) };
+    Ok(if stands(crate::rows::data_key(id).as_bytes())? { None } else { blanked(sealed) })
 }
 
 /// Opens what stands beside `record`.
@@ -271,6 +298,22 @@ mod tests {
         for length in 0..sealed.len() {
             assert!(open(&key, &origin, &record, &sealed[..length]).is_err(), "{length} bytes");
         }
+    }
+
+    #[test]
+    fn a_blank_keeps_length_and_key_id_alone() {
+        let (kek, entropy, origin, record, part) = setting();
+        let (key, wrapped) = kek.draw_data_key(&entropy);
+        let id = DataKeyId::of(&wrapped);
+        let sealed = seal(&key, SealedUnder::Customer(id), &origin, &record, &part, &entropy);
+        let blank = blanked(&sealed).expect("a customer's");
+        assert_eq!(sealed_under(&blank), Ok(SealedUnder::Erased(id)));
+        assert_eq!(blank.len(), sealed.len());
+        assert!(blank[HEADER_BYTES - NONCE_BYTES..].iter().all(|byte| *byte == 0));
+        assert_eq!(open(&key, &origin, &record, &blank), Err(OpenPrivateError::Sealed));
+        assert_eq!(blanked(&blank), None, "once is enough");
+        let house = seal(&kek.house_key(), SealedUnder::House, &origin, &record, &part, &entropy);
+        assert_eq!(blanked(&house), None);
     }
 
     #[test]

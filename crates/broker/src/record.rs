@@ -20,6 +20,9 @@
 //! | the same `_BY_OPERATOR` | nothing | source, recipient, customer, grant |
 //! | `GRANT_EXPIRING` | the terms | source, recipient, customer, grant |
 //! | `ACKNOWLEDGED` | the acknowledgement | source, recipient, customer, grant |
+//! | `ERASURE_ORDERED` | the change | source, recipient, customer, grant |
+//! | `ERASURE_ATTESTED`, `ERASURE_OVERDUE` | the attestation; nothing | source, recipient, customer (unless erased), grant |
+//! | `CUSTOMER_ERASED` | the closure | the customer, the key that was destroyed |
 //! | `CHANGE_NOTICE` | nothing | source, recipient, customer, grant |
 //! | `TRANSFER`, `PROVIDED_NOT_RELEASED` | terms, fetch, provision | source, recipient, customer, grant |
 //! | `TRANSFER_REFUSED` | terms, fetch | source, recipient, customer, grant |
@@ -65,6 +68,8 @@ pub struct Happening<'a> {
     pub also: Option<&'a PartnerName>,
     /// The customer, with the key of their private parts.
     pub customer: Option<&'a CustomerKey>,
+    /// The customer, where the record can come when the account is closed: told of it, and nothing of them stands in it.
+    pub told: Option<&'a CustomerName>,
     /// The purpose.
     pub purpose: Option<&'a PurposeCode>,
     /// The catalogue that applied.
@@ -163,6 +168,24 @@ pub fn bare(receipt: &countersign_ledger::Receipt) -> v1::Receipt {
     }
 }
 
+/// What became of a private part.
+pub enum Kept {
+    /// It opens.
+    Opened(Box<PrivatePart>),
+    /// Its customer closed the account, and the record at this index says so.
+    Erased {
+        /// The record's index.
+        index: u64,
+    },
+    /// Its key is gone, and no record says why.
+    Missing,
+}
+
+/// The stream of the record that says that a data key was destroyed: the one way from what is left to that record.
+pub fn erased_stream(id: DataKeyId) -> StreamKey {
+    StreamKey::from([b"erased/".as_slice(), &id.0].concat().as_slice())
+}
+
 /// The stream of a partner, a customer or a grant: its resource name.
 pub fn stream(name: &str) -> StreamKey {
     StreamKey::from(name)
@@ -225,18 +248,51 @@ impl Broker {
 }
 
 impl Broker {
-    /// Opens what stands beside a record; nothing if the customer was erased, and the key with them.
-    pub async fn open_private(&self, record: &Record, sealed: &[u8]) -> Result<Option<PrivatePart>, Fault> {
+    /// Drafts the record of a customer's erasure, and what opens its commitments. Neither customer nor salts stand beside
+    /// it: they go to the customer with the answer, and to nobody else. What stands there names the destroyed key.
+    pub fn draft_erased(&self, customer: &CustomerName, id: DataKeyId, closure: Digest) -> Drafted {
+        let entropy = self.entropy();
+        let salts: [[u8; SALT_BYTES]; 2] = [salt(entropy), salt(entropy)];
+        let mut record = Record {
+            version: RECORD_VERSION,
+            record_id: Bytes::copy_from_slice(&draw::<16>(entropy)),
+            subject_commitment: commitment::subject(&salts[0], customer).into(),
+            evidence_commitment: commitment::evidence(&salts[1], &[closure]).into(),
+            ..Record::default()
+        };
+        record.set_kind(Kind::CustomerErased);
+        let part = PrivatePart { erased_data_key: Bytes::copy_from_slice(&id.0), ..PrivatePart::default() };
+        let private =
+            private::seal(self.house_key(), SealedUnder::House, self.origin(), &record, &part, entropy);
+        let streams = vec![stream(customer.as_str()), erased_stream(id)];
+        let [subject, evidence] = salts.map(|salt| Bytes::copy_from_slice(&salt));
+        let salts = Salts { subject, evidence, fields: Bytes::new() };
+        Drafted { draft: Draft { record, private: private.into(), streams, grant: None }, salts }
+    }
+
+    /// The index of the record that says that this data key was destroyed.
+    pub async fn erasure_of(&self, id: DataKeyId) -> Result<Option<u64>, Fault> {
+        let found = self.ledger().stream(&erased_stream(id), 0, 1).await?;
+        Ok(found.first().map(|item| item.index))
+    }
+
+    /// Opens what stands beside a record.
+    pub async fn open_private(&self, record: &Record, sealed: &[u8]) -> Result<Kept, Fault> {
         let broken = |error: OpenPrivateError| damaged("private part", &error);
         let opened = match private::sealed_under(sealed).map_err(broken)? {
             SealedUnder::House => private::open(self.house_key(), self.origin(), record, sealed),
             SealedUnder::Customer(id) => {
-                let Some(wrapped) = self.load(rows::data_key(id)).await? else { return Ok(None) };
+                let Some(wrapped) = self.load(rows::data_key(id)).await? else { return self.gone(id).await };
                 let key = self.kek().unwrap(&wrapped.row).map_err(broken)?;
                 private::open(&key, self.origin(), record, sealed)
             }
+            SealedUnder::Erased(id) => return self.gone(id).await,
         };
-        opened.map(Some).map_err(broken)
+        opened.map(|part| Kept::Opened(Box::new(part))).map_err(broken)
+    }
+
+    async fn gone(&self, id: DataKeyId) -> Result<Kept, Fault> {
+        Ok(self.erasure_of(id).await?.map_or(Kept::Missing, |index| Kept::Erased { index }))
     }
 
     /// A record that stands already, with its proof at the newest head and what opens it.
@@ -246,8 +302,17 @@ impl Broker {
         Ok(Entered { receipt, salts: part.map(|part| Salts::of(&part)).unwrap_or_default() })
     }
 
-    /// What stands beside the record at this index.
+    /// What stands beside the record at this index; nothing if the customer was erased.
     pub async fn private_part(&self, index: u64, leaf: &Bytes) -> Result<Option<PrivatePart>, Fault> {
+        match self.kept(index, leaf).await? {
+            Kept::Opened(part) => Ok(Some(*part)),
+            Kept::Erased { .. } => Ok(None),
+            Kept::Missing => Err(damaged("private part", &"its key is missing, and no record says why")),
+        }
+    }
+
+    /// What became of the private part of the record at this index.
+    pub async fn kept(&self, index: u64, leaf: &Bytes) -> Result<Kept, Fault> {
         let record = Record::decode(leaf.clone()).map_err(|error| damaged("record", &error))?;
         let parts = self.ledger().private_parts(index..index + 1).await?;
         let sealed = parts.first().ok_or_else(|| damaged("record", &"its private part is missing"))?;
@@ -261,6 +326,7 @@ fn streams(happening: &Happening<'_>) -> Vec<StreamKey> {
         .flatten()
         .map(PartnerName::as_str)
         .chain(happening.customer.filter(|_| !happening.unseen).map(|customer| customer.name.as_str()))
+        .chain(happening.told.map(CustomerName::as_str))
         .collect();
     // A requester is often a side too; one record stands once in one stream.
     names.sort_unstable();

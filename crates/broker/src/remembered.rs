@@ -22,6 +22,11 @@ impl<K: Eq + Hash, V> Remembered<K, V> {
         self.known.lock().get(key).cloned()
     }
 
+    /// Forgets what somebody has a right to have forgotten.
+    pub(crate) fn forget(&self, key: &K) {
+        self.known.lock().remove(key);
+    }
+
     /// Remembers.
     pub(crate) fn insert(&self, key: K, value: V) -> Arc<V> {
         let value = Arc::new(value);

@@ -17,7 +17,7 @@ use countersign_grants::{
 };
 use countersign_ledger::work::Part;
 use countersign_proto::row::v1::{
-    AskerRow, AskingRow, CatalogueRow, CustomerChangeRow, CustomerRow, GrantRequestRow, GrantRow,
+    AskerRow, AskingRow, CatalogueRow, CustomerChangeRow, CustomerRow, ErasureRow, GrantRequestRow, GrantRow,
     GrantStatementRow, LinkRow, OfferRow, PartnerKeyRow, PartnerRow, PrincipalRow, SubjectRow, WaitingRow,
     WrappedCopyRow,
 };
@@ -208,6 +208,11 @@ pub fn partner_change(grant: &GrantName, partner: &PartnerName, sequence: u64) -
     RowKey::new("grant-statement", &[grant.as_bytes(), b"p", partner.as_bytes(), &sequence.to_be_bytes()])
 }
 
+/// The order to a grant's recipient to delete what it received. It stays when the customer's rows go.
+pub fn erasure(grant: &GrantName) -> RowKey<ErasureRow> {
+    RowKey::new("erasure", &[grant.digest().as_bytes()])
+}
+
 /// A range of rows of one kind, read in the order of their keys.
 pub struct RowRange<R> {
     prefix: RowKey<R>,
@@ -246,6 +251,11 @@ pub fn acknowledgements(grant: &GrantName) -> RowRange<GrantStatementRow> {
 /// The changes of a grant by its source and its recipient, each partner's oldest first.
 pub fn partner_changes(grant: &GrantName) -> RowRange<GrantStatementRow> {
     RowRange::new("grant-statement", &[grant.digest().as_bytes(), b"p"])
+}
+
+/// All that was signed of a grant after its terms.
+pub fn grant_statements(grant: &GrantName) -> RowRange<GrantStatementRow> {
+    RowRange::new("grant-statement", &[grant.digest().as_bytes()])
 }
 
 /// Names of resources, ordered by a time; the row is the resource's name.
@@ -291,7 +301,22 @@ pub fn due() -> Index {
     RowRange::new("due", &[])
 }
 
+/// The grants whose recipients still have to delete what they received, by when that is due.
+pub fn erasures_due() -> Index {
+    RowRange::new("erasures-due", &[])
+}
+
+/// The customers who closed their accounts and whose rows are not all gone, by when they did.
+pub fn closed_customers() -> Index {
+    RowRange::new("closed-customers", &[])
+}
+
 impl Index {
+    /// The key of an entry at this place, as [`RowRange::load`] gave it.
+    pub fn at(&self, place: &[u8]) -> Key {
+        [self.prefix.key.as_slice(), place].concat()
+    }
+
     /// The entry of the resource with this digest, placed by this time or number.
     pub fn entry(&self, at: u64, digest: Digest) -> RowKey<String> {
         let mut key = self.prefix.clone();
@@ -319,6 +344,13 @@ impl<R: Message + Default> RowRange<R> {
     /// The range's name, to which page tokens are bound.
     pub fn name(&self) -> &[u8] {
         &self.prefix.key
+    }
+
+    /// The keys of the first rows.
+    pub async fn keys(&self, store: &dyn Store, limit: usize) -> Result<Vec<Key>, Fault> {
+        let prefix = &self.prefix.key;
+        let entries = store.scan(prefix.clone()..end_of(prefix), limit).await?;
+        Ok(entries.into_iter().map(|(key, _)| key).collect())
     }
 
     /// The first rows after this place (the end of a key, as [`RowRange::load`] gave it), at most `limit`.

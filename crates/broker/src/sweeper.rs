@@ -1,8 +1,8 @@
-//! Looks at what is due: requests that lapse, those whose turn it is to be put before their customers, and grants that end
-//! before long.
+//! Looks at what is due: requests that lapse, those whose turn it is to be put before their customers, grants that end
+//! before long, deletions that are late, and closed accounts whose rows are still to go.
 //!
-//! A lapse gets its record here, so that it is an event like any other. Its state follows from the clock alone; a sweep
-//! that comes late, or twice, changes nothing about it.
+//! A lapse and a lateness get their records here, so that each is an event like any other. Their states follow from the
+//! clock alone; a sweep that comes late, or twice, changes nothing about them.
 
 use std::{
     sync::{Arc, Weak},
@@ -11,7 +11,7 @@ use std::{
 
 use countersign_grants::{
     envelope,
-    id::{CustomerName, RequestName},
+    id::{CustomerName, GrantName, RequestName},
     lifecycle,
     statement::GrantRequest,
 };
@@ -20,15 +20,20 @@ use countersign_proto::{log::v1::Kind, row::v1::PrivatePart, v1::grant_request::
 use crate::{
     agenda, asking,
     broker::{Broker, damaged},
+    erasing,
     error::Fault,
     expiring,
     record::Happening,
     rows,
+    service::grant::erasure::announce_overdue,
     work::Work,
 };
 
 /// The most of one sort that is looked at together; the next ones follow at once if there are more.
 const SWEEP: usize = 256;
+
+/// The most units in which a sweep removes the rows of one closed account before it looks at what else is due.
+const ERASING_UNITS: usize = 256;
 
 /// Starts the sweeper of this broker. It ends with the broker, or when its log takes nothing any more.
 pub(crate) fn start(broker: &Arc<Broker>) {
@@ -53,7 +58,45 @@ async fn run(broker: Weak<Broker>, every: Duration) {
         if let Err(fault) = announce(&broker).await {
             tracing::warn!(%fault, "a sweep of grants that end failed; the next one follows");
         }
+        if let Err(fault) = announce_erasures(&broker).await {
+            tracing::warn!(%fault, "a sweep of overdue erasures failed; the next one follows");
+        }
+        if let Err(fault) = erase(&broker).await {
+            tracing::warn!(%fault, "closed accounts are not erased yet; the next sweep goes on");
+        }
     }
+}
+
+/// Announces all erasures that are overdue; says how many.
+pub async fn announce_erasures(broker: &Broker) -> Result<usize, Fault> {
+    let mut announced = 0;
+    loop {
+        let before = announced;
+        let due = rows::erasures_due().until(broker.store(), broker.now(), SWEEP).await?;
+        for name in &due {
+            let told = match GrantName::parse(name) {
+                Ok(name) => announce_overdue(broker, &name).await,
+                Err(error) => Err(damaged("due erasure", &error)),
+            };
+            match told {
+                Ok(done) => announced += usize::from(done),
+                Err(fault) => tracing::warn!(%fault, grant = %name, "an overdue erasure can't be announced"),
+            }
+        }
+        if due.len() < SWEEP || announced == before {
+            return Ok(announced);
+        }
+    }
+}
+
+/// Goes on with the erasure of closed accounts; says how many are gone.
+pub async fn erase(broker: &Broker) -> Result<usize, Fault> {
+    let mut gone = 0;
+    for name in rows::closed_customers().until(broker.store(), broker.now(), SWEEP).await? {
+        let name = CustomerName::parse(&name).map_err(|error| damaged("closed customer", &error))?;
+        gone += usize::from(erasing::erase(broker, &name, ERASING_UNITS).await?);
+    }
+    Ok(gone)
 }
 
 /// Lapses all that is due; says how many. What can't be lapsed is told in the log lines, and keeps nothing else waiting.

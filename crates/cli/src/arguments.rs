@@ -56,7 +56,7 @@ enum Command {
     /// The customer: requests, grants, stops
     #[command(subcommand)]
     Customer(CustomerCommand),
-    /// Grants of a partner: suspend, revoke
+    /// Grants of a partner: suspend, revoke, delete
     #[command(subcommand)]
     Grant(GrantCommand),
     /// Fetch data under a grant

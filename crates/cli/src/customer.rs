@@ -3,6 +3,7 @@
 mod activity;
 mod approve;
 mod asking;
+mod close;
 mod device;
 mod export;
 mod grants;
@@ -58,6 +59,8 @@ pub(crate) enum CustomerCommand {
     Recover(recover::Arguments),
     /// Report the root secret stolen: stop everything, end this customer, begin a new wallet
     Stolen(stolen::Arguments),
+    /// Close the account for good: stop every grant with an order to delete, and be erased at the broker
+    Close(close::Arguments),
 }
 
 impl CustomerCommand {
@@ -80,6 +83,7 @@ impl CustomerCommand {
             Self::Device(command) => command.run(setting).await,
             Self::Recover(arguments) => arguments.run(setting).await,
             Self::Stolen(arguments) => arguments.run(setting).await,
+            Self::Close(arguments) => arguments.run(setting).await,
         }
     }
 }

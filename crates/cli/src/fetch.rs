@@ -12,6 +12,9 @@ use crate::{arguments::Setting, homes::PartnerHome};
 /// How long the approval of a grant that is not in the book yet may take to come.
 const CATCH_UP: Duration = Duration::from_secs(10);
 
+/// How long no event comes once all that there were have come.
+const QUIET: Duration = Duration::from_secs(1);
+
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// `grants/{grant}`
@@ -82,5 +85,14 @@ pub(crate) async fn catch_up(partner: &Partner, grant: &GrantName) -> Result<()>
     };
     // Without it in time, the fetch itself says that the grant is unknown.
     tokio::time::timeout(CATCH_UP, hearing).await.unwrap_or(Ok::<(), countersign_client::Error>(()))?;
+    Ok(())
+}
+
+/// Takes events into the book until none has come for a moment: a partner that does not watch hears of all of them now.
+pub(crate) async fn catch_up_all(partner: &Partner) -> Result<()> {
+    let mut watch = partner.watch_events();
+    while let Ok(noted) = tokio::time::timeout(QUIET, watch.next()).await {
+        noted?;
+    }
     Ok(())
 }

@@ -108,6 +108,21 @@ fn told(event: &PartnerEvent) -> (&'static str, Vec<(&'static str, String)>) {
             names.push(("expire_time", words::rfc3339(grant.terms().expire_time)));
             ("expiring", names)
         }
+        PartnerEvent::EraseDue { grant, subject, due } => (
+            "erase_due",
+            vec![
+                ("grant", grant.to_string()),
+                ("subject", subject.to_string()),
+                ("due_time", words::rfc3339(*due)),
+            ],
+        ),
+        PartnerEvent::ErasureAttested { grant, time } => {
+            ("erasure_attested", vec![("grant", grant.to_string()), ("attested_time", words::rfc3339(*time))])
+        }
+        PartnerEvent::ErasureOverdue { grant } => ("erasure_overdue", vec![("grant", grant.to_string())]),
+        PartnerEvent::AccountClosed { grant, subject } => {
+            ("account_closed", vec![("grant", grant.to_string()), ("subject", subject.to_string())])
+        }
         PartnerEvent::Acknowledged { grant } => ("acknowledged", vec![("grant", grant.to_string())]),
         PartnerEvent::ChangeNotice { grant, subject, resource } => (
             "change_notice",

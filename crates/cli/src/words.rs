@@ -148,6 +148,16 @@ pub(crate) fn sentence(record: &Record, fields: &[String]) -> String {
         Kind::CustomerStolen => {
             "the keys were reported stolen: nothing is done with them any more".to_owned()
         }
+        Kind::ErasureOrdered => {
+            format!("{recipient} is to delete what it received from {source} for {purpose}")
+        }
+        Kind::ErasureAttested => {
+            format!("{recipient} signed that it deleted what it received from {source} for {purpose}")
+        }
+        Kind::ErasureOverdue => {
+            format!("{recipient} is late to delete what it received from {source} for {purpose}")
+        }
+        Kind::CustomerErased => "a customer closed the account, and was erased".to_owned(),
         Kind::Acknowledged => format!("acknowledged: {source} → {recipient} for {purpose}"),
         Kind::ChangeNotice => format!("{source} told {recipient} that something changed"),
         kind => {

@@ -35,7 +35,7 @@ mod tests;
 #[doc(hidden)]
 pub use self::leaf::read_record;
 pub use self::{
-    entries::{Auditor, Entry, Filter, Page, proof_file},
+    entries::{Auditor, Entry, Filter, Page, PrivatePart, proof_file},
     heads::{HeadFolder, MemoryHeads},
     http::{Authorization, HttpLog},
     leaf::NotARecord,

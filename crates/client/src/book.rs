@@ -121,6 +121,24 @@ impl Book {
         self.0.state.lock().grants.values().cloned().collect()
     }
 
+    /// The grants under which this side has to delete what it received, as their customers ordered, and has not said so.
+    pub fn erasures_due(&self) -> Vec<GrantRow> {
+        let state = self.0.state.lock();
+        state.to_delete.iter().filter_map(|grant| state.grants.get(grant).cloned()).collect()
+    }
+
+    /// The grants under which this side has deleted, and whose attestation the log does not have by a proof.
+    pub(crate) fn erasures_to_attest(&self) -> Vec<GrantRow> {
+        let state = self.0.state.lock();
+        state.to_attest.iter().filter_map(|grant| state.grants.get(grant).cloned()).collect()
+    }
+
+    /// The grant that the log knows by this tag.
+    pub(crate) fn grant_tagged(&self, tag: &[u8]) -> Option<GrantRow> {
+        let state = self.0.state.lock();
+        state.grants.get(state.by_tag.get(tag)?).cloned()
+    }
+
     /// Stops a grant on this side, without any broker: from here on this side neither serves it nor fetches under it. The
     /// customer's own stop, which the log shows, goes through the customer's app. Blocks until it is durable.
     /// Of a grant in whose place a newer revision stands, that one is stopped.

@@ -45,9 +45,11 @@ mod authenticator;
 mod book;
 mod change;
 mod change_all;
+mod close;
 mod compare;
 mod devices;
 mod entry;
+mod erasure;
 mod export;
 mod grants;
 mod link;
@@ -80,8 +82,10 @@ pub use self::{
     book::{CustomerBook, GrantRow, LinkRow, PreviewRow, Standing},
     change::{Acknowledged, Recorded},
     change_all::Each,
+    close::Closing,
     compare::{Compared, SincePreview},
     devices::{Device, fetch_wallet},
+    erasure::ErasureView,
     export::{ExportError, Exported},
     grants::GrantView,
     link::{Accepted, Invited},

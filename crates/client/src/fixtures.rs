@@ -354,6 +354,27 @@ impl World {
         message
     }
 
+    /// A stop that orders the recipient to delete.
+    pub(crate) fn erasing_stop(
+        &self,
+        link: &Linked,
+        grant: Digest,
+        sequence: u64,
+        previous: Digest,
+    ) -> Envelope {
+        let message = wire::GrantChange {
+            broker: ORIGIN.into(),
+            terms: grant.into(),
+            sequence,
+            verb: Verb::Stop.into(),
+            erase: true,
+            previous: previous.into(),
+            time_ms: self.now().as_millis(),
+            successor: Bytes::new(),
+        };
+        envelope::sign::<GrantChange>(&message, &[&link.key])
+    }
+
     pub(crate) fn change(
         &self,
         link: &Linked,

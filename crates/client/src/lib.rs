@@ -70,6 +70,10 @@ loop {
             println!("{:?}", trip.get("trip.flight_no").and_then(|value| value.as_str()));
         }
         PartnerEvent::Stopped { grant, erase } => println!("{} has ended; erase: {erase}", grant.name()),
+        PartnerEvent::EraseDue { grant, subject, .. } => {
+            println!("deleting what came under {grant} of {subject}");
+            hopp.attest_erasure(&grant).await?;
+        }
         _ => {}
     }
 }

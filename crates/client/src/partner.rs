@@ -1,6 +1,7 @@
 //! A partner: what source and recipient have in common.
 
 mod acknowledge;
+mod erase;
 mod events;
 mod invite;
 mod keys;
@@ -21,15 +22,16 @@ use countersign_grants::{
 };
 use countersign_proto::statement::v1::Envelope;
 
+pub(crate) use self::{
+    erase::check_attestation,
+    keys::WorkingKeys,
+    papers::{Papers, unadmitted},
+};
 pub use self::{
     events::{EventWatch, Noted, PartnerEvent},
     invite::Invited,
     offer::OfferDraft,
     request::AskedRow,
-};
-pub(crate) use self::{
-    keys::WorkingKeys,
-    papers::{Papers, unadmitted},
 };
 use crate::{
     book::{Book, Entry, GrantRow},

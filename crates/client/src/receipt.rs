@@ -1,6 +1,6 @@
 //! Receipts: that a record stands in the log, and that it says what happened.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use bytes::Bytes;
 use countersign_grants::{
@@ -156,6 +156,24 @@ impl ProvenLeaf {
             })?;
         }
         Ok(())
+    }
+
+    /// Whether the record says this of a customer alone: the kind, whom, and the statement on which it rests.
+    pub(crate) fn says_of_customer(
+        &self,
+        kind: Kind,
+        (customer, statement): (&CustomerName, Digest),
+        time: RangeInclusive<Timestamp>,
+    ) -> Result<(), Error> {
+        let record = &self.record;
+        if record.kind() != kind {
+            return Err(wrong("kind", format!("the record says {}", record.kind().as_str_name())));
+        }
+        let at = Timestamp::from_millis(record.time_ms);
+        if !time.contains(&at) {
+            return Err(wrong("time", format!("the record says {at}")));
+        }
+        self.opens(Some(customer), None, Some(&[statement]))
     }
 
     /// What the record says.

@@ -28,6 +28,16 @@ pub enum Command {
     Init(Init),
     /// Serves until it is told to stop.
     Serve(Serve),
+    /// Takes what was erased off the disk at once, in the data folder of a broker that is not running.
+    Scrub(Scrub),
+}
+
+/// Which broker's data is scrubbed.
+#[derive(Debug, Args)]
+pub struct Scrub {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
 }
 
 /// How a data folder is made.

@@ -12,6 +12,7 @@
 //! | [`init`] | making a data folder |
 //! | [`keyfile`] | the format of key files, which the SDK and the CLI share |
 //! | [`real`] | the system's clock and randomness |
+//! | [`scrub`] | taking what was erased off the disk at once |
 //! | [`serve`] | wiring the broker and running it |
 //! | [`signals`] | when it ends |
 //! | [`telemetry`] | what it says meanwhile |
@@ -24,6 +25,7 @@ pub mod init;
 pub mod keyfile;
 pub mod real;
 mod run;
+pub mod scrub;
 pub mod serve;
 pub mod signals;
 pub mod telemetry;

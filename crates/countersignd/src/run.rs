@@ -10,6 +10,7 @@ use crate::{
     folder::DataFolder,
     init::{self, InitError},
     real::SystemEntropy,
+    scrub,
     serve::{self, ServeError},
     signals,
     telemetry::{self, WrongFilter},
@@ -39,6 +40,9 @@ pub enum Failure {
     /// The broker isn't served.
     #[error("{0}")]
     Serve(#[from] ServeError),
+    /// The store isn't scrubbed.
+    #[error("scrub: {0}; the same again goes on")]
+    Scrub(#[from] countersign_store_sled::ScrubError),
     /// The system gives no threads.
     #[error("the runtime can't be started: {0}")]
     Runtime(io::Error),
@@ -51,7 +55,7 @@ impl Failure {
             Self::Init(_) => CANT_CREATE,
             Self::Config(_) | Self::Filter(_) => WRONG_CONFIGURATION,
             Self::Serve(error) if error.is_configuration() => WRONG_CONFIGURATION,
-            Self::Serve(_) | Self::Runtime(_) => FAILED,
+            Self::Serve(_) | Self::Scrub(_) | Self::Runtime(_) => FAILED,
         }
     }
 }
@@ -71,6 +75,20 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
                 ready.say(given.ready_file.as_deref())?;
                 Ok(ready.run(stop).await?)
             })
+        }
+        Command::Scrub(given) => {
+            let config = config::read(&given.config, variables())?;
+            telemetry::start(&config.logging)?;
+            let runtime = tokio::runtime::Runtime::new().map_err(Failure::Runtime)?;
+            let done = runtime.block_on(scrub::run(&config))?;
+            println!(
+                "scrubbed {}: {} private parts blanked, {} journal segments removed, {} stripped to their leaves",
+                DataFolder::at(&config.data).store().display(),
+                done.blanked,
+                done.removed,
+                done.stripped
+            );
+            Ok(())
         }
     }
 }

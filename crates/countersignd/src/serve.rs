@@ -213,11 +213,7 @@ impl Opened {
         Ok(match config.engine {
             Engine::Embedded => {
                 let folder = DataFolder::at(&config.data).store();
-                let mut options = countersign_store_sled::Options::default();
-                let (set, journal) = (&mut options, config.journal);
-                set.segment_bytes = journal.segment_bytes.unwrap_or(set.segment_bytes);
-                set.snapshot_bytes = journal.snapshot_bytes.unwrap_or(set.snapshot_bytes);
-                Self::Embedded(Arc::new(SledStore::open(folder, options).await?))
+                Self::Embedded(Arc::new(SledStore::open(folder, store_options(config)).await?))
             }
             Engine::Memory => {
                 tracing::warn!("engine = \"memory\": everything is gone when this process ends");
@@ -240,6 +236,15 @@ impl Opened {
             tracing::warn!(%error, "the store did not close cleanly");
         }
     }
+}
+
+/// How the embedded engine is opened.
+pub(crate) fn store_options(config: &Config) -> countersign_store_sled::Options {
+    let mut options = countersign_store_sled::Options::default();
+    let (set, journal) = (&mut options, config.journal);
+    set.segment_bytes = journal.segment_bytes.unwrap_or(set.segment_bytes);
+    set.snapshot_bytes = journal.snapshot_bytes.unwrap_or(set.snapshot_bytes);
+    options
 }
 
 async fn bind(config: &Config) -> Result<Vec<Listener>, ServeError> {

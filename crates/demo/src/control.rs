@@ -34,6 +34,8 @@ pub(crate) enum Command {
     Act,
     /// Fetch under a grant, whatever comes of it.
     Fetch { grant: String, purpose: String, fields: Vec<String> },
+    /// Delete what was received under a grant, as its customer ordered, and say so.
+    Delete { grant: String },
     /// Bench: fetch in a closed loop, so many at a time, for so long, into the figures or not; through the broker, or
     /// through a bare relay.
     Load {
@@ -126,6 +128,8 @@ pub(crate) enum Event {
     Followed { subject: String, row: u8, moved: Option<Moved>, told: bool, says: Option<String> },
     /// The customer's stop stands in the book.
     Stopped { grant: String, subject: String, row: u8 },
+    /// The customer ordered this brand to delete what it received under a grant; the order stands in the book.
+    EraseDue { grant: String },
     /// Something did not go as it should.
     Trouble { what: String },
 }

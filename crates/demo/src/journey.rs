@@ -128,6 +128,8 @@ pub(crate) struct Row {
     rate: Option<u32>,
     /// How long it may stand.
     hours: u64,
+    /// How long what was received may be kept after the end.
+    kept: Duration,
     benefit: BenefitKind,
     texts: &'static [Words],
 }
@@ -150,6 +152,7 @@ pub(crate) static ROWS: [Row; 5] = [
         uses: 12,
         rate: Some(12),
         hours: 48,
+        kept: RETENTION,
         benefit: BenefitKind::Timely,
         texts: &[
             (
@@ -173,6 +176,7 @@ pub(crate) static ROWS: [Row; 5] = [
         uses: 20,
         rate: Some(20),
         hours: 48,
+        kept: RETENTION,
         benefit: BenefitKind::CrossPlatform,
         texts: &[
             ("en", "So that your chat knows your car.", "Ride updates in chat. No extra app.", "ride + 2 h"),
@@ -191,6 +195,7 @@ pub(crate) static ROWS: [Row; 5] = [
         uses: 1,
         rate: Some(1),
         hours: 48,
+        kept: RETENTION,
         benefit: BenefitKind::SpecialService,
         texts: &[
             (
@@ -214,6 +219,7 @@ pub(crate) static ROWS: [Row; 5] = [
         uses: 10,
         rate: Some(10),
         hours: 48,
+        kept: Duration::ZERO,
         benefit: BenefitKind::Timely,
         texts: &[
             ("en", "So that your chat knows your gate.", "Gate changes reach you in chat.", "departure"),
@@ -233,6 +239,7 @@ pub(crate) static ROWS: [Row; 5] = [
         uses: 6,
         rate: Some(6),
         hours: 48,
+        kept: RETENTION,
         benefit: BenefitKind::Advice,
         texts: &[
             ("en", "So that we see you running late.", "Stuck in traffic? Free rebooking.", "gate close"),
@@ -254,6 +261,7 @@ pub(crate) static BENCH_ROW: Row = Row {
     uses: 1_000_000_000,
     rate: None,
     hours: 48,
+    kept: RETENTION,
     benefit: BenefitKind::Timely,
     texts: &[("en", "To measure transfers.", "You see how fast it is.", "the end of the bench")],
 };
@@ -280,7 +288,7 @@ impl Row {
             duration: Duration::from_secs(self.hours * HOUR),
             uses: self.uses,
             rate: self.rate.map(|uses| (uses, Duration::from_secs(60))),
-            retention: RETENTION,
+            retention: self.kept,
             texts: texts.collect(),
             benefit_kind: self.benefit,
             contact_phone: self.recipient.phone().to_owned(),

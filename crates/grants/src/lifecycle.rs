@@ -1,10 +1,11 @@
-//! Lifecycles: what a grant, a request, a link, an offer and a partner can become.
+//! Lifecycles: what a grant, a request, an erasure order, a link, an offer and a partner can become.
 //!
 //! Each is an enum that carries its data. A transition consumes the state and takes the moment as a value; what is
 //! not listed is refused with the state and the verb. Expiry and lapse follow from the moment that the caller
 //! passes: `at` yields the state in force then, and every transition judges that one. What is stored doesn't change
 //! by itself.
 
+mod erasure;
 mod expiring;
 mod grant;
 mod identity;
@@ -13,6 +14,7 @@ mod offer;
 mod partner;
 mod request;
 
+pub use erasure::{Erasure, MIN_NOTICE};
 pub use expiring::{MAX_LEAD, announced_at};
 pub use grant::{Allowance, End, Grant, Suspender, Suspension};
 pub use identity::{Identity, MAX_AUTHENTICATORS, MAX_CUSTOMER_CHANGES, NotNext};
@@ -25,7 +27,7 @@ pub use request::GrantRequest;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{verb}` is not allowed: the {resource} is {state}")]
 pub struct NotAllowed {
-    /// What it is: `grant`, `grant request`, `link`, `offer` or `partner`.
+    /// What it is: `grant`, `grant request`, `erasure order`, `link`, `offer` or `partner`.
     pub resource: &'static str,
     /// The state in force at that moment, as the API writes it without its prefix: `PAUSED`.
     pub state: &'static str,
@@ -64,5 +66,6 @@ pub enum BadRow {
 
 /// `STATE_PAUSED` → `PAUSED`: within one lifecycle the prefix says nothing.
 fn bare(api_name: &'static str) -> &'static str {
-    api_name.strip_prefix("STATE_").unwrap_or(api_name)
+    let name = api_name.strip_prefix("ERASURE_").unwrap_or(api_name);
+    name.strip_prefix("STATE_").unwrap_or(api_name)
 }

@@ -2,6 +2,7 @@
 
 mod checks;
 mod customer_change;
+mod erasure;
 mod grant;
 mod link;
 mod offer;
@@ -15,6 +16,7 @@ mod transfer;
 pub use self::{
     checks::{FetchError, TermsError, open_party_commitment, party_commitment},
     customer_change::{Authenticator, CustomerChange, CustomerChanged, CustomerVerb},
+    erasure::{AccountClosure, ErasureAttestation},
     grant::{GrantChange, GrantRequest, GrantTerms, MAX_REQUEST_LIFE, RequestedRow, Verb},
     link::{
         CODE_DIGITS, LinkAcceptance, LinkConfirmation, LinkInvitation, MAX_INVITATION_LIFE, SECRET_BYTES,

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use countersign_proto::log::v1::{Kind, Record};
 use countersign_store::Store;
 use countersign_tlog::{SignedCheckpoint, SignerKey, VerifierKey};
 use parking_lot::Mutex;
+use prost::Message as _;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -14,9 +16,10 @@ use crate::judge::{Job, Judge};
 use crate::open::{OpenError, open};
 use crate::outcome::{Outcome, SubmitError};
 use crate::publisher;
+use crate::rows;
 use crate::shared::Shared;
 use crate::stream::StreamKey;
-use crate::unit::{Housekeeping, Unit};
+use crate::unit::{Erasure, Housekeeping, Unit, UnitError};
 
 /// Units that may wait for the judge: a fifth of a second of work at 20,000 a second, and eight full batches. A unit
 /// with its envelopes is a few KiB, so some 20 MiB.
@@ -70,7 +73,7 @@ impl Ledger {
     /// Dropping the future doesn't take the unit back.
     pub async fn submit(&self, unit: Unit) -> Result<Outcome, SubmitError> {
         unit.check().map_err(SubmitError::Invalid)?;
-        self.hand_over(unit).await
+        self.hand_over(unit, None).await
     }
 
     /// Writes rows that need no record, and waits until they are durable.
@@ -78,12 +81,29 @@ impl Ledger {
         let unit = housekeeping.into_unit();
         unit.check_bounds().map_err(SubmitError::Invalid)?;
         // Without any condition there is no other outcome.
-        self.hand_over(unit).await.map(drop)
+        self.hand_over(unit, None).await.map(drop)
     }
 
-    async fn hand_over(&self, unit: Unit) -> Result<Outcome, SubmitError> {
+    /// Removes rows of a customer whose erasure a record says, and waits until that is durable. Says whether all of the
+    /// stream is gone: the same again goes on.
+    pub async fn erase(&self, erasure: Erasure) -> Result<bool, SubmitError> {
+        let leaf = self.store().leaves(erasure.record..erasure.record + 1).await;
+        let leaf = leaf.map_err(SubmitError::Unreadable)?.pop();
+        let says = leaf.and_then(|leaf| Record::decode(leaf).ok());
+        if says.is_none_or(|record| record.kind() != Kind::CustomerErased) {
+            return Err(SubmitError::Invalid(UnitError::NoRecord));
+        }
+        let (unit, stream) = erasure.into_unit().map_err(SubmitError::Invalid)?;
+        // Without any condition there is no other outcome.
+        self.hand_over(unit, stream.clone()).await?;
+        let Some(stream) = stream else { return Ok(true) };
+        let left = self.store().scan(rows::stream_rows(&stream, 0), 1).await;
+        Ok(left.map_err(SubmitError::Unreadable)?.is_empty())
+    }
+
+    async fn hand_over(&self, unit: Unit, drops: Option<StreamKey>) -> Result<Outcome, SubmitError> {
         let (reply, answer) = oneshot::channel();
-        self.0.jobs.try_send(Job { unit, reply }).map_err(|error| match error {
+        self.0.jobs.try_send(Job { unit, drops, reply }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => SubmitError::Overloaded,
             mpsc::error::TrySendError::Closed(_) => SubmitError::Unavailable,
         })?;

@@ -65,7 +65,7 @@ pub use read::MAX_STREAM_PAGE;
 pub use rows::KnownRequest;
 pub use stream::{StreamItem, StreamKey};
 pub use unit::{
-    Ceiling, Counter, Draft, Housekeeping, HousekeepingKey, MAX_ANSWER_BYTES, MAX_CONDITIONS,
+    Ceiling, Counter, Draft, Erasure, Housekeeping, HousekeepingKey, MAX_ANSWER_BYTES, MAX_CONDITIONS,
     MAX_RECORD_BYTES, MAX_ROWS, MAX_STREAM_BYTES, MAX_STREAMS, MAX_UNIT_BYTES, MAX_UNIT_RECORDS, Request,
     Unit, UnitError,
 };

@@ -46,7 +46,7 @@ pub(crate) const MAX_ITEM_BYTES: usize = 10 + 5;
 const STREAM_ENTRY_BYTES: usize = 2 * (BLOCK_ITEMS as usize * MAX_ITEM_BYTES + MAX_KEY_BYTES);
 
 /// What an item costs beside its bytes, as the store counts.
-const ITEM_BYTES: usize = 16;
+pub(crate) const ITEM_BYTES: usize = 16;
 
 /// One unit of work: all of it becomes durable, or none.
 ///
@@ -128,6 +128,17 @@ pub struct Housekeeping {
     pub deletes: Vec<HousekeepingKey>,
 }
 
+/// What goes of a customer who was erased, after the record that says so. It removes and writes nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Erasure {
+    /// The index of the record that says so.
+    pub record: u64,
+    /// Rows to remove; one that isn't there is no error.
+    pub deletes: Vec<Key>,
+    /// The stream that goes, as many of its rows as the unit has room for, the oldest first.
+    pub stream: Option<StreamKey>,
+}
+
 /// A key that may be written without a record.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HousekeepingKey(Key);
@@ -195,6 +206,18 @@ impl Housekeeping {
             deletes: self.deletes.into_iter().map(|key| key.0).collect(),
             ..Unit::default()
         }
+    }
+}
+
+impl Erasure {
+    /// As the judge takes it, with the stream beside it. From outside no unit without a record gets there.
+    pub(crate) fn into_unit(self) -> Result<(Unit, Option<StreamKey>), UnitError> {
+        let unit = Unit { deletes: self.deletes, ..Unit::default() };
+        unit.check_bounds()?;
+        if let Some(stream) = &self.stream {
+            named("a stream's name", stream.as_bytes(), MAX_STREAM_BYTES)?;
+        }
+        Ok((unit, self.stream))
     }
 }
 

@@ -15,6 +15,7 @@ use countersign_store::{Leaf, ReadError};
 
 use crate::files::Files;
 use crate::placer::Placer;
+use crate::scrub::ScrubError;
 
 const PRIVATE_MAGIC: &[u8; 8] = b"CSGNPRIV";
 const PRIVATE_VERSION: u32 = 1;
@@ -199,18 +200,37 @@ impl BundleFiles {
     /// Writes both halves of a full bundle, and returns the folders whose names are to be synced.
     fn write(&self, number: u64, leaves: &Leaves) -> io::Result<BTreeSet<PathBuf>> {
         let mut unsynced = BTreeSet::new();
-        let mut private = Vec::new();
-        private.extend_from_slice(PRIVATE_MAGIC);
-        private.extend_from_slice(&PRIVATE_VERSION.to_le_bytes());
-        push_records(&mut private, &leaves.private);
         let path = self.path(number, Part::Private);
-        self.placer.place(&*self.files, &path, &private)?;
+        self.placer.place(&*self.files, &path, &private_bundle(&leaves.private))?;
         add_folders(&mut unsynced, &path, &self.private);
 
         let path = self.path(number, Part::Record);
         self.placer.place(&*self.files, &path, &bundle(&leaves.records))?;
         add_folders(&mut unsynced, &path, &self.log);
         Ok(unsynced)
+    }
+
+    /// Writes a private bundle anew with what `left` leaves of each part, if that is less than stands there. Says how many
+    /// parts it took something from. A part keeps its length, for the lengths of bundles are known elsewhere.
+    pub(crate) fn blank(
+        &self,
+        number: u64,
+        left: &dyn Fn(&[u8]) -> Result<Option<Vec<u8>>, ReadError>,
+    ) -> Result<u64, ScrubError> {
+        let mut parts = self.read(&(number * WIDTH..(number + 1) * WIDTH), Part::Private)?;
+        let mut blanked = 0;
+        for part in &mut parts {
+            if let Some(less) = left(part)?.filter(|less| less.len() == part.len()) {
+                *part = less.into();
+                blanked += 1;
+            }
+        }
+        if blanked > 0 {
+            let path = self.path(number, Part::Private);
+            self.placer.place(&*self.files, &path, &private_bundle(&parts))?;
+            path.parent().map_or(Ok(()), |folder| self.files.sync_folder(folder))?;
+        }
+        Ok(blanked)
     }
 
     /// The leaves of `range`, all of which stand in bundle files.
@@ -270,6 +290,14 @@ fn clip<'a>(leaves: &'a [Bytes], number: u64, range: &Range<u64>) -> &'a [Bytes]
     let to = range.end.saturating_sub(start).min(leaves.len() as u64) as usize;
     let from = (range.start.saturating_sub(start) as usize).min(to);
     &leaves[from..to]
+}
+
+fn private_bundle(parts: &[Bytes]) -> Vec<u8> {
+    let mut bundle = Vec::new();
+    bundle.extend_from_slice(PRIVATE_MAGIC);
+    bundle.extend_from_slice(&PRIVATE_VERSION.to_le_bytes());
+    push_records(&mut bundle, parts);
+    bundle
 }
 
 fn without_header(bytes: &Bytes) -> Option<Bytes> {

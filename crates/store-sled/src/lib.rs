@@ -45,6 +45,14 @@
 //! | segments removed, oldest first | some may come back; what lies before a gap is ignored and removed |
 //! | `CLOSED` named | sled is believed if its files are still the same; its removal is synced before sled is opened |
 //!
+//! # What was deleted
+//!
+//! A row that was deleted, or written anew, is still in the journal's segments and in snapshots until two more snapshots are
+//! made, and in sled's files for as long as sled pleases. [`scrub`] takes all of it off the disk at once: it makes a snapshot
+//! of what lives, lets go of the ones before it and of the journal that it covers, takes all but the leaves out of what
+//! must stay of that, blanks the private parts that nobody may open any more, and makes sled anew. It stops at nothing
+//! that the store couldn't be opened after.
+//!
 //! # What happens when something fails
 //!
 //! Any failed write or sync of journal or bundles **poisons** the engine: the commit in hand is
@@ -83,6 +91,7 @@ mod named;
 mod open;
 mod placer;
 mod publishing;
+mod scrub;
 mod snapshot;
 mod standing;
 mod stretch;
@@ -92,3 +101,4 @@ mod writer;
 
 pub use engine::{Options, SledStore};
 pub use errors::OpenError;
+pub use scrub::{Left, ScrubError, Scrubbed, scrub};

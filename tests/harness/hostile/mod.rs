@@ -7,6 +7,7 @@
 
 mod changes;
 mod devices;
+mod erasures;
 mod grants;
 mod keys;
 mod logs;

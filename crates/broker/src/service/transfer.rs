@@ -17,7 +17,8 @@ use countersign_proto::v1::{
 };
 use tonic::{Request, Response, Status};
 
-use self::{refused::RefusalQuota, standing::StandingGrants};
+use self::refused::RefusalQuota;
+pub(crate) use self::standing::StandingGrants;
 use crate::{broker::Broker, caller::Caller, receipts::Deliveries, sources::Sources};
 
 /// Judging a fetch, and making its record, its private part and its answer.
@@ -28,7 +29,6 @@ pub struct TransferService {
     broker: Arc<Broker>,
     sources: Arc<Sources>,
     deliveries: Deliveries,
-    standing: StandingGrants,
     refusals: RefusalQuota,
 }
 
@@ -40,7 +40,6 @@ impl TransferService {
             deliveries: Deliveries::new(Arc::clone(&broker), Arc::clone(&sources)),
             broker,
             sources,
-            standing: StandingGrants::default(),
             refusals: RefusalQuota::default(),
         }
     }

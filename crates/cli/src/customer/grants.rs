@@ -2,10 +2,13 @@
 
 use anyhow::Result;
 use clap::Args;
-use countersign_client::{customer::GrantView, proto::v1::grant::State};
+use countersign_client::{
+    customer::{ErasureView, GrantView},
+    proto::v1::grant::State,
+};
 use serde_json::{Value, json};
 
-use crate::{arguments::Setting, homes::CustomerHome, words};
+use crate::{arguments::Setting, homes::CustomerHome, output::Output, words};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -46,9 +49,12 @@ impl Arguments {
                     words::moment(terms.expire_time),
                     compared.get(&grant.row.name).map_or_else(String::new, words::compared),
                     grant.row.name.to_string(),
+                    // Last, since what is coloured has no width that a table knows.
+                    erasure(output, grant),
                 ]
             };
-            let header = ["from → to", "for", "state", "uses", "until", "first transfer", "grant"];
+            let header =
+                ["from → to", "for", "state", "uses", "until", "first transfer", "grant", "deletion"];
             output.table(header, grants.iter().map(row).collect())
         });
         Ok(())
@@ -71,7 +77,26 @@ fn grant_json(grant: &GrantView) -> Value {
         "record": row.recorded,
         "change_sequence": row.sequence,
         "acknowledged_time": row.acknowledged.map(words::rfc3339),
+        "erasure": grant.erasure.map(|erasure| json!({
+            "state": erasure.state().as_str_name().trim_start_matches("ERASURE_STATE_"),
+            "due_time": words::rfc3339(erasure.due),
+            "attested_time": erasure.attested.map(words::rfc3339),
+        })),
     })
+}
+
+/// Where the order to delete stands; what is late is red.
+fn erasure(output: Output, grant: &GrantView) -> String {
+    match grant.erasure {
+        None => String::new(),
+        Some(ErasureView { attested: Some(time), .. }) => {
+            output.good(&format!("deleted, {}", words::moment(time)))
+        }
+        Some(ErasureView { overdue: true, due, .. }) => {
+            output.bad(&format!("OVERDUE since {}", words::moment(due)))
+        }
+        Some(ErasureView { due, .. }) => format!("due {}", words::moment(due)),
+    }
 }
 
 /// Where a grant stands; one that the broker does not know is not recorded.

@@ -131,6 +131,7 @@ fn report_json(report: &Report) -> Value {
         "checkpoint": checkpoint,
         "records": report.records,
         "grants": report.grants,
+        "overdue_erasures": report.overdue_erasures,
         "kinds": kinds,
         "first_time": report.first_time.map(words::rfc3339),
         "last_time": report.last_time.map(words::rfc3339),
@@ -160,6 +161,10 @@ fn report_words(output: Output, report: &Report) -> String {
     }
     let rows = report.kinds.iter().map(|(kind, count)| [words::kind(*kind).to_owned(), count.to_string()]);
     lines.push(output.table(["kind", "records"], rows.collect()));
+    if report.overdue_erasures > 0 {
+        let late = words::counted(report.overdue_erasures, "deletion");
+        lines.push(output.bad(&format!("{late} that a customer ordered: overdue, and not attested since")));
+    }
     for size in &report.continues {
         lines.push(format!("continues the older log of {}", words::counted(*size, "record")));
     }

@@ -10,7 +10,7 @@ use countersign_grants::{
 };
 use countersign_proto::{
     log::v1::{Kind, Record},
-    v1::{GetLogEntryRequest, ListLogEntriesRequest},
+    v1::{GetLogEntryRequest, ListLogEntriesRequest, LogEntry, log_entry::PrivatePartState},
 };
 use countersign_tlog::{Hash, ProofFile};
 use prost::Message as _;
@@ -58,6 +58,20 @@ pub struct Entry {
     pub record: Record,
     /// The exact leaf.
     pub leaf: Bytes,
+}
+
+/// What became of the private part beside an entry.
+#[derive(Clone, Debug)]
+pub enum PrivatePart {
+    /// By the broker's word it stands, and opens.
+    Kept,
+    /// Its customer closed the account, and this entry says so.
+    Erased {
+        /// The entry.
+        by: Box<ProvenLeaf>,
+    },
+    /// It does not open, and nothing says why: the broker lost it.
+    Missing,
 }
 
 /// A page of entries.
@@ -148,11 +162,36 @@ impl Auditor {
 
     /// One entry, proven under a head that the log signed.
     pub async fn entry(&self, index: u64) -> Result<ProvenLeaf, Error> {
+        self.read(index).await.map(|(proven, _)| proven)
+    }
+
+    /// One entry, proven, and what became of the private part beside it. That it was erased counts only with the entry that
+    /// says so, proven too.
+    pub async fn entry_and_private_part(&self, index: u64) -> Result<(ProvenLeaf, PrivatePart), Error> {
+        let (proven, entry) = self.read(index).await?;
+        let private_part = match entry.private_part() {
+            PrivatePartState::Kept => PrivatePart::Kept,
+            PrivatePartState::Erased => {
+                let by = entry.erasure.strip_prefix(LOG).and_then(|rest| rest.strip_prefix("/entries/"));
+                let by = by.and_then(|digits| digits.parse().ok()).filter(|by| *by > index);
+                let by = by.ok_or_else(|| wrong("erasure", "it names no later entry that says so"))?;
+                let (by, _) = self.read(by).await?;
+                if by.record().kind() != Kind::CustomerErased {
+                    return Err(wrong("erasure", "the entry that it names is no customer's erasure"));
+                }
+                PrivatePart::Erased { by: Box::new(by) }
+            }
+            PrivatePartState::Missing | PrivatePartState::Unspecified => PrivatePart::Missing,
+        };
+        Ok((proven, private_part))
+    }
+
+    async fn read(&self, index: u64) -> Result<(ProvenLeaf, LogEntry), Error> {
         let asked = GetLogEntryRequest { name: format!("{LOG}/entries/{index}") };
         let entry = self.connection.audit().get_log_entry(call(asked)).await?.into_inner();
         let proven = ProvenLeaf::prove(entry.receipt.as_ref(), &self.monitor)?;
         if proven.index() == index {
-            Ok(proven)
+            Ok((proven, entry))
         } else {
             Err(wrong("index", &format!("asked for entry {index}, got {}", proven.index())))
         }

@@ -20,6 +20,8 @@ pub struct Report {
     pub records: u64,
     /// How many grants they speak of.
     pub grants: u64,
+    /// How many grants' recipients have not attested in time that they deleted what they received, and not since.
+    pub overdue_erasures: u64,
     /// How many records there are of each kind.
     pub kinds: Vec<(Kind, u64)>,
     /// The time of the first record.
@@ -151,6 +153,12 @@ pub enum Problem {
         "its grant ended for a newer revision, and the next record approves none between the same parties"
     )]
     NoSuccessor,
+    /// An order to delete comes twice, or what follows one without it.
+    #[error("a {} record has no place here: an order to delete is given once, and met once", name(*kind))]
+    Erasure {
+        /// What it records.
+        kind: Kind,
+    },
     /// Data moved under a paused grant.
     #[error("data moved while its grant was paused")]
     WhilePaused,
@@ -223,6 +231,7 @@ impl Problem {
             Self::NotApproved { .. } | Self::ApprovedTwice => "approval",
             Self::AfterStop | Self::ChangeAfterStop { .. } => "stop",
             Self::NoSuccessor => "successor",
+            Self::Erasure { .. } => "erasure",
             Self::WhilePaused => "pause",
             Self::WhileSuspended { .. } | Self::WhileGrantSuspended => "suspension",
             Self::NotLive { .. } | Self::NotVetted { .. } => "vetting",

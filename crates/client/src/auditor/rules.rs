@@ -22,7 +22,7 @@ struct Grant {
     uses: u32,
     /// Which parties, purpose and catalogue the approval named: a place in [`Rules::parties`], from 1.
     parties: u32,
-    /// [`PAUSED`], [`STOPPED`], [`SUSPENDED`], [`SUSPENDED_BY_OPERATOR`].
+    /// [`PAUSED`], [`STOPPED`], [`SUSPENDED`], [`SUSPENDED_BY_OPERATOR`], [`ORDERED`], [`ATTESTED`], [`OVERDUE`].
     flags: u8,
 }
 
@@ -35,6 +35,9 @@ const PAUSED: u8 = 1;
 const STOPPED: u8 = 2;
 const SUSPENDED: u8 = 4;
 const SUSPENDED_BY_OPERATOR: u8 = 8;
+const ORDERED: u8 = 16;
+const ATTESTED: u8 = 32;
+const OVERDUE: u8 = 64;
 
 /// Takes records in the log's order.
 pub(super) struct Rules {
@@ -210,6 +213,9 @@ impl Rules {
             | Kind::GrantRevokedByOperator => {
                 grant.flags |= STOPPED;
             }
+            Kind::ErasureOrdered | Kind::ErasureAttested | Kind::ErasureOverdue => {
+                erasure(index, grant, leaf.kind, self.unread, findings);
+            }
             Kind::GrantSuspended => grant.flags |= SUSPENDED,
             Kind::GrantUnsuspended => grant.flags &= !SUSPENDED,
             Kind::GrantSuspendedByOperator => grant.flags |= SUSPENDED_BY_OPERATOR,
@@ -231,6 +237,12 @@ impl Rules {
         self.grants.len() as u64
     }
 
+    /// How many grants' recipients are late, and have not attested since.
+    pub(super) fn overdue(&self) -> u64 {
+        let late = |grant: &&Grant| grant.flags & (OVERDUE | ATTESTED) == OVERDUE;
+        self.grants.values().filter(late).count() as u64
+    }
+
     pub(super) fn times(&self) -> (Option<Timestamp>, Option<Timestamp>) {
         let first = self.first_time.map(Timestamp::from_millis);
         (first, first.map(|_| Timestamp::from_millis(self.time_ms)))
@@ -242,6 +254,24 @@ impl Rules {
             .filter_map(|(kind, count)| Some((Kind::try_from(i32::try_from(kind).ok()?).ok()?, *count)))
             .collect()
     }
+}
+
+/// An order to delete is given once, and is the end of its grant; what says that it was met, or is late, follows it.
+fn erasure(index: u64, grant: &mut Grant, kind: Kind, unread: u64, findings: &mut Findings) {
+    let (ordered, attested) = (grant.flags & ORDERED != 0, grant.flags & ATTESTED != 0);
+    let sound = match kind {
+        Kind::ErasureOrdered => !ordered,
+        Kind::ErasureAttested => (ordered || unread > 0) && !attested,
+        _ => (ordered || unread > 0) && !attested && grant.flags & OVERDUE == 0,
+    };
+    if !sound {
+        findings.add(index, Problem::Erasure { kind });
+    }
+    grant.flags |= match kind {
+        Kind::ErasureOrdered => ORDERED | STOPPED,
+        Kind::ErasureAttested => ATTESTED,
+        _ => OVERDUE,
+    };
 }
 
 fn transfer(index: u64, grant: &mut Grant, leaf: &Leaf<'_>, unread: u64, findings: &mut Findings) {
@@ -288,6 +318,9 @@ fn is_of_grant(kind: Kind) -> bool {
             Kind::GrantApproved
                 | Kind::GrantExpiring
                 | Kind::Acknowledged
+                | Kind::ErasureOrdered
+                | Kind::ErasureAttested
+                | Kind::ErasureOverdue
                 | Kind::ChangeNotice
                 | Kind::Transfer
                 | Kind::TransferRefused

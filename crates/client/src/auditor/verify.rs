@@ -92,6 +92,7 @@ fn report(
         checkpoint,
         records,
         grants: rules.grants(),
+        overdue_erasures: rules.overdue(),
         kinds: rules.kinds(),
         first_time,
         last_time,

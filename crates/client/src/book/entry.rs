@@ -52,6 +52,12 @@ pub(crate) enum Entry {
     Replaces { link: [u8; 32], replaced: [u8; 32] },
     /// A link gave way: nothing new is entered under it, and its grants are stopped on this side.
     Replaced { link: [u8; 32], at_ms: u64 },
+    /// This side's application says that it has deleted what it received under a grant, as the customer ordered.
+    Deleted { grant: [u8; 32] },
+    /// The attestation of that, signed.
+    Attested { grant: [u8; 32], attestation: Vec<u8> },
+    /// The proof of the attestation's record came and verified.
+    AttestationTold { grant: [u8; 32] },
 }
 
 impl Entry {

@@ -9,6 +9,7 @@ use countersign_grants::{
     envelope,
     id::{GrantName, LinkName, SubjectHandle},
     key::PublicKey,
+    lifecycle::Erasure,
     permit::Spent,
     statement::{
         ChangeReason, Fetch, GrantChange, GrantTerms, PartnerChange, PartnerVerb, SECRET_BYTES, Statement,
@@ -126,6 +127,11 @@ pub struct GrantRow {
     by_recipient: Chain,
     suspended: Option<ChangeReason>,
     revoked: Option<(Side, ChangeReason)>,
+    /// The customer's order to delete: the change that carries it, and until when.
+    ordered: Option<(Digest, Timestamp)>,
+    pub(super) deleted: bool,
+    pub(super) attestation: Option<Bytes>,
+    pub(super) attestation_told: bool,
     pub(super) spent: Spent,
     /// The fetches whose receipts are owed, oldest first.
     pub(super) owed: VecDeque<(Timestamp, Digest)>,
@@ -189,6 +195,32 @@ impl GrantRow {
     /// Which side revoked it by its own signed word, and why.
     pub fn revoked(&self) -> Option<(Side, ChangeReason)> {
         self.revoked
+    }
+
+    /// Until when this side has to have deleted what it received, by the customer's signed order and terms. Nothing without
+    /// an order, and on the source's side, which received nothing.
+    pub fn erase_due(&self) -> Option<Timestamp> {
+        self.ordered.filter(|_| self.side == Side::Recipient).map(|(_, due)| due)
+    }
+
+    /// Whether this side's application said that it has deleted what it received.
+    pub fn deleted(&self) -> bool {
+        self.deleted
+    }
+
+    /// Whether the log has this side's attestation of that, by a proof that verified.
+    pub fn attested(&self) -> bool {
+        self.attestation_told
+    }
+
+    /// The change that orders this side to delete.
+    pub(crate) fn erase_order(&self) -> Option<Digest> {
+        self.ordered.map(|(change, _)| change)
+    }
+
+    /// This side's attestation, as it was signed.
+    pub(crate) fn attestation(&self) -> Option<Envelope> {
+        self.attestation.as_ref().map(envelope_of)
     }
 
     /// When this side stopped it by itself.
@@ -362,6 +394,10 @@ impl GrantRow {
             by_recipient: Chain::default(),
             suspended: None,
             revoked: None,
+            ordered: None,
+            deleted: false,
+            attestation: None,
+            attestation_told: false,
             spent: Spent::default(),
             owed: VecDeque::new(),
         })
@@ -378,6 +414,9 @@ impl GrantRow {
             }
             Verb::Unspecified => return Err("the change has no verb".to_owned()),
         };
+        if change.erase {
+            self.ordered = Some((digest, Erasure::order(self.terms(), change.time).due()));
+        }
         self.sequence = change.sequence;
         self.last = digest;
         self.held = false;
@@ -450,6 +489,10 @@ impl GrantRow {
             entries.push(Entry::StoppedHere { grant, at_ms: at.as_millis() });
         }
         entries.extend(self.held.then_some(Entry::Held { grant }));
+        entries.extend(self.deleted.then_some(Entry::Deleted { grant }));
+        let attested = |bytes: &Bytes| Entry::Attested { grant, attestation: bytes.to_vec() };
+        entries.extend(self.attestation.as_ref().map(attested));
+        entries.extend(self.attestation_told.then_some(Entry::AttestationTold { grant }));
         entries
     }
 }

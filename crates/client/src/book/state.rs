@@ -53,6 +53,8 @@ pub(crate) enum Unadmitted {
     Revision(TermsError),
     #[error("this side suspends the grant that they narrow")]
     Suspended,
+    #[error("nothing was ordered to be deleted, or it was attested before")]
+    NotOrdered,
     #[error("{MAX_HELD} grants that are not in the book are held already")]
     Held,
     #[error("does not read: {0}")]
@@ -78,6 +80,12 @@ pub(crate) struct State {
     pub(crate) checkpoint: Option<Bytes>,
     pub(crate) fork: Option<LogForked>,
     pub(crate) own_keys: HashSet<String>,
+    /// By the tags under which the log knows them.
+    pub(crate) by_tag: HashMap<[u8; 32], Digest>,
+    /// Grants under which this side still has to delete what it received.
+    pub(crate) to_delete: BTreeSet<Digest>,
+    /// Grants under which it has, and the log does not know it yet.
+    pub(crate) to_attest: BTreeSet<Digest>,
     /// Grants that are held, and whose terms have not come.
     held: BTreeSet<Digest>,
     /// What the clock said lately, each with its time of the run.
@@ -123,6 +131,8 @@ impl State {
                     return Err(Unadmitted::Previous);
                 }
                 match row.standing {
+                    // A stop is for good; one that did not order to delete can be followed by one that does.
+                    Standing::Stopped { erase: false } if change.erase => Ok(()),
                     Standing::Stopped { .. } | Standing::Superseded { .. } => Err(Unadmitted::Stopped),
                     Standing::Active | Standing::Paused => Ok(()),
                 }
@@ -148,6 +158,15 @@ impl State {
                     Some(_) => Ok(()),
                     None => Err(Unadmitted::NoGrant),
                 }
+            }
+            Entry::Deleted { grant } | Entry::Attested { grant, .. } | Entry::AttestationTold { grant } => {
+                let row = self.grants.get(&Digest::from(*grant)).ok_or(Unadmitted::NoGrant)?;
+                let ready = match entry {
+                    Entry::Deleted { .. } => row.erase_due().is_some(),
+                    Entry::Attested { .. } => row.deleted && row.attestation.is_none(),
+                    _ => row.attestation.is_some(),
+                };
+                if ready { Ok(()) } else { Err(Unadmitted::NotOrdered) }
             }
             Entry::Held { grant } => {
                 let known = self.grants.contains_key(&Digest::from(*grant));
@@ -218,12 +237,31 @@ impl State {
                 let link = self.links.get(&link.into()).ok_or("the link is not in the book")?;
                 let mut row = GrantRow::read(side, link, terms, salt, offer, offer_key)?;
                 row.held = self.held.remove(&row.digest());
+                self.by_tag.insert(row.terms().log_tag, row.digest());
                 if !self.grants.contains_key(&row.digest()) {
                     self.supersede(&mut row);
                     self.grants.insert(row.digest(), row);
                 }
             }
-            Entry::Changed { grant, change } => self.grant_mut(grant)?.apply_change(change)?,
+            Entry::Changed { grant, change } => {
+                let row = self.grant_mut(grant)?;
+                row.apply_change(change)?;
+                if row.erase_due().is_some() && !row.deleted {
+                    self.to_delete.insert(grant.into());
+                }
+            }
+            Entry::Deleted { grant } => {
+                self.grant_mut(grant)?.deleted = true;
+                self.to_delete.remove(&grant.into());
+                self.to_attest.insert(grant.into());
+            }
+            Entry::Attested { grant, attestation } => {
+                self.grant_mut(grant)?.attestation = Some(attestation.into());
+            }
+            Entry::AttestationTold { grant } => {
+                self.grant_mut(grant)?.attestation_told = true;
+                self.to_attest.remove(&grant.into());
+            }
             Entry::PartnerChanged { grant, change } => self.grant_mut(grant)?.apply_partner_change(change)?,
             Entry::StoppedHere { grant, at_ms } => {
                 self.grant_mut(grant)?.stopped_here = Some(Timestamp::from_millis(at_ms));

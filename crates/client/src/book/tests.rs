@@ -304,6 +304,85 @@ fn a_local_stop_needs_no_broker_and_stays() {
     assert!(again.stop_locally(&unknown, filled.world.now()).expect("is written").is_none());
 }
 
+/// A recipient's book with a grant, and no change yet.
+fn receiving() -> (World, Granted, MemoryBook, Book) {
+    let world = World::new();
+    let granted = world.grant();
+    let storage = MemoryBook::new();
+    let book = Book::open(storage.clone(), world.now()).expect("opens");
+    let entry = granted.recipient.entry.clone();
+    let link = match &entry {
+        Entry::Linked { link, .. } => *link,
+        _ => unreachable!("the fixture links"),
+    };
+    book.enter(entry).expect("is written").expect("fits");
+    let terms = envelope_bytes(&granted.signed_for(&granted.recipient));
+    let (offer, offer_key) = (envelope_bytes(&granted.offer), vec![]);
+    let salt = crate::fixtures::SALT;
+    let entry = Entry::Granted { side: Side::Recipient, link, terms, salt, offer, offer_key };
+    book.enter(entry).expect("is written").expect("fits");
+    (world, granted, storage, book)
+}
+
+#[test]
+fn what_is_to_be_deleted_stands_until_the_log_has_the_attestation() {
+    let (world, granted, storage, book) = receiving();
+    let (grant, name) = (*granted.digest().as_bytes(), GrantName::of(granted.digest()));
+    let enter = |book: &Book, entry| book.enter(entry).expect("can be written");
+    assert_eq!(enter(&book, Entry::Deleted { grant }), Err(Unadmitted::NotOrdered));
+    let stop = world.erasing_stop(&granted.recipient, granted.digest(), 1, granted.digest());
+    let order = countersign_grants::envelope::digest(&stop);
+    enter(&book, Entry::Changed { grant, change: envelope_bytes(&stop) }).expect("fits");
+
+    let reopen = || Book::open(storage.clone(), world.now()).expect("opens");
+    let book = reopen();
+    let row = book.erasures_due().remove(0);
+    assert_eq!((row.name(), row.erase_order()), (&name, Some(order)));
+    let retention = row.terms().retention;
+    assert_eq!(row.erase_due(), Some(world.now().plus(retention)));
+    assert!(book.erasures_to_attest().is_empty());
+    let unsigned = Entry::Attested { grant, attestation: vec![1] };
+    assert_eq!(enter(&book, unsigned), Err(Unadmitted::NotOrdered), "nothing was deleted yet");
+
+    enter(&book, Entry::Deleted { grant }).expect("fits");
+    let book = reopen();
+    assert!(book.erasures_due().is_empty() && book.grant(&name).expect("stands").deleted());
+    assert!(book.erasures_to_attest()[0].attestation().is_none());
+    let attestation = envelope_bytes(&stop);
+    enter(&book, Entry::Attested { grant, attestation: attestation.clone() }).expect("fits");
+    let other = Entry::Attested { grant, attestation: vec![2] };
+    assert_eq!(enter(&book, other), Err(Unadmitted::NotOrdered), "what was signed once stays");
+
+    let book = reopen();
+    let row = book.erasures_to_attest().remove(0);
+    assert_eq!(row.attestation().map(|signed| envelope_bytes(&signed)), Some(attestation));
+    book.note(Entry::AttestationTold { grant }).expect("is written");
+    // Twice: what was rewritten adds up to the same.
+    for _ in 0..2 {
+        let book = reopen();
+        assert!(book.erasures_to_attest().is_empty() && book.grant(&name).expect("stands").attested());
+    }
+}
+
+#[test]
+fn only_an_order_to_delete_follows_a_stop() {
+    let (world, granted, _, book) = receiving();
+    let grant = *granted.digest().as_bytes();
+    let enter = |change: &countersign_proto::statement::v1::Envelope| {
+        book.enter(Entry::Changed { grant, change: envelope_bytes(change) }).expect("can be written")
+    };
+    let digest = |change| countersign_grants::envelope::digest(change);
+    let stop = world.change(&granted.recipient, granted.digest(), 1, Verb::Stop, granted.digest());
+    enter(&stop).expect("fits");
+    let resume = world.change(&granted.recipient, granted.digest(), 2, Verb::Resume, digest(&stop));
+    assert_eq!(enter(&resume), Err(Unadmitted::Stopped));
+    let order = world.erasing_stop(&granted.recipient, granted.digest(), 2, digest(&stop));
+    enter(&order).expect("fits");
+    assert_eq!(book.erasures_due().len(), 1);
+    let again = world.erasing_stop(&granted.recipient, granted.digest(), 3, digest(&order));
+    assert_eq!(enter(&again), Err(Unadmitted::Stopped), "once is enough");
+}
+
 #[test]
 fn a_handle_has_one_link_for_ever() {
     let filled = filled();

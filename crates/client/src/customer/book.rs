@@ -161,6 +161,10 @@ struct State {
     identity: Option<(u64, Digest)>,
     pending_identity: Option<(Envelope, Vec<u8>)>,
     labels: BTreeMap<Digest, ([u8; 32], String)>,
+    /// The newest closing of the account that was signed.
+    closure: Option<Vec<u8>>,
+    /// The index of its record, once proven.
+    closed: Option<u64>,
     counted: usize,
     compacted: u64,
 }
@@ -266,6 +270,16 @@ impl CustomerBook {
     /// A change of one's own that was signed and not answered, with the copy that goes with it.
     pub(crate) fn pending_identity(&self) -> Option<(Envelope, Vec<u8>)> {
         self.0.state.lock().pending_identity.clone()
+    }
+
+    /// The index of the record by which the account was closed, once it is proven.
+    pub fn closed(&self) -> Option<u64> {
+        self.0.state.lock().closed
+    }
+
+    /// Whether a closing of the account was ever signed and sent.
+    pub(crate) fn closure_sent(&self) -> bool {
+        self.0.state.lock().closure.is_some()
     }
 
     /// Enters what has to be durable before it counts, off the runtime's threads.
@@ -393,6 +407,8 @@ impl State {
             Entry::AuthenticatorLabel { authenticator, salt, label } => {
                 self.labels.insert(authenticator.into(), (salt, label));
             }
+            Entry::Closing { closure } => self.closure = Some(closure),
+            Entry::Closed { index } => self.closed = Some(index),
             Entry::Checkpoint(bytes) => self.checkpoint = Some(bytes.into()),
             Entry::Forked { ours, theirs } => {
                 self.fork = Some(LogForked { ours: ours.into(), theirs: theirs.into() });
@@ -441,6 +457,8 @@ impl State {
             change: change.encode_to_vec(),
             wrapped: wrapped.clone(),
         }));
+        entries.extend(self.closure.iter().map(|bytes| Entry::Closing { closure: bytes.clone() }));
+        entries.extend(self.closed.map(|index| Entry::Closed { index }));
         entries.extend(self.checkpoint.iter().map(|bytes| Entry::Checkpoint(bytes.to_vec())));
         entries.extend(
             self.fork
@@ -544,6 +562,14 @@ impl GrantRow {
         self.changes.iter().any(|(bytes, _)| {
             Envelope::decode(bytes.clone()).is_ok_and(|stands| envelope::digest(&stands) == change)
         })
+    }
+
+    /// The change that orders the recipient to delete, as it was signed for the source.
+    pub(crate) fn erase_order(&self) -> Option<Envelope> {
+        // Nothing follows it.
+        let ordered = matches!(self.standing, Standing::Stopped { erase: true });
+        let (bytes, _) = self.changes.last().filter(|_| ordered)?;
+        Envelope::decode(bytes.clone()).ok()
     }
 
     #[cfg(test)]

@@ -6,6 +6,7 @@ use countersign_grants::{
     digest::Digest,
     envelope,
     id::{GrantName, PartnerName},
+    key::PublicKey,
     statement::{self as statements, GrantChange, Verb, WorkingKey},
     time::Timestamp,
 };
@@ -115,7 +116,8 @@ impl Customer {
         self.change(grant, Verb::Resume, false).await
     }
 
-    /// Stops a grant for good; with `erase`, the recipient must delete what it received.
+    /// Stops a grant for good; with `erase`, the recipient must delete what it received. That can be ordered once the grant
+    /// has ended too, however it did.
     pub async fn stop(&self, grant: &GrantName, erase: bool) -> Result<Recorded, Error> {
         self.change(grant, Verb::Stop, erase).await
     }
@@ -165,7 +167,7 @@ impl Customer {
             {
                 return Ok(recorded);
             }
-            check_standing(&row, verb)?;
+            check_standing(&row, verb, erase)?;
             let (said, source, recipient) = self.sign_change(&row, (verb, erase), None)?;
             self.0.book.enter(changing(&row, &source, &recipient)).await?;
             tries -= 1;
@@ -287,7 +289,7 @@ impl Customer {
         let receipt = ProvenLeaf::prove(receipt, &self.0.monitor)?;
         let (terms, change) = (&row.terms, envelope::digest(source));
         receipt.says(&Saying {
-            kinds: &[kind(said.verb)],
+            kinds: kinds(said.verb, said.erase),
             source: &terms.source,
             recipient: &terms.recipient,
             purpose: &terms.purpose,
@@ -320,18 +322,24 @@ impl Customer {
         row: &GrantRow,
         word: &Acknowledgement,
     ) -> Result<Option<Timestamp>, Error> {
-        let source = &row.terms.source;
-        let who = Party::Partner(source.clone());
-        let signed = WorkingKey::certified(
-            word.partner_key.as_ref(),
-            &row.terms.source_identity,
-            source,
-            self.origin(),
-        )
-        .and_then(|key| key.verify::<statements::Acknowledgement>(word.statement.as_ref(), |said| said.time))
-        .map_err(|error| Error::bad_key(who.clone(), "acknowledgement", &error))?;
+        self.verify_word(row, (&row.terms.source, &row.terms.source_identity), word)
+    }
+
+    /// When this side acknowledged the newest change, if this is its word for that.
+    pub(super) fn verify_word(
+        &self,
+        row: &GrantRow,
+        (partner, identity): (&PartnerName, &PublicKey),
+        word: &Acknowledgement,
+    ) -> Result<Option<Timestamp>, Error> {
+        let who = Party::Partner(partner.clone());
+        let signed = WorkingKey::certified(word.partner_key.as_ref(), identity, partner, self.origin())
+            .and_then(|key| {
+                key.verify::<statements::Acknowledgement>(word.statement.as_ref(), |said| said.time)
+            })
+            .map_err(|error| Error::bad_key(who.clone(), "acknowledgement", &error))?;
         let said = signed.statement();
-        if said.partner != *source {
+        if said.partner != *partner {
             return Err(Error::misbehaved(who, "acknowledgement", "partner", "names another partner"));
         }
         self.0.monitor.take(&said.checkpoint.0, Met::InStatement, &who)?;
@@ -369,8 +377,10 @@ pub(super) fn changing(row: &GrantRow, source: &wire::Envelope, recipient: &wire
     }
 }
 
-pub(super) fn check_standing(row: &GrantRow, verb: Verb) -> Result<(), Error> {
+pub(super) fn check_standing(row: &GrantRow, verb: Verb, erase: bool) -> Result<(), Error> {
     let problem = match (row.standing, verb) {
+        // What was stopped without it can still be ordered to be deleted.
+        (Standing::Stopped { erase: false }, Verb::Stop) if erase => return Ok(()),
         (Standing::Stopped { .. }, _) => "is stopped for good",
         (Standing::Superseded { .. }, _) => "has ended for a newer revision, which this book has not seen",
         (Standing::Paused, Verb::Pause) => "is paused already",
@@ -381,12 +391,14 @@ pub(super) fn check_standing(row: &GrantRow, verb: Verb) -> Result<(), Error> {
     Err(Error::Misuse(Misuse::NotNow { name: row.name.to_string(), problem }))
 }
 
-fn kind(verb: Verb) -> Kind {
+/// What a change's record says. One that orders to delete under a grant that has ended says that alone.
+fn kinds(verb: Verb, erase: bool) -> &'static [Kind] {
     match verb {
-        Verb::Pause => Kind::GrantPaused,
-        Verb::Resume => Kind::GrantResumed,
-        Verb::Stop => Kind::GrantWithdrawn,
-        Verb::Narrow => Kind::GrantSuperseded,
-        Verb::Unspecified => Kind::Unspecified,
+        Verb::Pause => &[Kind::GrantPaused],
+        Verb::Resume => &[Kind::GrantResumed],
+        Verb::Stop if erase => &[Kind::GrantWithdrawn, Kind::ErasureOrdered],
+        Verb::Stop => &[Kind::GrantWithdrawn],
+        Verb::Narrow => &[Kind::GrantSuperseded],
+        Verb::Unspecified => &[],
     }
 }

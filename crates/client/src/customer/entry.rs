@@ -59,6 +59,10 @@ pub(crate) enum Entry {
     IdentityPending { change: Vec<u8>, wrapped: Vec<u8> },
     /// What the person calls an authenticator.
     AuthenticatorLabel { authenticator: [u8; 32], salt: [u8; 32], label: String },
+    /// The closing of the account was signed, and is on its way.
+    Closing { closure: Vec<u8> },
+    /// The proof of the closing's record verified.
+    Closed { index: u64 },
 }
 
 impl Entry {

@@ -262,8 +262,10 @@ impl Customer {
         let record = leaf.record();
         let fields = fields.iter().map(|field| FieldPath::parse(field)).collect::<Result<Vec<_>, _>>();
         let fields = fields.map_err(|error| twisted("event", "fields", &error.to_string()))?;
+        // They can come when the account is closed, so they name nobody.
+        let names_nobody = matches!(record.kind(), Kind::ErasureAttested | Kind::ErasureOverdue);
         leaf.opens(
-            Some(self.name()),
+            (!names_nobody).then_some(self.name()),
             (!record.fields_commitment.is_empty()).then_some(&fields),
             (!record.evidence_commitment.is_empty()).then_some(evidence),
         )

@@ -12,7 +12,7 @@ use countersign_proto::v1::{GetGrantRequest, Grant, ListGrantsRequest, grant::St
 use prost::Message as _;
 use tonic::Code;
 
-use super::{Customer, GrantRow, LinkRow, PAGE_SIZE, Standing, all_pages, entry::Entry};
+use super::{Customer, ErasureView, GrantRow, LinkRow, PAGE_SIZE, Standing, all_pages, entry::Entry};
 use crate::{
     channel::call,
     error::{Error, Party},
@@ -31,6 +31,8 @@ pub struct GrantView {
     /// Why its source or an operator suspends it, or who but the customer ended it, by the broker's word: a code such as
     /// `SECURITY`; empty if nobody does.
     pub reason: String,
+    /// Where the order to the recipient stands to delete what it received, by what was signed; nothing without one.
+    pub erasure: Option<ErasureView>,
 }
 
 impl Customer {
@@ -51,13 +53,18 @@ impl Customer {
         let mut told = HashMap::with_capacity(listed.len());
         for grant in listed {
             let row = self.reconcile(&grant, |name| known.get(name).copied()).await?;
-            told.insert(row.name.digest(), (grant.state(), grant.use_count, grant.reason));
+            let erasure = self.erasure(&row, Some(&grant))?;
+            told.insert(row.name.digest(), (grant.state(), grant.use_count, grant.reason, erasure));
         }
-        let view = |row: GrantRow| {
+        let view = |row: GrantRow| -> Result<GrantView, Error> {
             let told = told.get(&row.name.digest());
             let state = match row.standing {
-                Standing::Stopped { .. } => told.map(|_| State::Withdrawn),
                 Standing::Superseded { .. } => told.map(|_| State::Superseded),
+                // However it ended; and that it did outweighs a word that it stands.
+                Standing::Stopped { .. } => told.map(|(state, ..)| match state {
+                    State::Active | State::Paused | State::Suspended => State::Withdrawn,
+                    state => *state,
+                }),
                 // A pause that the log has proven outweighs a word that all is well.
                 Standing::Paused => told.map(|(state, ..)| match state {
                     State::Active => State::Paused,
@@ -65,10 +72,16 @@ impl Customer {
                 }),
                 Standing::Active => told.map(|(state, ..)| *state),
             };
-            let use_count = told.map_or(0, |(_, uses, _)| *uses);
-            GrantView { state, use_count, reason: told.map_or(String::new(), |(.., why)| why.clone()), row }
+            let use_count = told.map_or(0, |(_, uses, ..)| *uses);
+            let reason = told.map_or(String::new(), |(_, _, why, _)| why.clone());
+            // An order holds whatever the broker shows.
+            let erasure = match told.and_then(|(.., erasure)| *erasure) {
+                Some(erasure) => Some(erasure),
+                None => self.erasure(&row, None)?,
+            };
+            Ok(GrantView { state, use_count, reason, erasure, row })
         };
-        Ok(self.0.book.grants().into_iter().map(view).collect())
+        self.0.book.grants().into_iter().map(view).collect()
     }
 
     /// Asks the broker for a grant, and holds what it shows against the book; `None` if it says that there is none.

@@ -9,12 +9,13 @@ use countersign_grants::{
     statement::{GrantChange, Verb},
 };
 use countersign_proto::v1::{
-    AcknowledgeGrantRequest, ApproveGrantRequestRequest, ApproveGrantRequestResponse,
-    CancelGrantRequestRequest, ChangeGrantRequest, ChangeGrantResponse, ChangeGrantsRequest,
-    ChangeGrantsResponse, CreateGrantRequestRequest, DeferGrantRequestRequest, GetGrantRequest,
-    GetGrantRequestRequest, Grant, GrantRequest, ListGrantRequestsRequest, ListGrantRequestsResponse,
-    ListGrantsRequest, ListGrantsResponse, NarrowGrantRequest, NarrowGrantResponse,
-    RefuseGrantRequestRequest, RevokeGrantRequest, SuspendGrantRequest, UnsuspendGrantRequest,
+    AcknowledgeGrantRequest, ApproveGrantRequestRequest, ApproveGrantRequestResponse, AttestErasureRequest,
+    AttestErasureResponse, CancelGrantRequestRequest, ChangeGrantRequest, ChangeGrantResponse,
+    ChangeGrantsRequest, ChangeGrantsResponse, CreateGrantRequestRequest, DeferGrantRequestRequest,
+    GetGrantRequest, GetGrantRequestRequest, Grant, GrantRequest, ListGrantRequestsRequest,
+    ListGrantRequestsResponse, ListGrantsRequest, ListGrantsResponse, NarrowGrantRequest,
+    NarrowGrantResponse, RefuseGrantRequestRequest, RevokeGrantRequest, SuspendGrantRequest,
+    UnsuspendGrantRequest,
     grant_service_server::{GrantService, GrantServiceServer},
 };
 use parking_lot::Mutex;
@@ -92,6 +93,7 @@ impl GrantService for Liar {
         suspend_grant(SuspendGrantRequest) -> ChangeGrantResponse;
         unsuspend_grant(UnsuspendGrantRequest) -> ChangeGrantResponse;
         revoke_grant(RevokeGrantRequest) -> ChangeGrantResponse;
+        attest_erasure(AttestErasureRequest) -> AttestErasureResponse;
     }
 }
 

@@ -140,7 +140,7 @@ impl Customer {
                 return self.narrowed(recorded);
             }
             let row = self.newest(grant)?;
-            check_standing(&row, Verb::Narrow)?;
+            check_standing(&row, Verb::Narrow, false)?;
             let shown = self.show(&row).await?;
             let left = row.terms.uses.saturating_sub(shown.use_count);
             let draft = self.draft_narrowing(&row, narrowing, &offer_of(&row, &shown)?, left)?;

@@ -1,7 +1,7 @@
 //! Events: a loop from the book's cursor on. What changes a grant is verified and entered before the application hears
 //! of it.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{collections::VecDeque, future::Future, sync::Arc, time::Duration};
 
 use countersign_grants::{
     id::{GrantName, LinkName, NotAName, RequestName, SubjectHandle},
@@ -10,12 +10,13 @@ use countersign_grants::{
     time::Timestamp,
 };
 use countersign_proto::{
-    log::v1::Kind,
+    log::v1::{Kind, Record},
     v1::{Event, ListPartnerKeysRequest, WatchEventsRequest, WatchEventsResponse},
 };
+use prost::Message as _;
 use tonic::{Request, Streaming};
 
-use super::{Partner, Shared};
+use super::{Partner, Shared, erase::erase_due};
 use crate::{
     book::{Entry, GrantRow, Side, Standing},
     channel::call,
@@ -33,7 +34,7 @@ const MAX_BACKOFF: Duration = Duration::from_secs(5);
 const MAX_HEARINGS: u32 = 3;
 
 /// What a partner hears of. Transfers are left out: their sides know of them by themselves.
-const KINDS: [Kind; 25] = [
+const KINDS: [Kind; 28] = [
     Kind::PartnerApproved,
     Kind::PartnerKeyPublished,
     Kind::PartnerSuspended,
@@ -59,6 +60,9 @@ const KINDS: [Kind; 25] = [
     Kind::GrantExpiring,
     Kind::Acknowledged,
     Kind::ChangeNotice,
+    Kind::ErasureOrdered,
+    Kind::ErasureAttested,
+    Kind::ErasureOverdue,
 ];
 
 /// Something that concerns this partner.
@@ -180,6 +184,37 @@ pub enum PartnerEvent {
         /// The grant.
         grant: Box<GrantRow>,
     },
+    /// Delete what was received under a grant, and under those in whose place it stands, as the customer ordered, and then say so with [`Partner::attest_erasure`]. The
+    /// order stands in the book. It comes again when this side is late, and with each new watch until it is met.
+    EraseDue {
+        /// The grant.
+        grant: GrantName,
+        /// This partner's handle for the customer.
+        subject: SubjectHandle,
+        /// Until when, by what the customer signed.
+        due: Timestamp,
+    },
+    /// The recipient of a grant of which this partner is the source signed that it has deleted what it received. Its
+    /// statement verified.
+    ErasureAttested {
+        /// The grant.
+        grant: GrantName,
+        /// When, by the recipient's word.
+        time: Timestamp,
+    },
+    /// By the broker's word, the recipient of a grant of which this partner is the source has not attested in time.
+    ErasureOverdue {
+        /// The grant.
+        grant: GrantName,
+    },
+    /// By the broker's word, the customer stopped a grant, and has closed the account since: the signed stop is gone with
+    /// it. The grant is [held](GrantRow::held), and what was received is to go by what its terms say.
+    AccountClosed {
+        /// The grant.
+        grant: GrantName,
+        /// This partner's handle for the customer.
+        subject: SubjectHandle,
+    },
     /// A side acknowledged terms or a change.
     Acknowledged {
         /// The grant.
@@ -232,6 +267,8 @@ pub struct Noted {
 /// A resumable watch over a partner's events.
 pub struct EventWatch {
     shared: Arc<Shared>,
+    /// Orders to delete that the book has from before, which the application hears of first.
+    due: VecDeque<GrantName>,
     stream: Option<Streaming<WatchEventsResponse>>,
     /// The event that the application has in hand.
     handed: Option<u64>,
@@ -243,7 +280,9 @@ pub struct EventWatch {
 impl Partner {
     /// Watches the events from the book's cursor on.
     pub fn watch_events(&self) -> EventWatch {
-        EventWatch { shared: Arc::clone(&self.0), stream: None, handed: None, failures: 0, failed: (0, 0) }
+        let shared = Arc::clone(&self.0);
+        let due = shared.book.erasures_due().iter().map(|row| row.name().clone()).collect();
+        EventWatch { shared, due, stream: None, handed: None, failures: 0, failed: (0, 0) }
     }
 
     /// Watches the events for good and hands each to `on_event`, at least once. Refusals are waited out; comes back only
@@ -275,6 +314,9 @@ impl EventWatch {
         if let Some(index) = self.handed.take() {
             self.shared.book.note(Entry::Cursor(index.saturating_add(1)))?;
         }
+        if let Some(noted) = self.reminder() {
+            return Ok(noted);
+        }
         loop {
             self.shared.monitor.check()?;
             let heard = match self.receive().await {
@@ -300,6 +342,19 @@ impl EventWatch {
                 }
             }
         }
+    }
+
+    /// The next order to delete that was not met before this watch began.
+    fn reminder(&mut self) -> Option<Noted> {
+        while let Some(grant) = self.due.pop_front() {
+            let row = self.shared.book.grant(&grant);
+            let event = row.as_ref().and_then(erase_due);
+            if let Some(event) = event {
+                let index = self.shared.book.cursor().saturating_sub(1);
+                return Some(Noted { index, time: self.shared.system.now(), event });
+            }
+        }
+        None
     }
 
     async fn receive(&mut self) -> Result<Event, Error> {
@@ -363,8 +418,8 @@ impl EventWatch {
 /// Whether passing an event over would leave the book behind what the customer, or the other side, signed.
 fn changes_a_grant(kind: Kind) -> bool {
     use Kind::{
-        GrantApproved, GrantPaused, GrantResumed, GrantRevoked, GrantSuperseded, GrantSuspended,
-        GrantUnsuspended, GrantWithdrawn,
+        ErasureOrdered, GrantApproved, GrantPaused, GrantResumed, GrantRevoked, GrantSuperseded,
+        GrantSuspended, GrantUnsuspended, GrantWithdrawn,
     };
     matches!(
         kind,
@@ -376,6 +431,7 @@ fn changes_a_grant(kind: Kind) -> bool {
             | GrantSuspended
             | GrantUnsuspended
             | GrantRevoked
+            | ErasureOrdered
     )
 }
 
@@ -407,6 +463,9 @@ impl Shared {
     /// Does what an event asks of this side, and says what it means to the application.
     async fn interpret(&self, event: Event) -> Result<Option<PartnerEvent>, Error> {
         let kind = event.kind();
+        if event.erased {
+            return self.erased(&event).await;
+        }
         let request = || name("grant_request", &event.grant_request, RequestName::parse);
         let grant = || name("grant", &event.grant, GrantName::parse);
         let heard = match kind {
@@ -470,6 +529,25 @@ impl Shared {
             Kind::GrantExpiring => {
                 PartnerEvent::Expiring { grant: Box::new(self.take_grant(&grant()?).await?) }
             }
+            Kind::ErasureOrdered => {
+                let row = self.take_grant(&grant()?).await?;
+                if row.erase_order().is_none() {
+                    let detail = "the event says ordered, and no signed order came with the grant";
+                    return Err(Error::misbehaved(Party::Broker, "change", "present", detail));
+                }
+                match erase_due(&row) {
+                    Some(event) => event,
+                    None => return Ok(None),
+                }
+            }
+            Kind::ErasureAttested => match self.attested_by_recipient(&grant()?).await? {
+                Some(event) => event,
+                None => return Ok(None),
+            },
+            Kind::ErasureOverdue => match self.overdue(&grant()?) {
+                Some(event) => event,
+                None => return Ok(None),
+            },
             Kind::Acknowledged => PartnerEvent::Acknowledged { grant: grant()? },
             // A source's own notices are news to others.
             Kind::ChangeNotice if event.source == self.name.as_str() => return Ok(None),
@@ -503,6 +581,28 @@ impl Shared {
             }
         }
         Ok(PartnerEvent::LinkStolen { link, subject: row.subject().clone() })
+    }
+
+    /// A record whose customer closed the account since: only the leaf is left. Its tag still tells which grant of this side's
+    /// it is about; of a stop that this side has not seen, the broker's word is all that there is.
+    async fn erased(&self, event: &Event) -> Result<Option<PartnerEvent>, Error> {
+        let kind = event.kind();
+        if !matches!(kind, Kind::GrantWithdrawn | Kind::ErasureOrdered) {
+            return Ok(None);
+        }
+        let leaf = Record::decode(event.record.clone())
+            .map_err(|error| Error::misbehaved(Party::Broker, "event", "record", error.to_string()))?;
+        let Some(row) = self.book.grant_tagged(&leaf.grant_tag) else { return Ok(None) };
+        let known = match row.standing() {
+            Standing::Stopped { erase } => erase || kind == Kind::GrantWithdrawn,
+            Standing::Active | Standing::Paused | Standing::Superseded { .. } => false,
+        };
+        if known || row.held() {
+            return Ok(None);
+        }
+        self.hold(Kind::GrantWithdrawn, row.name()).await?;
+        let (grant, subject) = (row.name().clone(), row.subject().clone());
+        Ok(Some(PartnerEvent::AccountClosed { grant, subject }))
     }
 
     /// A grant after a change of which an event speaks. When it was is the broker's word; that the customer ever signed

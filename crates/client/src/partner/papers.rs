@@ -145,6 +145,7 @@ pub(crate) fn unadmitted(what: &'static str, error: &Unadmitted) -> Error {
         Unadmitted::NoLink | Unadmitted::Linked | Unadmitted::Replaced => "link",
         Unadmitted::Sequence { .. } => "sequence",
         Unadmitted::Previous | Unadmitted::NoPrevious => "previous",
+        Unadmitted::NotOrdered => "ordered",
         Unadmitted::Stopped => "stopped",
         Unadmitted::Revision(error) => error.field,
         Unadmitted::Suspended => "suspended",

@@ -16,12 +16,12 @@ use countersign_proto::{
     statement::v1 as wire,
     v1::{
         AcceptLinkInvitationRequest, AcknowledgeGrantRequest, ApproveGrantRequestRequest,
-        ApproveGrantRequestResponse, CancelGrantRequestRequest, ChangeGrantRequest, ChangeGrantResponse,
-        ChangeGrantsRequest, ChangeGrantsResponse, ConfirmLinkRequest, CreateGrantRequestRequest,
-        CreateLinkInvitationRequest, DeferGrantRequestRequest, Event, GetGrantRequest,
-        GetGrantRequestRequest, GetLinkRequest, Grant, GrantRequest, Link, ListEventsRequest,
-        ListEventsResponse, ListGrantRequestsRequest, ListGrantRequestsResponse, ListGrantsRequest,
-        ListGrantsResponse, ListLinksRequest, ListLinksResponse, ListProvenEventsRequest,
+        ApproveGrantRequestResponse, AttestErasureRequest, AttestErasureResponse, CancelGrantRequestRequest,
+        ChangeGrantRequest, ChangeGrantResponse, ChangeGrantsRequest, ChangeGrantsResponse,
+        ConfirmLinkRequest, CreateGrantRequestRequest, CreateLinkInvitationRequest, DeferGrantRequestRequest,
+        Event, GetGrantRequest, GetGrantRequestRequest, GetLinkRequest, Grant, GrantRequest, Link,
+        ListEventsRequest, ListEventsResponse, ListGrantRequestsRequest, ListGrantRequestsResponse,
+        ListGrantsRequest, ListGrantsResponse, ListLinksRequest, ListLinksResponse, ListProvenEventsRequest,
         ListProvenEventsResponse, NarrowGrantRequest, NarrowGrantResponse, RefuseGrantRequestRequest,
         RevokeGrantRequest, SuspendGrantRequest, UnsuspendGrantRequest, WatchEventsRequest,
         WatchEventsResponse,
@@ -124,6 +124,7 @@ impl GrantService for FakeBroker {
         suspend_grant(SuspendGrantRequest) -> ChangeGrantResponse;
         unsuspend_grant(UnsuspendGrantRequest) -> ChangeGrantResponse;
         revoke_grant(RevokeGrantRequest) -> ChangeGrantResponse;
+        attest_erasure(AttestErasureRequest) -> AttestErasureResponse;
     }
 }
 
@@ -328,6 +329,49 @@ async fn approvals_and_stops_are_entered_acknowledged_and_resumed_from_the_curso
     let noted = again.watch_events().next().await.expect("hears");
     assert_eq!(noted.index, 20);
     assert_eq!(again.book().grants().remove(0).sequence(), 1);
+}
+
+#[tokio::test]
+async fn of_an_erased_customer_the_leaf_is_left_and_a_stop_that_was_missed_holds_the_grant() {
+    let mut world = World::new();
+    let broker = FakeBroker::start(&mut world).await;
+    let granted = world.grant();
+    let book = Book::in_memory();
+    book.enter(granted.recipient.entry.clone()).expect("is written").expect("fits");
+    let hopp = world.partner(&world.hopp, book);
+    broker.put(&granted, &granted.recipient, vec![]);
+    broker.say(Kind::GrantApproved, &granted);
+    let mut events = hopp.watch_events();
+    events.next().await.expect("hears");
+    let row = hopp.book().grants().remove(0);
+    assert!(row.stands(world.now()));
+
+    // The account was closed while this side was away: the grant, and what was signed, are nowhere.
+    broker.0.lock().grants.clear();
+    let erased = |kind: Kind, tag: &[u8]| {
+        let mut record = countersign_proto::log::v1::Record { version: 1, ..Default::default() };
+        record.set_kind(kind);
+        record.grant_tag = tag.to_vec().into();
+        let record = record.encode_to_vec().into();
+        let mut said = broker.0.lock();
+        let index = 10 * (said.events.len() as u64 + 1);
+        said.events.push(Event { index, kind: kind.into(), record, erased: true, ..Event::default() });
+        broker.1.notify_one();
+    };
+    let tag = row.terms().log_tag;
+    erased(Kind::GrantApproved, &tag);
+    erased(Kind::LinkAccepted, &[]);
+    erased(Kind::GrantWithdrawn, &[7; 32]);
+    erased(Kind::GrantWithdrawn, &tag);
+    let noted = events.next().await.expect("hears");
+    let PartnerEvent::AccountClosed { grant, subject } = &noted.event else { panic!("{noted:?}") };
+    assert_eq!((grant, subject, noted.index), (row.name(), row.subject(), 50));
+    assert!(hopp.book().grants().remove(0).held());
+    // Once is enough.
+    erased(Kind::ErasureOrdered, &tag);
+    broker.say(Kind::PartnerResumed, &granted);
+    let noted = events.next().await.expect("hears");
+    assert!(matches!(noted.event, PartnerEvent::Unsuspended), "{noted:?}");
 }
 
 #[tokio::test]

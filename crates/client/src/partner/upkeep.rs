@@ -1,9 +1,13 @@
-//! What a partner does once a second without being asked: sync the book, forget what is past, claim what is missing.
+//! What a partner does without being asked: once a second sync the book, forget what is past, claim what is missing; and
+//! attest what was deleted, until the log has it.
 
 use std::{sync::Arc, time::Duration};
 
-use super::Shared;
+use super::{Shared, erase::attest_deleted};
 use crate::source::{CLAIM_ROUND, claim_missing};
+
+/// The longest wait between two tries to attest a deletion: a broker that is back hears of it within five minutes.
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
 /// Use counts may lag a crash by this much.
 const ROUND: Duration = Duration::from_secs(1);
@@ -27,6 +31,15 @@ pub(crate) fn spawn(shared: &Arc<Shared>) {
             tokio::time::sleep(CLAIM_ROUND).await;
             let Some(shared) = weak.upgrade() else { return };
             claim_missing(&shared).await;
+        }
+    });
+    let weak = Arc::downgrade(shared);
+    tokio::spawn(async move {
+        let mut wait = ROUND;
+        loop {
+            tokio::time::sleep(wait).await;
+            let Some(shared) = weak.upgrade() else { return };
+            wait = if attest_deleted(&shared).await { ROUND } else { (wait * 2).min(LONGEST_WAIT) };
         }
     });
 }

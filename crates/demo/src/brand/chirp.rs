@@ -90,6 +90,12 @@ impl Chirp {
 
 #[async_trait]
 impl Role for Chirp {
+    fn forget(&self, subject: &SubjectHandle) {
+        if let Some(person) = self.people.lock().get_mut(subject.as_str()) {
+            person.boards = None;
+        }
+    }
+
     async fn granted(&self, desk: &Desk, row: &'static Row, grant: &Receiving) -> Result<FollowUp> {
         match row.number {
             4 => self.gate(desk, row, grant).await,

@@ -60,6 +60,10 @@ impl Hopp {
 
 #[async_trait]
 impl Role for Hopp {
+    fn forget(&self, subject: &SubjectHandle) {
+        self.rides.lock().remove(subject.as_str());
+    }
+
     async fn granted(&self, desk: &Desk, row: &'static Row, grant: &Receiving) -> Result<FollowUp> {
         if row.number == 1 {
             return self.plan(desk, row, grant).await;

@@ -41,6 +41,9 @@ trait Role: Send + Sync + 'static {
     /// Somebody was invited under this handle; an airline knows the flight that they booked.
     fn know(&self, _subject: &SubjectHandle, _flight: Option<&str>) {}
 
+    /// What was received of this person is to go.
+    fn forget(&self, _subject: &SubjectHandle) {}
+
     /// A grant under which this brand receives stands.
     async fn granted(&self, _desk: &Desk, _row: &'static Row, _grant: &Receiving) -> Result<FollowUp> {
         Ok(FollowUp::default())

@@ -215,6 +215,13 @@ impl House {
                 let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
                 Ok(Answer::Fetched(desk.fetch(&GrantName::parse(&grant)?, &purpose, &fields).await?))
             }
+            Command::Delete { grant } => {
+                let grant = GrantName::parse(&grant)?;
+                let row = partner.book().grant(&grant).context("a grant that the book does not have")?;
+                self.role.forget(row.subject());
+                partner.attest_erasure(&grant).await?;
+                Ok(Answer::Done)
+            }
             Command::Load { in_flight, millis, measured, relay } => {
                 let slice = Slice { in_flight, millis, measured, relay };
                 Ok(Answer::Loaded(self.role.load(desk, slice).await?))
@@ -264,6 +271,10 @@ impl House {
                 let row = self.row(grant.terms().purpose.as_str()).map_or(0, |row| row.number);
                 let subject = grant.subject().as_str().to_owned();
                 self.desk.tell(Event::Stopped { grant: grant.name().to_string(), subject, row });
+            }
+            // What to do about it the director says: one brand is quick, and one is late.
+            PartnerEvent::EraseDue { grant, .. } => {
+                self.desk.tell(Event::EraseDue { grant: grant.to_string() });
             }
             PartnerEvent::Failed { kind, error, .. } => {
                 self.trouble(&format!("record {} ({}): {error}", noted.index, kind.as_str_name()));

@@ -48,6 +48,8 @@ pub(super) struct Day<'a> {
     pub(super) tally: Tally,
     /// The grants of which a brand said that their stop is in its book, by brand.
     pub(super) stopped: Vec<(Brand, String)>,
+    /// The grants under which a brand said that it has to delete, by brand.
+    pub(super) due: Vec<(Brand, String)>,
     /// How late it is.
     pub(super) clock: UnixMs,
     timeline: Timeline,
@@ -81,6 +83,7 @@ impl<'a> Day<'a> {
             story,
             tally: Tally::default(),
             stopped: Vec::new(),
+            due: Vec::new(),
             clock,
             timeline,
             speed,
@@ -236,6 +239,7 @@ impl<'a> Day<'a> {
                 }
             }
             Event::Stopped { grant, .. } => self.stopped.push((brand, grant)),
+            Event::EraseDue { grant } => self.due.push((brand, grant)),
             Event::Trouble { what } => bail!("{brand}: {what}"),
         }
         Ok(())

@@ -3,6 +3,7 @@
 mod beats;
 mod cast;
 mod day;
+mod deletion;
 mod finale;
 mod link;
 mod news;
@@ -166,6 +167,8 @@ async fn scenes(
     day.story.chapter("What each side can show");
     beats::too_many(&mut day, beats).await?;
     beats::activity(&day, &mei, &stop, beats).await?;
+    day.story.chapter("She deletes");
+    deletion::delete(&mut day, &mei, beats).await?;
     let tally = day.tally;
     let what = format!("{} equal what the brands held true at that moment", count(tally.values, "value"));
     beats.check(&day.story, true, &what, &format!("{} checked", count(tally.transfers, "transfer")));

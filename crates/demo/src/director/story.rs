@@ -64,6 +64,14 @@ impl Story {
         say(format!("   {mark} {}{small}", pad(what, WHAT)).trim_end());
     }
 
+    /// Something that is late, in red.
+    pub(crate) fn late(&self, time: &str, who: &str, what: &str, small: &str) {
+        let time = self.paint(time, Style::new().yellow());
+        let what = self.paint(&pad(what, WHAT), Style::new().red().bold());
+        let small = self.paint(small, Style::new().dimmed());
+        say(format!("   {time}  {}{what}{small}", pad(who, WHO)).trim_end());
+    }
+
     /// A command to try.
     pub(crate) fn command(&self, text: &str) {
         say(&format!("     {}", self.paint(text, Style::new().bold())));

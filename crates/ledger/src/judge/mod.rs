@@ -12,11 +12,11 @@ use tokio::time::Instant;
 
 use crate::ledger::Now;
 use crate::outcome::{Committed, Outcome, Receipt, SubmitError};
-use crate::rows::KnownRequest;
+use crate::rows::{self, KnownRequest};
 use crate::shared::Shared;
 use crate::stream::StreamKey;
 use crate::tail::Tail;
-use crate::unit::{Ceiling, Counter, Unit};
+use crate::unit::{Ceiling, Counter, MAX_ROWS, Unit};
 use crate::work::Part;
 use cache::Cache;
 use pending::{Accepted, Own, Pending};
@@ -51,6 +51,8 @@ pub(crate) type Reply = oneshot::Sender<Result<Outcome, SubmitError>>;
 /// A unit on its way to the judge.
 pub(crate) struct Job {
     pub(crate) unit: Unit,
+    /// A stream that goes with it.
+    pub(crate) drops: Option<StreamKey>,
     pub(crate) reply: Reply,
 }
 
@@ -72,7 +74,7 @@ enum Verdict {
     Accepted(Accepted),
     Refused(Outcome),
     /// The next batch has to judge it.
-    Later(Unit),
+    Later(Unit, Option<StreamKey>),
 }
 
 /// The commit failed: nothing may be acknowledged any more.
@@ -136,16 +138,16 @@ impl Judge {
         };
         let shed = self.shared.unpublished() > MAX_UNPUBLISHED;
         let mut next = Some(first);
-        while let Some(Job { unit, reply }) = next {
+        while let Some(Job { unit, drops, reply }) = next {
             let verdict = if shed {
                 Err(SubmitError::Overloaded)
             } else {
-                self.judge(&mut collected.pending, unit).await.map_err(SubmitError::Unreadable)
+                self.judge(&mut collected.pending, unit, drops).await.map_err(SubmitError::Unreadable)
             };
             match verdict {
                 Ok(Verdict::Accepted(accepted)) => collected.accepted.push((reply, accepted)),
                 Ok(Verdict::Refused(outcome)) => collected.answered.push((reply, Ok(outcome))),
-                Ok(Verdict::Later(unit)) => return (collected, Some(Job { unit, reply })),
+                Ok(Verdict::Later(unit, drops)) => return (collected, Some(Job { unit, drops, reply })),
                 Err(error) => collected.answered.push((reply, Err(error))),
             }
             // Refused units count too: nobody waits for more than so many others.
@@ -156,12 +158,17 @@ impl Judge {
     }
 
     /// Judges a unit against the state after the ones before it. Changes nothing unless it lets the unit through.
-    async fn judge(&mut self, pending: &mut Pending, unit: Unit) -> Result<Verdict, ReadError> {
+    async fn judge(
+        &mut self,
+        pending: &mut Pending,
+        unit: Unit,
+        drops: Option<StreamKey>,
+    ) -> Result<Verdict, ReadError> {
         let records = (pending.records() + unit.records.len()) as u64;
         if pending.units() > 0
             && (records > MAX_BATCH_RECORDS || pending.weight() + unit.weight() > MAX_BATCH_BYTES)
         {
-            return Ok(Verdict::Later(unit));
+            return Ok(Verdict::Later(unit, drops));
         }
         if let Some(request) = &unit.request
             && let Some(first) = self.remembered(pending, &request.key).await?
@@ -204,7 +211,14 @@ impl Judge {
         // All rows of a commit have one version. If two of its units wrote the same row, the first one's caller would
         // take the second one's row for its own when it expects that version: so the second goes into the next commit.
         if pending.writes_again(&unit) {
-            return Ok(Verdict::Later(unit));
+            return Ok(Verdict::Later(unit, drops));
+        }
+        if let Some(stream) = drops {
+            // What a neighbour enters in it is in memory alone: the next batch finds it in the store.
+            if pending.tails.get(&stream).is_some_and(|own| own.changed) {
+                return Ok(Verdict::Later(unit, Some(stream)));
+            }
+            self.drop_stream(pending, &stream, MAX_ROWS - unit.deletes.len()).await?;
         }
         for draft in &unit.records {
             for stream in draft.streams.iter().chain(&draft.grant) {
@@ -242,6 +256,24 @@ impl Judge {
             None => self.shared.tail(stream).await?,
         };
         pending.tails.insert(stream.clone(), Own { value, changed: false });
+        Ok(())
+    }
+
+    /// Removes the first rows of a stream. When its tail is among them, the stream begins anew for whoever comes after.
+    async fn drop_stream(
+        &mut self,
+        pending: &mut Pending,
+        stream: &StreamKey,
+        at_most: usize,
+    ) -> Result<(), ReadError> {
+        let found = self.shared.store.scan(rows::stream_rows(stream, 0), at_most).await?;
+        for (key, _) in found {
+            if rows::is_tail(stream, &key) {
+                self.tails.take(stream);
+                pending.tails.insert(stream.clone(), Own { value: Tail::default(), changed: false });
+            }
+            pending.delete(key);
+        }
         Ok(())
     }
 

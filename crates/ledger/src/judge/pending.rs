@@ -11,7 +11,7 @@ use prost::Message;
 use crate::rows::{self, KnownRequest};
 use crate::stream::StreamKey;
 use crate::tail::Tail;
-use crate::unit::{Counter, Draft, Unit};
+use crate::unit::{Counter, Draft, ITEM_BYTES, Unit};
 
 const HOUR_MS: u64 = 3_600_000;
 
@@ -103,6 +103,12 @@ impl Pending {
     /// Whether a unit of this batch wrote a row that this one writes too.
     pub(super) fn writes_again(&self, unit: &Unit) -> bool {
         unit.puts.iter().map(|(key, _)| key).chain(&unit.deletes).any(|key| self.wrote(key))
+    }
+
+    /// Removes a row that only the ledger writes.
+    pub(super) fn delete(&mut self, key: Key) {
+        self.weight += key.len() + ITEM_BYTES;
+        self.rows.insert(key, None);
     }
 
     /// Makes a unit's change. The tails of all of its streams, and its counters as they were, have been loaded.

@@ -1,7 +1,7 @@
 //! Streams: entering, paging, waiting.
 
 use super::*;
-use crate::{Closed, MAX_STREAM_PAGE, StreamItem};
+use crate::{Closed, Erasure, MAX_ROWS, MAX_STREAM_PAGE, StreamItem, UnitError};
 
 async fn page(ledger: &Ledger, stream: &str, from: u64, limit: usize) -> Vec<u64> {
     let items = ledger.stream(&stream.into(), from, limit).await.unwrap();
@@ -122,4 +122,50 @@ async fn a_follower_sees_every_record_of_a_busy_stream() {
         together(&ledger, (0..10).map(busy).collect()).await;
     }
     assert_eq!(following.await.unwrap(), 1_000);
+}
+
+#[tokio::test]
+async fn a_stream_goes_whole_after_the_record_that_says_so_and_begins_anew() {
+    let (ledger, store) = fresh().await;
+    let entered = |id: usize| Unit { records: vec![draft(id, &["mei", "hopp"])], ..Unit::default() };
+    together(&ledger, (0..300).map(entered).collect()).await;
+    let mut says = draft("erased", &["mei"]);
+    says.record.set_kind(Kind::CustomerErased);
+    let erased = Unit { records: vec![says], puts: vec![put("b/mei", "a row")], ..Unit::default() };
+    let index = committed(ledger.submit(erased).await).receipts[0].index;
+
+    let erasure = |record, deletes| Erasure { record, deletes, stream: Some("mei".into()) };
+    for other in [index - 1, index + 1] {
+        let refused = ledger.erase(erasure(other, Vec::new())).await;
+        assert_eq!(refused, Err(SubmitError::Invalid(UnitError::NoRecord)), "{other}");
+    }
+    let ours = ledger.erase(erasure(index, vec![b"s/x".to_vec()])).await;
+    assert!(matches!(ours, Err(SubmitError::Invalid(UnitError::Reserved { .. }))), "{ours:?}");
+
+    // With room for one row at a time, it takes as many units as it has rows: two blocks, and the tail.
+    let mut deletes: Vec<Vec<u8>> = (0..MAX_ROWS - 2).map(|n| format!("none/{n}").into_bytes()).collect();
+    deletes.push(b"b/mei".to_vec());
+    for gone in [false, false, true] {
+        assert_eq!(ledger.erase(erasure(index, deletes.clone())).await, Ok(gone));
+        assert_eq!(store.get(b"b/mei").await.unwrap(), None);
+    }
+    assert_eq!(ledger.erase(erasure(index, deletes)).await, Ok(true), "again, it changes nothing");
+    assert_eq!(page(&ledger, "hopp", 0, 1_000).await.len(), 300, "another's stream stays");
+
+    // One that comes after, in the same commit even, begins the stream anew.
+    let (dropped, later) = tokio::join!(
+        ledger.erase(Erasure { record: index, deletes: Vec::new(), stream: Some("hopp".into()) }),
+        ledger.submit(entered(301)),
+    );
+    let anew = committed(later).receipts[0].index;
+    assert_eq!(dropped, Ok(false), "what came after it stands");
+    for ledger in [ledger.clone(), {
+        ledger.shutdown().await;
+        open(&store).await
+    }] {
+        for stream in ["mei", "hopp"] {
+            assert_eq!(page(&ledger, stream, 0, 1_000).await, [anew]);
+            assert_eq!(ledger.stream_length(&stream.into()).await, Ok(1));
+        }
+    }
 }

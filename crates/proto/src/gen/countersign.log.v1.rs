@@ -127,6 +127,14 @@ pub enum Kind {
     GrantRevokedByOperator = 34,
     /// A newer revision stands in the place of a grant, and its approval is the next record; `reason` is NARROWED or RENEWED.
     GrantSuperseded = 35,
+    /// The customer ordered a grant's recipient to delete what it received.
+    ErasureOrdered = 40,
+    /// A grant's recipient signed that it has deleted what it received.
+    ErasureAttested = 41,
+    /// A grant's recipient has not attested in time.
+    ErasureOverdue = 42,
+    /// A customer closed the account: the key of the private parts is destroyed.
+    CustomerErased = 43,
     /// A source showed a customer what would leave under a row of a request. Names no recipient: whether somebody looked before
     /// answering is not the asker's to know.
     Previewed = 48,
@@ -198,6 +206,10 @@ impl Kind {
             Self::GrantUnsuspendedByOperator => "KIND_GRANT_UNSUSPENDED_BY_OPERATOR",
             Self::GrantRevokedByOperator => "KIND_GRANT_REVOKED_BY_OPERATOR",
             Self::GrantSuperseded => "KIND_GRANT_SUPERSEDED",
+            Self::ErasureOrdered => "KIND_ERASURE_ORDERED",
+            Self::ErasureAttested => "KIND_ERASURE_ATTESTED",
+            Self::ErasureOverdue => "KIND_ERASURE_OVERDUE",
+            Self::CustomerErased => "KIND_CUSTOMER_ERASED",
             Self::Previewed => "KIND_PREVIEWED",
             Self::RequestShown => "KIND_REQUEST_SHOWN",
             Self::AskingChanged => "KIND_ASKING_CHANGED",
@@ -254,6 +266,10 @@ impl Kind {
             }
             "KIND_GRANT_REVOKED_BY_OPERATOR" => Some(Self::GrantRevokedByOperator),
             "KIND_GRANT_SUPERSEDED" => Some(Self::GrantSuperseded),
+            "KIND_ERASURE_ORDERED" => Some(Self::ErasureOrdered),
+            "KIND_ERASURE_ATTESTED" => Some(Self::ErasureAttested),
+            "KIND_ERASURE_OVERDUE" => Some(Self::ErasureOverdue),
+            "KIND_CUSTOMER_ERASED" => Some(Self::CustomerErased),
             "KIND_PREVIEWED" => Some(Self::Previewed),
             "KIND_REQUEST_SHOWN" => Some(Self::RequestShown),
             "KIND_ASKING_CHANGED" => Some(Self::AskingChanged),

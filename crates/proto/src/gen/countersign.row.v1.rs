@@ -99,6 +99,9 @@ pub struct LinkRow {
     /// The identity key's statement for the working key that signed the confirmation.
     #[prost(message, optional, tag = "9")]
     pub confirmation_key: ::core::option::Option<super::super::statement::v1::Envelope>,
+    /// When it was invited, in Unix milliseconds.
+    #[prost(uint64, tag = "10")]
+    pub create_time_ms: u64,
     /// How it ended after it stood: the number of `countersign.v1.Link.State`, REPLACED or STOLEN; 0 as long as it stands.
     #[prost(int32, tag = "20")]
     pub ended: i32,
@@ -131,6 +134,12 @@ pub struct CustomerRow {
     /// When the root secret was reported stolen, in Unix milliseconds; 0 if it was not.
     #[prost(uint64, tag = "8")]
     pub stolen_time_ms: u64,
+    /// When the customer closed the account, in Unix milliseconds; 0 while it is open. A closed row is the mark by which its rows are found until all are gone.
+    #[prost(uint64, tag = "10")]
+    pub close_time_ms: u64,
+    /// The id of the data key that was destroyed then.
+    #[prost(bytes = "bytes", tag = "11")]
+    pub erased_data_key: ::prost::bytes::Bytes,
 }
 /// One change by a customer.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -322,6 +331,44 @@ pub struct GrantRow {
     /// SHA-256 of the terms that were approved, if it was narrowed since: its windows of uses go on. Empty else.
     #[prost(bytes = "bytes", tag = "26")]
     pub approved: ::prost::bytes::Bytes,
+    /// Whether the recipient was ordered to delete what it received: an `ErasureRow` says how far that is.
+    #[prost(bool, tag = "28")]
+    pub erasure_ordered: bool,
+}
+/// An order to a grant's recipient to delete what it received. Nothing in it is about the customer, so that it can outlast
+/// the customer's rows.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ErasureRow {
+    /// SHA-256 of the customer's change that ordered it.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub order: ::prost::bytes::Bytes,
+    /// Until when it is due, in Unix milliseconds.
+    #[prost(uint64, tag = "2")]
+    pub due_time_ms: u64,
+    /// The state: the number of `countersign.v1.Grant.ErasureState`; that it is overdue follows from the clock.
+    #[prost(int32, tag = "3")]
+    pub state: i32,
+    /// Who gave: `partners/{partner}`.
+    #[prost(string, tag = "4")]
+    pub source: ::prost::alloc::string::String,
+    /// Who received, and deletes: `partners/{partner}`.
+    #[prost(string, tag = "5")]
+    pub recipient: ::prost::alloc::string::String,
+    /// The purpose's code.
+    #[prost(string, tag = "6")]
+    pub purpose: ::prost::alloc::string::String,
+    /// The catalogue version under which the grant was judged.
+    #[prost(bytes = "bytes", tag = "7")]
+    pub catalogue_version: ::prost::bytes::Bytes,
+    /// The bytes by which the log knows the grant.
+    #[prost(bytes = "bytes", tag = "8")]
+    pub log_tag: ::prost::bytes::Bytes,
+    /// The recipient's attestation; absent until it is attested.
+    #[prost(message, optional, tag = "9")]
+    pub attestation: ::core::option::Option<super::super::statement::v1::Envelope>,
+    /// The identity key's statement for the working key that signed the attestation.
+    #[prost(message, optional, tag = "10")]
+    pub attestation_key: ::core::option::Option<super::super::statement::v1::Envelope>,
 }
 /// One change of a grant by its customer or a partner, or one acknowledgement.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -395,4 +442,10 @@ pub struct PrivatePart {
     /// `grants/{grant}` of the revision that stands in the grant's place.
     #[prost(string, tag = "15")]
     pub successor: ::prost::alloc::string::String,
+    /// The id of the data key that was destroyed, of a customer's erasure.
+    #[prost(bytes = "bytes", tag = "17")]
+    pub erased_data_key: ::prost::bytes::Bytes,
+    /// Until when the recipient is to have deleted what it received, of an order; in Unix milliseconds.
+    #[prost(uint64, tag = "18")]
+    pub erase_due_time_ms: u64,
 }

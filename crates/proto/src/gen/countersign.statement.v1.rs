@@ -103,6 +103,41 @@ pub mod customer_change {
         }
     }
 }
+/// A grant's recipient says that it has deleted what it received. Signed by a working key.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ErasureAttestation {
+    /// The origin of the broker's log.
+    #[prost(string, tag = "1")]
+    pub broker: ::prost::alloc::string::String,
+    /// Who deleted: `partners/{partner}`.
+    #[prost(string, tag = "2")]
+    pub partner: ::prost::alloc::string::String,
+    /// SHA-256 of the terms.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub terms: ::prost::bytes::Bytes,
+    /// SHA-256 of the customer's change that ordered it.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub change: ::prost::bytes::Bytes,
+    /// When the partner signed, in Unix milliseconds.
+    #[prost(uint64, tag = "5")]
+    pub time_ms: u64,
+    /// The newest published checkpoint that the signer verified.
+    #[prost(bytes = "bytes", tag = "6")]
+    pub checkpoint: ::prost::bytes::Bytes,
+}
+/// A customer closes the account. Signed by the key that signs the customer's calls.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AccountClosure {
+    /// The origin of the broker's log.
+    #[prost(string, tag = "1")]
+    pub broker: ::prost::alloc::string::String,
+    /// Who: `customers/{customer}`.
+    #[prost(string, tag = "2")]
+    pub customer: ::prost::alloc::string::String,
+    /// When the customer signed, in Unix milliseconds.
+    #[prost(uint64, tag = "3")]
+    pub time_ms: u64,
+}
 /// A partner's identity key certifies one working key.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PartnerKey {
@@ -545,7 +580,7 @@ pub struct GrantChange {
     /// What changes.
     #[prost(enumeration = "grant_change::Verb", tag = "4")]
     pub verb: i32,
-    /// With STOP: the recipient must delete what it received.
+    /// With STOP: the recipient must delete what it received. Of a grant that has ended, it orders that alone.
     #[prost(bool, tag = "5")]
     pub erase: bool,
     /// SHA-256 of the change before this one, or of the terms.

@@ -49,6 +49,62 @@ pub struct LogEntry {
     /// The proof. Lists carry the record and index alone.
     #[prost(message, optional, tag = "2")]
     pub receipt: ::core::option::Option<Receipt>,
+    /// What became of the private part that belongs to it; not in lists.
+    #[prost(enumeration = "log_entry::PrivatePartState", tag = "3")]
+    pub private_part: i32,
+    /// The entry that says so, where the private part is erased: `logs/{log}/entries/{index}`, of a customer's erasure.
+    #[prost(string, tag = "4")]
+    pub erasure: ::prost::alloc::string::String,
+}
+/// Nested message and enum types in `LogEntry`.
+pub mod log_entry {
+    /// What became of a private part.
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum PrivatePartState {
+        /// Not looked at.
+        Unspecified = 0,
+        /// It stands beside the record, and opens.
+        Kept = 1,
+        /// The customer closed the account, and a record says so.
+        Erased = 2,
+        /// It doesn't open, and no record says why.
+        Missing = 3,
+    }
+    impl PrivatePartState {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "PRIVATE_PART_STATE_UNSPECIFIED",
+                Self::Kept => "PRIVATE_PART_STATE_KEPT",
+                Self::Erased => "PRIVATE_PART_STATE_ERASED",
+                Self::Missing => "PRIVATE_PART_STATE_MISSING",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "PRIVATE_PART_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+                "PRIVATE_PART_STATE_KEPT" => Some(Self::Kept),
+                "PRIVATE_PART_STATE_ERASED" => Some(Self::Erased),
+                "PRIVATE_PART_STATE_MISSING" => Some(Self::Missing),
+                _ => None,
+            }
+        }
+    }
 }
 /// Asks for an auditor to be entered.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1292,6 +1348,23 @@ pub struct WrappedCopy {
     #[prost(bytes = "bytes", tag = "2")]
     pub wrapped: ::prost::bytes::Bytes,
 }
+/// Asks for the account to be closed.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CloseCustomerRequest {
+    /// REQUIRED. `customers/{customer}`: the caller itself.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// REQUIRED. An `AccountClosure` statement.
+    #[prost(message, optional, tag = "2")]
+    pub statement: ::core::option::Option<super::statement::v1::Envelope>,
+}
+/// What came of a closing.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CloseCustomerResponse {
+    /// The proof of its record, with what opens the commitments: nobody else has that.
+    #[prost(message, optional, tag = "1")]
+    pub receipt: ::core::option::Option<Receipt>,
+}
 /// Generated client implementations.
 #[cfg(feature = "client")]
 pub mod customer_service_client {
@@ -1304,7 +1377,7 @@ pub mod customer_service_client {
     )]
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
-    /// Enters customers, and keeps how each is asked and the wrapped copies of their root secrets.
+    /// Enters customers, keeps how each is asked and the wrapped copies of their root secrets, and erases them.
     #[derive(Debug, Clone)]
     pub struct CustomerServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -1548,6 +1621,34 @@ pub mod customer_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Closes the caller's account for good, once none of its grants stands: destroys the key of its private parts, and
+        /// removes all rows about it. From here on its tokens are refused like a stranger's.
+        pub async fn close_customer(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CloseCustomerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CloseCustomerResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/countersign.v1.CustomerService/CloseCustomer",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("countersign.v1.CustomerService", "CloseCustomer"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1606,8 +1707,17 @@ pub mod customer_service_server {
             &self,
             request: tonic::Request<super::GetWrappedCopyRequest>,
         ) -> std::result::Result<tonic::Response<super::WrappedCopy>, tonic::Status>;
+        /// Closes the caller's account for good, once none of its grants stands: destroys the key of its private parts, and
+        /// removes all rows about it. From here on its tokens are refused like a stranger's.
+        async fn close_customer(
+            &self,
+            request: tonic::Request<super::CloseCustomerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CloseCustomerResponse>,
+            tonic::Status,
+        >;
     }
-    /// Enters customers, and keeps how each is asked and the wrapped copies of their root secrets.
+    /// Enters customers, keeps how each is asked and the wrapped copies of their root secrets, and erases them.
     #[derive(Debug)]
     pub struct CustomerServiceServer<T> {
         inner: Arc<T>,
@@ -2006,6 +2116,52 @@ pub mod customer_service_server {
                     };
                     Box::pin(fut)
                 }
+                "/countersign.v1.CustomerService/CloseCustomer" => {
+                    #[allow(non_camel_case_types)]
+                    struct CloseCustomerSvc<T: CustomerService>(pub Arc<T>);
+                    impl<
+                        T: CustomerService,
+                    > tonic::server::UnaryService<super::CloseCustomerRequest>
+                    for CloseCustomerSvc<T> {
+                        type Response = super::CloseCustomerResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CloseCustomerRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CustomerService>::close_customer(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CloseCustomerSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 _ => {
                     Box::pin(async move {
                         let mut response = http::Response::new(
@@ -2106,6 +2262,12 @@ pub struct Event {
     /// With `statement`: opens the record's commitment to its evidence.
     #[prost(bytes = "bytes", tag = "21")]
     pub evidence_salt: ::prost::bytes::Bytes,
+    /// Until when a grant's recipient is to have deleted what it received, of an order to delete.
+    #[prost(message, optional, tag = "17")]
+    pub erase_due_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Whether the customer has closed the account since: then the leaf is all that is left.
+    #[prost(bool, tag = "18")]
+    pub erased: bool,
 }
 /// Asks for events.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2842,9 +3004,68 @@ pub struct Grant {
     /// The grant that stands in its place: `grants/{grant}`; absent unless it was superseded.
     #[prost(string, tag = "24")]
     pub successor: ::prost::alloc::string::String,
+    /// Where the order to the recipient stands to delete what it received; unspecified without one.
+    #[prost(enumeration = "grant::ErasureState", tag = "27")]
+    pub erasure_state: i32,
+    /// Until when the recipient is to have deleted it.
+    #[prost(message, optional, tag = "28")]
+    pub erase_due_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// The recipient's `ErasureAttestation` statement; absent until it is attested.
+    #[prost(message, optional, tag = "29")]
+    pub erasure_attestation: ::core::option::Option<super::statement::v1::Envelope>,
+    /// The identity key's statement for the working key that signed it.
+    #[prost(message, optional, tag = "30")]
+    pub erasure_attestation_key: ::core::option::Option<super::statement::v1::Envelope>,
 }
 /// Nested message and enum types in `Grant`.
 pub mod grant {
+    /// Where an order to delete stands.
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum ErasureState {
+        /// Nothing was ordered.
+        Unspecified = 0,
+        /// The recipient has to delete what it received.
+        Due = 1,
+        /// The recipient has not attested in time.
+        Overdue = 2,
+        /// The recipient signed that it has deleted what it received.
+        Attested = 3,
+    }
+    impl ErasureState {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "ERASURE_STATE_UNSPECIFIED",
+                Self::Due => "ERASURE_STATE_DUE",
+                Self::Overdue => "ERASURE_STATE_OVERDUE",
+                Self::Attested => "ERASURE_STATE_ATTESTED",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "ERASURE_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+                "ERASURE_STATE_DUE" => Some(Self::Due),
+                "ERASURE_STATE_OVERDUE" => Some(Self::Overdue),
+                "ERASURE_STATE_ATTESTED" => Some(Self::Attested),
+                _ => None,
+            }
+        }
+    }
     /// The state of a grant.
     #[derive(
         Clone,
@@ -3222,6 +3443,23 @@ pub struct RevokeGrantRequest {
     /// REQUIRED of an operator: why.
     #[prost(enumeration = "super::statement::v1::ChangeReason", tag = "3")]
     pub reason: i32,
+}
+/// Says that what was received is deleted.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AttestErasureRequest {
+    /// REQUIRED. `grants/{grant}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// REQUIRED. An `ErasureAttestation` statement.
+    #[prost(message, optional, tag = "2")]
+    pub statement: ::core::option::Option<super::statement::v1::Envelope>,
+}
+/// What came of an attestation.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AttestErasureResponse {
+    /// The proof of its record.
+    #[prost(message, optional, tag = "1")]
+    pub receipt: ::core::option::Option<Receipt>,
 }
 /// Generated client implementations.
 #[cfg(feature = "client")]
@@ -3702,6 +3940,32 @@ pub mod grant_service_client {
                 .insert(GrpcMethod::new("countersign.v1.GrantService", "RevokeGrant"));
             self.inner.unary(req, path, codec).await
         }
+        /// Enters the recipient's signed word that it has deleted what it received, as the customer ordered. For the grant's
+        /// recipient, also after the customer closed the account; again, it returns the first answer.
+        pub async fn attest_erasure(
+            &mut self,
+            request: impl tonic::IntoRequest<super::AttestErasureRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AttestErasureResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/countersign.v1.GrantService/AttestErasure",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("countersign.v1.GrantService", "AttestErasure"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -3823,6 +4087,15 @@ pub mod grant_service_server {
             request: tonic::Request<super::RevokeGrantRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ChangeGrantResponse>,
+            tonic::Status,
+        >;
+        /// Enters the recipient's signed word that it has deleted what it received, as the customer ordered. For the grant's
+        /// recipient, also after the customer closed the account; again, it returns the first answer.
+        async fn attest_erasure(
+            &self,
+            request: tonic::Request<super::AttestErasureRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AttestErasureResponse>,
             tonic::Status,
         >;
     }
@@ -4616,6 +4889,51 @@ pub mod grant_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RevokeGrantSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/countersign.v1.GrantService/AttestErasure" => {
+                    #[allow(non_camel_case_types)]
+                    struct AttestErasureSvc<T: GrantService>(pub Arc<T>);
+                    impl<
+                        T: GrantService,
+                    > tonic::server::UnaryService<super::AttestErasureRequest>
+                    for AttestErasureSvc<T> {
+                        type Response = super::AttestErasureResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::AttestErasureRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as GrantService>::attest_erasure(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = AttestErasureSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -10,9 +10,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use countersign_store::{Batch, ReadError};
+
 use crate::errors::{Damage, OpenError};
 use crate::files::{AppendFile, Files};
 use crate::placer::Placer;
+use crate::scrub::ScrubError;
 
 const MAGIC: &[u8; 8] = b"CSGNJRNL";
 const VERSION: u32 = 1;
@@ -84,6 +87,17 @@ impl Journal {
         })
     }
 
+    /// Starts a new segment for the frame that will reach `sequence`, unless there is no frame in this one. Returns the last
+    /// segment with frames.
+    pub(crate) fn roll(&mut self, sequence: u64) -> io::Result<u64> {
+        if self.length > HEADER_BYTES as u64 {
+            let segment = self.segment + 1;
+            self.file = create_segment(&*self.files, &self.placer, &self.folder, segment, sequence)?;
+            (self.segment, self.length) = (segment, HEADER_BYTES as u64);
+        }
+        Ok(self.segment - 1)
+    }
+
     /// Appends a frame (of [`frame::encode`]) that reaches `sequence`, durably. Returns the segment that this closed, if
     /// it did, with its length.
     ///
@@ -132,6 +146,43 @@ fn header(segment: u64, first_sequence: u64) -> Vec<u8> {
     header.extend_from_slice(&first_sequence.to_le_bytes());
     header.extend_from_slice(&crc32c::crc32c(&header).to_le_bytes());
     header
+}
+
+/// Takes out of a segment that a snapshot covers all but its leaves, and of their private parts what `left` leaves. The
+/// same heads, the same lengths: whatever reads it for its leaves finds it as it was.
+pub(crate) fn strip(
+    files: &dyn Files,
+    placer: &Placer,
+    folder: &Path,
+    segment: u64,
+    left: &dyn Fn(&[u8]) -> Result<Option<Vec<u8>>, ReadError>,
+) -> Result<(), ScrubError> {
+    let path = segment_path(folder, segment);
+    let bytes = files.read(&path)?.unwrap_or_default();
+    let mut stripped = bytes.get(..HEADER_BYTES).unwrap_or_default().to_vec();
+    let mut frame = Vec::new();
+    let mut failed = None;
+    replay::read_segment(files, folder, segment, None, false, |commit| {
+        let batch = frame::batch(commit.body).ok_or_else(|| commit.place.is(Damage::Content))?;
+        let mut leaves = Batch { leaves: batch.leaves, ..Batch::default() };
+        for leaf in &mut leaves.leaves {
+            match left(&leaf.private) {
+                // Of another length it would not be what the heads count.
+                Ok(Some(private)) if private.len() == leaf.private.len() => leaf.private = private.into(),
+                Ok(_) => {}
+                Err(error) => failed = Some(error),
+            }
+        }
+        frame::encode(commit.after, &leaves, &mut frame);
+        stripped.extend_from_slice(&frame);
+        Ok(())
+    })
+    .map_err(ScrubError::Store)?;
+    if let Some(error) = failed {
+        return Err(ScrubError::Read(error));
+    }
+    placer.place(files, &path, &stripped)?;
+    Ok(files.sync_folder(folder)?)
 }
 
 fn segment_path(folder: &Path, segment: u64) -> PathBuf {

@@ -163,6 +163,15 @@ impl Keeper {
         Ok(Kept { next_segment: segment, head, bytes })
     }
 
+    /// Removes all snapshots but the last.
+    pub(crate) fn keep_last(&mut self) -> io::Result<()> {
+        while self.kept.len() > 1 {
+            self.files.remove(&path(&self.folder, self.kept[0].next_segment))?;
+            self.kept.remove(0);
+        }
+        self.files.sync_folder(&self.folder)
+    }
+
     /// Removes all snapshots but the last two, and the segments that both cover, as far as their leaves stand in
     /// `bundles` full bundles whose names are synced.
     pub(crate) fn clean(&mut self, bundles: u64) -> io::Result<()> {

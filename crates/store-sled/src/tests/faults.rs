@@ -70,6 +70,14 @@ impl FaultyFiles {
         FaultyFiles::new(Fault { done: Done::Nothing, errno: EIO, lasting: false }, u64::MAX)
     }
 
+    /// Files of a machine that stops before, within or after its `turn`-th step. Tells whether it came to that.
+    pub(super) fn stopping(turn: u64) -> (FaultyFiles, Arc<AtomicBool>) {
+        let done = [Done::Nothing, Done::Half, Done::All][turn as usize % 3];
+        let files = FaultyFiles::new(Fault { done, errno: EIO, lasting: true }, turn);
+        let struck = Arc::clone(&files.struck);
+        (files, struck)
+    }
+
     fn share(&self) -> FaultyFiles {
         FaultyFiles { steps: Arc::clone(&self.steps), struck: Arc::clone(&self.struck), ..*self }
     }

@@ -1,6 +1,7 @@
 mod damage;
 mod faults;
 mod recovery;
+mod scrub;
 mod snapshots;
 
 use std::path::Path;

@@ -8,18 +8,18 @@ use countersign_grants::{
     id::SubjectHandle,
     sealing,
     statement::{
-        Acknowledgement, ChangeReason, Fetch, GrantChange, GrantRequest, GrantTerms, LinkAcceptance,
-        LinkConfirmation, LinkInvitation, Offer, PartnerChange, PartnerKey, PartnerVerb, Preview,
-        PreviewProvision, Provision, Statement, code_mac, label_commitment,
+        AccountClosure, Acknowledgement, ChangeReason, ErasureAttestation, Fetch, GrantChange, GrantRequest,
+        GrantTerms, LinkAcceptance, LinkConfirmation, LinkInvitation, Offer, PartnerChange, PartnerKey,
+        PartnerVerb, Preview, PreviewProvision, Provision, Statement, code_mac, label_commitment,
     },
 };
 use countersign_proto::statement::v1::{self as wire, grant_change::Verb};
 use prost::Message as _;
 
 use super::{
-    CODE, COMPARISON_KEY, EPHEMERAL, FIELDS, Fixed, HOPP, HOPP_IDENTITY, LABEL, LABEL_SALT, LINK_SECRET, Log,
-    NOW_MS, OPENING, ORIGIN, RECIPIENT_LINK, SKYLARK, SKYLARK_IDENTITY, SOURCE_LINK, Story, Told, VALUES,
-    fetch, key, offer, partner, paths, public, published, request, terms,
+    CODE, COMPARISON_KEY, CUSTOMER, EPHEMERAL, FIELDS, Fixed, HOPP, HOPP_IDENTITY, LABEL, LABEL_SALT,
+    LINK_SECRET, Log, NOW_MS, OPENING, ORIGIN, RECIPIENT_LINK, SKYLARK, SKYLARK_IDENTITY, SOURCE_LINK, Story,
+    Told, VALUES, customer, fetch, key, offer, partner, paths, public, published, request, terms,
 };
 
 /// Tells all of it.
@@ -247,7 +247,27 @@ impl Teller {
             checkpoint: published(),
         };
         self.say::<Acknowledgement>("acknowledgement", &acknowledgement, SKYLARK);
+        self.erasure(granted, previous);
         self.stops_by_partners(granted);
+    }
+
+    /// The recipient has deleted what it received; and the customer closes the account.
+    fn erasure(&mut self, granted: Digest, stop: Digest) {
+        let attestation = wire::ErasureAttestation {
+            broker: ORIGIN.into(),
+            partner: partner("hopp").to_string(),
+            terms: granted.into(),
+            change: stop.into(),
+            time_ms: NOW_MS + 5,
+            checkpoint: published(),
+        };
+        self.say::<ErasureAttestation>("erasure-attestation", &attestation, HOPP);
+        let closure = wire::AccountClosure {
+            broker: ORIGIN.into(),
+            customer: customer().to_string(),
+            time_ms: NOW_MS + 6,
+        };
+        self.say::<AccountClosure>("account-closure", &closure, CUSTOMER);
     }
 
     /// What the sides could have done by their own word: the source's suspension and its end, the recipient's revocation.

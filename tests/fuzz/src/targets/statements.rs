@@ -9,9 +9,9 @@ use countersign_grants::{
     key::{PublicKey, SIGNATURE_BYTES},
     sealing,
     statement::{
-        Acknowledgement, CustomerChange, Fetch, GrantChange, GrantRequest, GrantTerms, LinkAcceptance,
-        LinkConfirmation, LinkInvitation, Offer, PartnerChange, PartnerKey, Preview, PreviewProvision,
-        Provision, Statement,
+        AccountClosure, Acknowledgement, CustomerChange, ErasureAttestation, Fetch, GrantChange,
+        GrantRequest, GrantTerms, LinkAcceptance, LinkConfirmation, LinkInvitation, Offer, PartnerChange,
+        PartnerKey, Preview, PreviewProvision, Provision, Statement,
     },
     time::Timestamp,
     token::{Issuer, Unverified, broker_audience},
@@ -22,7 +22,7 @@ use prost::Message;
 use super::super::known::{self, STORY};
 
 /// The kinds of statements, in the order of the first byte that chooses one.
-pub const KINDS: [&str; 15] = [
+pub const KINDS: [&str; 17] = [
     PartnerKey::PAYLOAD_TYPE,
     Offer::PAYLOAD_TYPE,
     LinkInvitation::PAYLOAD_TYPE,
@@ -38,6 +38,8 @@ pub const KINDS: [&str; 15] = [
     Preview::PAYLOAD_TYPE,
     PreviewProvision::PAYLOAD_TYPE,
     CustomerChange::PAYLOAD_TYPE,
+    ErasureAttestation::PAYLOAD_TYPE,
+    AccountClosure::PAYLOAD_TYPE,
 ];
 
 /// A payload, after a byte that says of which statement. What reads is canonical; signed, it verifies; bent, it does not.
@@ -58,6 +60,8 @@ pub(super) fn statement(data: &[u8]) {
         payload::<Preview>,
         payload::<PreviewProvision>,
         payload::<CustomerChange>,
+        payload::<ErasureAttestation>,
+        payload::<AccountClosure>,
     ];
     if let Some((kind, bytes)) = data.split_first() {
         READ[usize::from(*kind) % READ.len()](bytes);
@@ -124,6 +128,8 @@ pub(super) fn envelope(data: &[u8]) {
     judged::<PartnerChange>(&envelope);
     judged::<Preview>(&envelope);
     judged::<PreviewProvision>(&envelope);
+    judged::<ErasureAttestation>(&envelope);
+    judged::<AccountClosure>(&envelope);
 }
 
 fn judged<S: Statement>(envelope: &Envelope) {

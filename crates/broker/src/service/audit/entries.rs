@@ -7,7 +7,10 @@ use countersign_ledger::MAX_STREAM_PAGE;
 use countersign_proto::{
     log::v1::{Kind, Record},
     row::v1::PrivatePart,
-    v1::{GetLogEntryRequest, ListLogEntriesRequest, ListLogEntriesResponse, LogEntry, Receipt},
+    v1::{
+        GetLogEntryRequest, ListLogEntriesRequest, ListLogEntriesResponse, LogEntry, Receipt,
+        log_entry::PrivatePartState,
+    },
 };
 use prost::Message as _;
 
@@ -15,7 +18,7 @@ use super::filter::Filter;
 use crate::{
     Broker, Caller, Fault,
     broker::damaged,
-    record::{Happening, bare, stream},
+    record::{Happening, Kept, bare, stream},
     service::page::{MAX_PAGE_BYTES, Page},
     work::Work,
 };
@@ -72,8 +75,20 @@ pub(super) async fn get(
         return Err(Fault::ResourceUnknown { name: name(index) });
     }
     let receipt = broker.ledger().proof(index).await?;
+    let (private_part, erasure) = match broker.kept(index, &receipt.record).await {
+        Ok(Kept::Opened(_)) => (PrivatePartState::Kept, String::new()),
+        Ok(Kept::Erased { index }) => (PrivatePartState::Erased, name(index)),
+        Ok(Kept::Missing) => (PrivatePartState::Missing, String::new()),
+        // What is there and doesn't open is as good as missing, to whoever audits.
+        Err(Fault::Damaged { what }) => {
+            tracing::error!(index, what, "a private part doesn't open");
+            (PrivatePartState::Missing, String::new())
+        }
+        Err(fault) => return Err(fault),
+    };
     enter_read(broker, caller, &name(index)).await?;
-    Ok(LogEntry { name: name(index), receipt: Some(bare(&receipt)) })
+    let (name, receipt) = (name(index), Some(bare(&receipt)));
+    Ok(LogEntry { name, receipt, private_part: private_part.into(), erasure })
 }
 
 /// The indexes that the filter's times and indexes leave.
@@ -162,7 +177,7 @@ impl Taken {
         }
         self.bytes += leaf.len();
         let receipt = Receipt { record: leaf, index, ..Receipt::default() };
-        self.entries.push(LogEntry { name: name(index), receipt: Some(receipt) });
+        self.entries.push(LogEntry { name: name(index), receipt: Some(receipt), ..LogEntry::default() });
         Ok(true)
     }
 }

@@ -100,9 +100,11 @@ async fn changed(
     reason: &str,
 ) -> Result<Option<()>, Fault> {
     asking::look_soon(broker, &mut work, name);
+    let customer = broker.customer_key(name).await?;
+    broker.expect_open(&mut work, &customer).await?;
     work.record(broker.draft(Happening {
         kind: Kind::AskingChanged,
-        customer: Some(&broker.customer_key(name).await?),
+        customer: Some(&customer),
         reason,
         ..Happening::default()
     }));

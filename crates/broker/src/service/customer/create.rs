@@ -56,7 +56,11 @@ fn authorize(broker: &Broker, newcomer: &Newcomer, key: &PublicKey) -> Result<Cu
 
 async fn attempt(broker: &Broker, name: &CustomerName, key: &PublicKey) -> Result<Option<()>, Fault> {
     let place = rows::customer(name);
-    if broker.load(place.clone()).await?.is_some() {
+    if let Some(known) = broker.load(place.clone()).await? {
+        if known.row.close_time_ms > 0 {
+            let (name, state) = (name.to_string(), "CLOSED".to_owned());
+            return Err(Fault::WrongState { name, state, verb: "enter" });
+        }
         return Ok(Some(()));
     }
     let (data_key, wrapped) = broker.kek().draw_data_key(broker.entropy());

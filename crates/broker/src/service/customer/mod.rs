@@ -1,7 +1,8 @@
-//! `CustomerService`: enters customers, and keeps how each is asked and the wrapped copies of their root secrets.
+//! `CustomerService`: enters customers, keeps how each is asked and the wrapped copies of their root secrets, and erases them.
 
 mod asking;
 pub(crate) mod change;
+pub(in crate::service) mod close;
 mod copy;
 mod create;
 mod get;
@@ -12,9 +13,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use countersign_grants::id::CustomerName;
 use countersign_proto::v1::{
-    ChangeCustomerRequest, ChangeCustomerResponse, CreateCustomerRequest, Customer, EndSilenceRequest,
-    GetCustomerRequest, GetWrappedCopyRequest, ListCustomerChangesRequest, ListCustomerChangesResponse,
-    SetAskingRequest, WrappedCopy, customer_service_server::CustomerService,
+    ChangeCustomerRequest, ChangeCustomerResponse, CloseCustomerRequest, CloseCustomerResponse,
+    CreateCustomerRequest, Customer, EndSilenceRequest, GetCustomerRequest, GetWrappedCopyRequest,
+    ListCustomerChangesRequest, ListCustomerChangesResponse, SetAskingRequest, WrappedCopy,
+    customer_service_server::CustomerService,
 };
 use tonic::{Request, Response, Status};
 
@@ -62,6 +64,14 @@ impl CustomerService for Customers {
         request: Request<GetWrappedCopyRequest>,
     ) -> Result<Response<WrappedCopy>, Status> {
         Ok(Response::new(copy::get(&self.0, request.into_inner()).await?))
+    }
+
+    async fn close_customer(
+        &self,
+        request: Request<CloseCustomerRequest>,
+    ) -> Result<Response<CloseCustomerResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        Ok(Response::new(close::close(&self.0, &caller, request.into_inner()).await?))
     }
 
     async fn set_asking(&self, request: Request<SetAskingRequest>) -> Result<Response<Customer>, Status> {

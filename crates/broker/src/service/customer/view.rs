@@ -10,7 +10,12 @@ use countersign_proto::{
     v1::{Asking, Customer, QuietHours, Silence},
 };
 
-use crate::{Broker, Fault, broker::damaged, rows, service::timestamp};
+use crate::{
+    Broker, Fault,
+    broker::{damaged, stranger},
+    rows,
+    service::timestamp,
+};
 
 /// The most partners that are looked at for being silent: far more than ask one person.
 const MAX_ASKERS: usize = 1_024;
@@ -21,7 +26,7 @@ const MAX_SILENCES: usize = 200;
 /// A customer that is there.
 pub(super) async fn customer(broker: &Broker, name: &CustomerName) -> Result<Customer, Fault> {
     let read = broker.load(rows::customer(name)).await?;
-    let row = read.ok_or(Fault::Bug { what: "a customer called and is not there" })?.row;
+    let row = read.ok_or_else(stranger)?.row;
     let asking = broker.load(rows::asking(name)).await?.map(|read| read.row).unwrap_or_default();
     Ok(Customer {
         name: name.to_string(),

@@ -8,7 +8,7 @@ use countersign_proto::{
 };
 use prost::Message as _;
 
-use crate::{Broker, Fault, broker::damaged, caller::Party, rows, service::timestamp};
+use crate::{Broker, Fault, broker::damaged, caller::Party, record::Kept, rows, service::timestamp};
 
 /// The event at this index, for a party whose stream has it.
 ///
@@ -27,8 +27,15 @@ pub(super) async fn opened(
     let leaves = broker.ledger().leaves(index..index + 1).await?;
     let leaf = leaves.into_iter().next().ok_or_else(|| damaged("stream", &"a record of it is missing"))?;
     let record = Record::decode(leaf.clone()).map_err(|error| damaged("record", &error))?;
-    // Without a private part the customer was erased: the record stands, and says what it says.
-    let part = broker.private_part(index, &leaf).await?.unwrap_or_default();
+    // Without a private part the record stands, and says what it says.
+    let (part, erased) = match broker.kept(index, &leaf).await? {
+        Kept::Opened(part) => (*part, false),
+        Kept::Erased { .. } => (PrivatePart::default(), true),
+        Kept::Missing => {
+            tracing::error!(index, "a private part doesn't open, and no record says why");
+            (PrivatePart::default(), false)
+        }
+    };
 
     let mut event = Event {
         index,
@@ -40,6 +47,7 @@ pub(super) async fn opened(
         reason: record.reason.clone(),
         use_number: record.use_number,
         record: leaf,
+        erased,
         ..Event::default()
     };
     let inside = match party {
@@ -59,6 +67,9 @@ pub(super) async fn opened(
         event.fields.clone_from(&part.fields);
         event.resource.clone_from(&part.resource);
         event.successor.clone_from(&part.successor);
+        if part.erase_due_time_ms > 0 {
+            event.erase_due_time = timestamp(part.erase_due_time_ms);
+        }
     }
     Ok((event, part))
 }

@@ -10,7 +10,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use super::{Wanted, view};
-use crate::{Broker, Caller, Fault, caller::Party, record::stream, rows};
+use crate::{Broker, Caller, Fault, broker::stranger, caller::Party, record::stream, rows};
 
 /// How many events wait for a slow reader: beyond them the reader's pace is ours, and memory stays flat.
 const WAITING: usize = 32;
@@ -99,14 +99,16 @@ impl Watcher {
         }
     }
 
-    /// A suspended partner receives nothing more, on a stream that it opened before as little as on a new one; nor does who
-    /// watches with a stolen secret.
+    /// A closed account receives nothing more, and neither does a suspended partner, on a stream that it opened before as
+    /// little as on a new one; nor does who watches with a stolen secret.
     async fn still_may(&self) -> Result<(), Fault> {
         let name = match &self.party {
             Party::Partner(name) => name,
             Party::Customer(name) => {
-                let customer = self.broker.load(rows::customer(name)).await?;
-                let stolen = customer.is_some_and(|customer| customer.row.stolen_time_ms != 0);
+                let account = self.broker.load(rows::customer(name)).await?;
+                let account =
+                    account.filter(|account| account.row.close_time_ms == 0).ok_or_else(stranger)?;
+                let stolen = account.row.stolen_time_ms != 0;
                 return if stolen { Err(Fault::CustomerStolen) } else { Ok(()) };
             }
         };

@@ -12,7 +12,10 @@ use countersign_proto::{
     v1::{AcknowledgeGrantRequest, Grant},
 };
 
-use super::{change::MAX_CHANGES, get, view};
+use super::{
+    change::{MAX_CHANGES, MAX_STOPS},
+    get, view,
+};
 use crate::{
     Broker, Caller, Fault,
     caller::Party,
@@ -66,13 +69,15 @@ async fn attempt(
     };
     let terms = &grant.terms;
     let evidence = [signed.digest()];
+    let customer = broker.customer_key(&grant.customer()?).await?;
     let mut work = Work::default();
     work.create(&place, &row)?;
+    broker.expect_open(&mut work, &customer).await?;
     work.record(broker.draft(Happening {
         kind: Kind::Acknowledged,
         source: Some(&terms.source),
         recipient: Some(&terms.recipient),
-        customer: Some(&broker.customer_key(&grant.customer()?).await?),
+        customer: Some(&customer),
         purpose: Some(&terms.purpose),
         catalogue_version: Some(terms.catalogue_version),
         grant: Some((name, terms.log_tag)),
@@ -91,7 +96,7 @@ async fn acknowledged(broker: &Broker, grant: &StoredGrant, statement: Digest) -
     if statement == grant.name.digest() {
         return Ok(0);
     }
-    let most = MAX_CHANGES as usize + 1;
+    let most = MAX_CHANGES as usize + MAX_STOPS;
     let changes = rows::grant_changes(&grant.name).load(broker.store(), None, most).await?;
     let found = changes.iter().position(|(_, row)| Digest::of(&row.change) == statement);
     let position = found.ok_or_else(|| {

@@ -1,4 +1,4 @@
-//! `ChangeGrant`: the customer's signed pause, resumption or stop.
+//! `ChangeGrant`: the customer's signed pause, resumption or stop, and the order to delete that a stop can carry.
 //!
 //! Its time is not held against ours: number and predecessor say exactly where it belongs, and a stop must not fail
 //! because a phone's clock is wrong.
@@ -6,6 +6,7 @@
 use countersign_grants::{
     envelope::{self, Signed},
     id::{CustomerName, GrantName, LinkName, SubjectHandle},
+    lifecycle,
     statement::{GrantChange, Verb},
 };
 use countersign_proto::{
@@ -15,7 +16,7 @@ use countersign_proto::{
     v1::{ChangeGrantRequest, ChangeGrantResponse},
 };
 
-use super::{get, proof, view};
+use super::{erasure, get, proof, view};
 use crate::{
     Broker, Caller, Fault,
     broker::damaged,
@@ -33,7 +34,11 @@ pub(super) const WHAT: &str = "grant change";
 /// makes in the days that a grant stands, and a grant with all of them fits a page many times over.
 pub(super) const MAX_CHANGES: u64 = 32;
 
-/// The kinds of a change's record.
+/// How many stops a grant can have after that: one that ends it, and one that orders its recipient to delete, if the
+/// first did not.
+pub(super) const MAX_STOPS: usize = 2;
+
+/// The kinds of a change's record. One that only orders to delete has none of these.
 pub(super) const KINDS: [Kind; 4] =
     [Kind::GrantPaused, Kind::GrantResumed, Kind::GrantWithdrawn, Kind::GrantSuperseded];
 
@@ -81,7 +86,10 @@ async fn attempt(
         return Err(Fault::says(WHAT, "verb", "NARROW comes with its new terms, by `NarrowGrant`"));
     }
     if stands(broker, name, &signed).await? {
-        let receipt = proof::of_grant(broker, &party, name, &KINDS, says.sequence).await?;
+        let receipt = match proof::find(broker, name.as_str(), &KINDS, says.sequence).await? {
+            Some(index) => broker.entered(index).await?.for_party(&party),
+            None => proof::of_grant(broker, &party, name, &[Kind::ErasureOrdered], 1).await?,
+        };
         return respond(broker, &party, name, receipt).await.map(Some);
     }
     follows(&grant, says)?;
@@ -155,22 +163,37 @@ pub(super) fn follows(grant: &StoredGrant, says: &GrantChange) -> Result<(), Fau
     Ok(())
 }
 
-fn decide(broker: &Broker, grant: &StoredGrant, signed: &SignedChange) -> Result<(GrantRow, Kind), Fault> {
+/// The row afterwards, and the kind of the record; none for a stop of a grant that has ended, which only orders its
+/// recipient to delete.
+fn decide(
+    broker: &Broker,
+    grant: &StoredGrant,
+    signed: &SignedChange,
+) -> Result<(GrantRow, Option<Kind>), Fault> {
     let (now, says) = (broker.now(), signed.change.statement());
     let state = grant.state(now)?;
-    let (state, kind) = match says.verb {
-        Verb::Pause => (state.pause(now), Kind::GrantPaused),
-        Verb::Resume => (state.resume(now), Kind::GrantResumed),
-        Verb::Stop => (state.withdraw(now), Kind::GrantWithdrawn),
-        Verb::Narrow | Verb::Unspecified => {
-            return Err(Fault::Bug { what: "a change without a verb of its own comes this far" });
-        }
-    };
-    let state = state.map_err(|error| Fault::not_allowed(&grant.name, error))?;
     let mut row = grant.read.row.clone();
-    state.write_to(&mut row);
+    // What was received under a grant that another one stands in the place of goes by an order under that one.
+    let ended = matches!(state, lifecycle::Grant::Ended(end) if end != lifecycle::End::Superseded);
+    let orders_alone = says.erase && !row.erasure_ordered && ended;
+    let kind = if orders_alone {
+        None
+    } else {
+        let (state, kind) = match says.verb {
+            Verb::Pause => (state.pause(now), Kind::GrantPaused),
+            Verb::Resume => (state.resume(now), Kind::GrantResumed),
+            Verb::Stop => (state.withdraw(now), Kind::GrantWithdrawn),
+            Verb::Narrow | Verb::Unspecified => {
+                return Err(Fault::Bug { what: "a change without a verb of its own comes this far" });
+            }
+        };
+        let state = state.map_err(|error| Fault::not_allowed(&grant.name, error))?;
+        state.write_to(&mut row);
+        Some(kind)
+    };
     row.change_sequence = says.sequence;
     row.change_hash = signed.change.digest().into();
+    row.erasure_ordered |= says.erase;
     Ok((row, kind))
 }
 
@@ -178,7 +201,7 @@ async fn unit(
     broker: &Broker,
     grant: &StoredGrant,
     row: &GrantRow,
-    kind: Kind,
+    kind: Option<Kind>,
     signed: &SignedChange,
 ) -> Result<Work, Fault> {
     let (terms, says) = (&grant.terms, signed.change.statement());
@@ -190,18 +213,23 @@ async fn unit(
         work.delete(&rows::grants_from(&from).entry(row.create_time_ms, grant.name.digest()));
     }
     let evidence = [signed.change.digest()];
-    work.record(broker.draft(Happening {
-        kind,
-        source: Some(&terms.source),
-        recipient: Some(&terms.recipient),
-        customer: Some(&broker.customer_key(&grant.customer()?).await?),
-        purpose: Some(&terms.purpose),
-        catalogue_version: Some(terms.catalogue_version),
-        grant: Some((&grant.name, terms.log_tag)),
-        evidence: &evidence,
-        private: grant.private_part(),
-        ..Happening::default()
-    }));
+    if let Some(kind) = kind {
+        work.record(broker.draft(Happening {
+            kind,
+            source: Some(&terms.source),
+            recipient: Some(&terms.recipient),
+            customer: Some(&broker.customer_key(&grant.customer()?).await?),
+            purpose: Some(&terms.purpose),
+            catalogue_version: Some(terms.catalogue_version),
+            grant: Some((&grant.name, terms.log_tag)),
+            evidence: &evidence,
+            private: grant.private_part(),
+            ..Happening::default()
+        }));
+    }
+    if says.erase {
+        erasure::order(broker, &mut work, grant, signed.change.digest()).await?;
+    }
     Ok(work)
 }
 

@@ -6,6 +6,7 @@ mod approve;
 mod approved_row;
 mod change;
 mod change_many;
+pub(crate) mod erasure;
 mod get;
 mod get_request;
 mod narrow;
@@ -23,13 +24,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use countersign_proto::v1::{
-    AcknowledgeGrantRequest, ApproveGrantRequestRequest, ApproveGrantRequestResponse,
-    CancelGrantRequestRequest, ChangeGrantRequest, ChangeGrantResponse, ChangeGrantsRequest,
-    ChangeGrantsResponse, CreateGrantRequestRequest, DeferGrantRequestRequest, GetGrantRequest,
-    GetGrantRequestRequest, Grant, GrantRequest, ListGrantRequestsRequest, ListGrantRequestsResponse,
-    ListGrantsRequest, ListGrantsResponse, NarrowGrantRequest, NarrowGrantResponse,
-    RefuseGrantRequestRequest, RevokeGrantRequest, SuspendGrantRequest, UnsuspendGrantRequest,
-    grant_service_server::GrantService,
+    AcknowledgeGrantRequest, ApproveGrantRequestRequest, ApproveGrantRequestResponse, AttestErasureRequest,
+    AttestErasureResponse, CancelGrantRequestRequest, ChangeGrantRequest, ChangeGrantResponse,
+    ChangeGrantsRequest, ChangeGrantsResponse, CreateGrantRequestRequest, DeferGrantRequestRequest,
+    GetGrantRequest, GetGrantRequestRequest, Grant, GrantRequest, ListGrantRequestsRequest,
+    ListGrantRequestsResponse, ListGrantsRequest, ListGrantsResponse, NarrowGrantRequest,
+    NarrowGrantResponse, RefuseGrantRequestRequest, RevokeGrantRequest, SuspendGrantRequest,
+    UnsuspendGrantRequest, grant_service_server::GrantService,
 };
 use tonic::{Request, Response, Status};
 
@@ -174,5 +175,13 @@ impl GrantService for Grants {
         let RevokeGrantRequest { name, statement, reason } = request.into_inner();
         let asked = stop::Asked { stop: stop::Stop::Revoke, name, statement, reason };
         Ok(Response::new(stop::stop(&self.0, &caller, asked).await?))
+    }
+
+    async fn attest_erasure(
+        &self,
+        request: Request<AttestErasureRequest>,
+    ) -> Result<Response<AttestErasureResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        Ok(Response::new(erasure::attest(&self.0, &caller, request.into_inner()).await?))
     }
 }

@@ -132,6 +132,7 @@ async fn unit(
     let old = &superseding.old;
     let customer = broker.customer_key(&old.customer()?).await?;
     let mut work = Work::default();
+    broker.expect_open(&mut work, &customer).await?;
     // A use that is spent meanwhile writes no row: the count itself must still leave what the new terms grant.
     let granted = u64::from(terms.terms.statement().uses);
     work.expect_counted(stored::uses(&old.name), u64::from(old.terms.uses).saturating_sub(granted));

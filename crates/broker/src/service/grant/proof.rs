@@ -27,17 +27,27 @@ pub(in crate::service) async fn nth(
     kinds: &[Kind],
     nth: u64,
 ) -> Result<Receipt, Fault> {
+    let index = find(broker, resource, kinds, nth).await?;
+    let index = index.ok_or_else(|| damaged("stream", &"a record is missing from it"))?;
+    Ok(broker.entered(index).await?.for_party(party))
+}
+
+/// The index of the `nth` record of these kinds, from 1, in the stream of a resource.
+pub(super) async fn find(
+    broker: &Broker,
+    resource: &str,
+    kinds: &[Kind],
+    nth: u64,
+) -> Result<Option<u64>, Fault> {
     let (stream, mut from, mut left) = (stream(resource), 0, nth);
     loop {
         let items = broker.ledger().stream(&stream, from, CHUNK).await?;
-        let Some(last) = items.last() else {
-            return Err(damaged("stream", &"a record is missing from it"));
-        };
+        let Some(last) = items.last() else { return Ok(None) };
         from = last.index + 1;
         for item in items.iter().filter(|item| kinds.contains(&item.kind)) {
             left -= 1;
             if left == 0 {
-                return Ok(broker.entered(item.index).await?.for_party(party));
+                return Ok(Some(item.index));
             }
         }
     }

@@ -85,6 +85,7 @@ async fn attempt(
     let look = agenda::ASKED.key(Timestamp::from_millis(now), signed.digest());
     work.look_at(&look, customer.name.as_str());
     work.index(&rows::due().entry(request.expire_time.as_millis(), signed.digest()), name.as_str())?;
+    broker.expect_open(&mut work, &customer).await?;
     let evidence = [signed.digest()];
     let created = happening(Kind::RequestCreated, &name, request, &customer, &evidence);
     work.record(broker.draft(Happening { unseen: true, ..created }));

@@ -5,16 +5,16 @@ use countersign_grants::{
     digest::Digest,
     envelope,
     id::{GrantName, OfferName, PartnerName, RequestName},
-    lifecycle,
+    lifecycle::{self, Erasure},
     statement::{self, GrantChange, MAX_PARTNER_CHANGES},
     time::Timestamp,
 };
 use countersign_proto::{
-    row::v1::{GrantRequestRow, GrantStatementRow},
+    row::v1::{ErasureRow, GrantRequestRow, GrantStatementRow},
     v1::{Acknowledgement, Grant, GrantRequest, PartnerChange, grant_request},
 };
 
-use super::change::MAX_CHANGES;
+use super::change::{MAX_CHANGES, MAX_STOPS};
 use crate::{
     Broker, Fault,
     broker::damaged,
@@ -24,8 +24,8 @@ use crate::{
     stored::{Side, StoredGrant, one_of_two},
 };
 
-/// Terms, every change, and the last stop; each acknowledged by two.
-const MAX_ACKNOWLEDGEMENTS: usize = 2 * (MAX_CHANGES as usize + 2);
+/// Terms, every change, and the stops after them; each acknowledged by two.
+const MAX_ACKNOWLEDGEMENTS: usize = 2 * (1 + MAX_CHANGES as usize + MAX_STOPS);
 
 /// Every change of either side, and one revocation.
 const MAX_LISTED_PARTNER_CHANGES: usize = 2 * MAX_PARTNER_CHANGES as usize + 2;
@@ -103,6 +103,10 @@ pub(super) async fn grant(
     };
     let knows_request = side == Side::Customer || row.requester == party.as_str();
     let offer = broker.offer_of(grant).await?.row;
+    let erasure = erasure(broker, grant).await?;
+    let state = erasure.as_ref().map(|(state, _)| state.at(broker.now()));
+    let (erasure_attestation, erasure_attestation_key) =
+        erasure.map_or((None, None), |(_, row)| (row.attestation, row.attestation_key));
     Ok(Grant {
         name: grant.name.to_string(),
         source: terms.source.to_string(),
@@ -129,7 +133,20 @@ pub(super) async fn grant(
         previous: terms.previous.map_or(String::new(), |previous| GrantName::of(previous).to_string()),
         successor: Digest::from_slice(&row.successor)
             .map_or(String::new(), |successor| GrantName::of(successor).to_string()),
+        erasure_state: state.map(Erasure::state).unwrap_or_default().into(),
+        erase_due_time: state.and_then(|state| timestamp(state.due().as_millis())),
+        erasure_attestation,
+        erasure_attestation_key,
     })
+}
+
+async fn erasure(broker: &Broker, grant: &StoredGrant) -> Result<Option<(Erasure, ErasureRow)>, Fault> {
+    if !grant.read.row.erasure_ordered {
+        return Ok(None);
+    }
+    let read = broker.load(rows::erasure(&grant.name)).await?;
+    let row = read.ok_or_else(|| damaged("grant", &"its erasure order is missing"))?.row;
+    Ok(Some((Erasure::from_row(&row)?, row)))
 }
 
 /// A grant as an operator sees it: between whom, what for, and where it stands; nothing that its parties signed.
@@ -176,8 +193,7 @@ async fn changes(
     if grant.read.row.change_sequence == 0 {
         return Ok(Vec::new());
     }
-    // The last stop may come after the last change that is counted.
-    let most = MAX_CHANGES as usize + 1;
+    let most = MAX_CHANGES as usize + MAX_STOPS;
     let rows = rows::grant_changes(&grant.name).load(broker.store(), None, most).await?;
     let signed_for = |row: &GrantStatementRow| {
         one_of_two::<GrantChange>(&row.change, (&row.source_signature, &row.recipient_signature), side)

@@ -74,6 +74,7 @@ async fn attempt(
     work.update(&read, &row)?;
     let links = rows::links_of(&Party::Customer(customer.clone()));
     work.index(&links.entry(broker.now().as_millis(), name.digest()), name.as_str())?;
+    broker.expect_open(&mut work, &key).await?;
     let evidence = [signed.digest()];
     let parties = (&partner, row.subject.as_str());
     work.record(broker.draft(happening(Kind::LinkAccepted, name, parties, Some(&key), &evidence)));

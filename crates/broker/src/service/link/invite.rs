@@ -57,7 +57,9 @@ async fn attempt(
         // A handle stands for one link for ever: else an old grant could come to hang on a new person.
         return Err(Fault::AlreadyExists { name: invitation.subject.to_string() });
     }
+    let now = broker.now().as_millis();
     let row = LinkRow {
+        create_time_ms: now,
         partner: partner.to_string(),
         subject: invitation.subject.to_string(),
         invitation: Some(signed.envelope().clone()),
@@ -69,7 +71,7 @@ async fn attempt(
     work.create(&rows::link(&name), &row)?;
     work.create(&subject, &SubjectRow { link: name.to_string(), customer: String::new() })?;
     let links = rows::links_of(&Party::Partner(partner.clone()));
-    work.index(&links.entry(broker.now().as_millis(), name.digest()), name.as_str())?;
+    work.index(&links.entry(now, name.digest()), name.as_str())?;
     let evidence = [signed.digest()];
     let parties = (partner, row.subject.as_str());
     work.record(broker.draft(happening(Kind::LinkInvited, &name, parties, None, &evidence)));

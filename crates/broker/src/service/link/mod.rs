@@ -112,7 +112,9 @@ fn happening<'a>(
         evidence,
         private: PrivatePart {
             link: name.to_string(),
-            source_subject: subject.to_owned(),
+            // Of an invitation that nobody has accepted yet nobody can be erased: its record stays readable, so the handle is
+            // not in it.
+            source_subject: customer.map(|_| subject.to_owned()).unwrap_or_default(),
             ..PrivatePart::default()
         },
         ..Happening::default()

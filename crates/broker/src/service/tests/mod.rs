@@ -1,6 +1,7 @@
 //! The services over the memory engine: the main path, and what each step refuses.
 
 mod asking;
+mod closing;
 mod hostile;
 mod notices;
 mod stops;

@@ -177,10 +177,18 @@ impl World {
 
     /// Enters a customer by their own token.
     pub(super) async fn person(&self, seed: u8) -> Person {
-        use v1::customer_service_server::CustomerService as _;
         let key = SigningKey::from_secret(&[seed; 32]);
         let name = CustomerName::of(key.id());
-        let token = Issuer::new(Principal::Customer(name.clone()), &key)
+        let created = self.enter(&key).await.expect("a customer is entered");
+        assert_eq!(created.name, name.as_str());
+        Person { name, key }
+    }
+
+    /// Enters whoever has this key.
+    pub(super) async fn enter(&self, key: &SigningKey) -> Result<v1::Customer, Status> {
+        use v1::customer_service_server::CustomerService as _;
+        let name = CustomerName::of(key.id());
+        let token = Issuer::new(Principal::Customer(name), key)
             .issue(&broker_audience(self.broker.origin()), self.clock.now());
         let customer = v1::Customer {
             public_key: Bytes::copy_from_slice(key.public().as_bytes()),
@@ -189,9 +197,7 @@ impl World {
         let mut request = Request::new(v1::CreateCustomerRequest { customer: Some(customer) });
         request.extensions_mut().insert(Newcomer(token));
         let service = super::super::customer::Customers(Arc::clone(&self.broker));
-        let created = service.create_customer(request).await.expect("a customer is entered").into_inner();
-        assert_eq!(created.name, name.as_str());
-        Person { name, key }
+        service.create_customer(request).await.map(tonic::Response::into_inner)
     }
 
     pub(super) fn offer_statement(&self, source: &Brand, recipient: &Brand) -> wire::Offer {

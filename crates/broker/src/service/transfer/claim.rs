@@ -94,7 +94,7 @@ impl TransferService {
         }
         let grant = GrantName::of(fetch.statement().terms);
         let stored = self.broker.grant(&grant).await?.ok_or(Fault::GrantUnknown)?;
-        let standing = self.standing.of(&self.broker, &stored).await?;
+        let standing = self.broker.standing_grants().of(&self.broker, &stored).await?;
         if standing.source() != source || standing.recipient() != &said.recipient {
             return Err(Fault::GrantUnknown);
         }
@@ -207,6 +207,7 @@ impl TransferService {
             work
         };
         let mut work = draft();
+        self.broker.expect_open(&mut work, customer).await?;
         let (recipient, id) = (claim.recipient(), &claim.fetch.statement().request_id);
         work.request(&recipient, id, claim.fetch.digest(), claim.provision.digest().into());
         let done = match self.broker.commit(work).await {
@@ -220,13 +221,14 @@ impl TransferService {
                 if !self.refusals.allows(source) {
                     return Err(Fault::QuotaExceeded { quota: "claims", retry_after: Some(COME_AGAIN) });
                 }
-                self.broker.commit(draft()).await?
+                let mut work = draft();
+                self.broker.expect_open(&mut work, customer).await?;
+                self.broker.commit(work).await?
             }
             done => done?,
         };
-        let Done::Committed { mut entered, .. } = done else {
-            return Err(Fault::Bug { what: "a claim expects nothing" });
-        };
+        // On a conflict the customer closed the account.
+        let Done::Committed { mut entered, .. } = done else { return Err(Fault::GrantUnknown) };
         let entered = entered.pop().ok_or(Fault::Bug { what: "a claim was committed without its record" })?;
         Ok(entered.for_party(&Party::Partner(source.clone())))
     }

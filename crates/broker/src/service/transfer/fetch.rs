@@ -110,7 +110,7 @@ impl TransferService {
     pub(super) async fn read(&self, asked: &Asked) -> Result<Read, Fault> {
         let broker = &self.broker;
         let grant = broker.grant(&asked.name).await?.ok_or(Fault::GrantUnknown)?;
-        let standing = self.standing.of(broker, &grant).await?;
+        let standing = broker.standing_grants().of(broker, &grant).await?;
         if standing.recipient() != &asked.caller {
             return Err(Fault::GrantUnknown);
         }

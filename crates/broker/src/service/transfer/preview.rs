@@ -189,7 +189,7 @@ impl TransferService {
     async fn show(&self, asked: &Asked, mut read: Read, shown: Shown) -> Result<PreviewDataResponse, Fault> {
         let party = Party::Customer(asked.caller.clone());
         for _ in 0..MAX_TRIES {
-            let entered = match self.broker.commit(self.previewed(asked, &read, &shown)).await? {
+            let entered = match self.broker.commit(self.previewed(asked, &read, &shown).await?).await? {
                 Done::Committed { mut entered, .. } => {
                     entered.pop().ok_or(Fault::Bug { what: "a preview was committed without its record" })?
                 }
@@ -211,9 +211,10 @@ impl TransferService {
         Err(Fault::Contended { row: "grant request" })
     }
 
-    fn previewed(&self, asked: &Asked, read: &Read, shown: &Shown) -> Work {
+    async fn previewed(&self, asked: &Asked, read: &Read, shown: &Shown) -> Result<Work, Fault> {
         let (says, offer) = (asked.preview.statement(), read.offer.signed.statement());
         let mut work = Work::default();
+        self.broker.expect_open(&mut work, &read.customer).await?;
         work.expect(&read.request);
         work.expect(&read.source);
         let principal = Principal::Customer(asked.caller.clone());
@@ -237,7 +238,7 @@ impl TransferService {
             },
             ..Happening::default()
         }));
-        work
+        Ok(work)
     }
 }
 

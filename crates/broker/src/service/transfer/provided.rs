@@ -104,14 +104,18 @@ impl TransferService {
             private: asked.private(read, Some(provided)),
             ..Happening::default()
         }));
-        match self.broker.enter(work).await {
+        let entered = match self.broker.expect_open(&mut work, &read.customer).await {
+            Ok(()) => self.broker.enter(work).await,
+            Err(fault) => Err(fault),
+        };
+        match entered {
             Ok(Some(mut entered)) => {
                 let party = crate::caller::Party::Partner(terms.source.clone());
                 if let Some(entered) = entered.pop() {
                     self.deliveries.deliver(&terms.source, asked.fetch.digest(), entered.for_party(&party));
                 }
             }
-            Ok(None) => tracing::error!("a record without expectations met a conflict"),
+            Ok(None) => tracing::info!("data was dropped whose customer closed the account"),
             Err(fault) => {
                 tracing::warn!(reason = fault.reason(), "data that was dropped is not in the log yet");
             }

@@ -39,8 +39,13 @@ impl TransferService {
         // An old fetch proves nothing about today: anybody who kept one could send it again.
         let worth_a_record = !matches!(refusal, Refusal::Unknown | Refusal::Stale { .. });
         if worth_a_record && self.refusals.allows(&asked.caller) {
-            let work = self.refused(asked, read, &refusal);
-            if let Err(fault) = self.broker.enter(work).await {
+            let mut work = self.refused(asked, read, &refusal);
+            // On a conflict the customer closed the account, and whose refusal it was is nobody's.
+            let entered = match self.broker.expect_open(&mut work, &read.customer).await {
+                Ok(()) => self.broker.enter(work).await,
+                Err(fault) => Err(fault),
+            };
+            if let Err(fault) = entered {
                 return fault;
             }
         }

@@ -21,7 +21,7 @@ use crate::{
 const MAX_REMEMBERED: usize = 16 * 1024;
 
 /// What a grant's statements say for good. Whether the grant still stands is not among it.
-pub(super) struct StandingGrant {
+pub(crate) struct StandingGrant {
     /// The terms, verified under the key of the link to the source.
     pub terms: Signed<GrantTerms>,
     /// Opens the source's party commitment.
@@ -37,7 +37,7 @@ pub(super) struct StandingGrant {
 }
 
 /// The grants of which this is remembered.
-pub(super) struct StandingGrants(Remembered<GrantName, StandingGrant>);
+pub(crate) struct StandingGrants(Remembered<GrantName, StandingGrant>);
 
 impl Default for StandingGrants {
     fn default() -> Self {
@@ -46,6 +46,11 @@ impl Default for StandingGrants {
 }
 
 impl StandingGrants {
+    /// Forgets a grant whose customer is erased.
+    pub(crate) fn forget(&self, grant: &GrantName) {
+        self.0.forget(grant);
+    }
+
     /// What this grant's statements say, from memory or from its rows.
     pub(super) async fn of(&self, broker: &Broker, grant: &StoredGrant) -> Result<Arc<StandingGrant>, Fault> {
         match self.0.get(&grant.name) {

@@ -1,0 +1,112 @@
+//! Closing an account: in as many steps as it takes, each of which can be the last before the machine stops.
+
+use countersign_grants::{digest::Digest, envelope, id::Principal, statement as says};
+use countersign_proto::{
+    log::v1::Kind,
+    statement::v1::{self as wire, grant_change::Verb},
+    v1::{self, grant_service_server::GrantService as _},
+};
+use countersign_store::MAX_KEY_BYTES;
+
+use super::{Setting, change};
+use crate::{
+    Caller, rows,
+    service::{
+        customer::close::close_within,
+        tests::world::{ORIGIN, as_brand, refused},
+    },
+    sweeper,
+};
+
+/// Mei, with grants that have ended, one request that waits, and one that nobody will answer any more.
+async fn ready() -> Setting {
+    let s = Setting::new().await;
+    for _ in 0..3 {
+        let grant = s.approved().await.grants.remove(0);
+        let terms = Digest::of(&grant.terms.as_ref().expect("terms").payload);
+        s.world.acknowledge(&s.hopp, &grant, terms).await.expect("an acknowledgement");
+        let stop = wire::GrantChange { erase: true, ..change(&s, terms, terms, (1, Verb::Stop)) };
+        s.world.change(&s.mei, &stop, (&s.from, &s.to)).await.expect("a stop");
+    }
+    s.request().await;
+    s
+}
+
+fn closure(s: &Setting) -> v1::CloseCustomerRequest {
+    let message = wire::AccountClosure {
+        broker: ORIGIN.to_owned(),
+        customer: s.mei.name.to_string(),
+        time_ms: s.world.now(),
+    };
+    let statement = Some(envelope::sign::<says::AccountClosure>(&message, &[&s.mei.key]));
+    v1::CloseCustomerRequest { name: s.mei.name.to_string(), statement }
+}
+
+/// Every row that names her, her handles or her links.
+async fn about_her(s: &Setting) -> Vec<String> {
+    let all = s.world.broker.store().scan(Vec::new()..vec![0xff; MAX_KEY_BYTES + 1], usize::MAX).await;
+    let names = [s.mei.name.as_str(), s.from.subject.as_str(), s.to.subject.as_str()];
+    let links = [s.from.name.digest(), s.to.name.digest()];
+    let mut found = Vec::new();
+    for (key, entry) in all.expect("reads") {
+        let holds = |marker: &[u8]| {
+            [&key[..], &entry.value[..]]
+                .iter()
+                .any(|bytes| bytes.windows(marker.len()).any(|at| at == marker))
+        };
+        let named = names.iter().any(|name| holds(name.as_bytes()));
+        if named || links.iter().any(|link| holds(link.as_bytes())) {
+            found.push(key.escape_ascii().to_string());
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn an_erasure_goes_on_wherever_it_was_interrupted() {
+    let mut units = 0;
+    loop {
+        let s = ready().await;
+        let caller = Caller { principal: Principal::Customer(s.mei.name.clone()) };
+        let closed = close_within(&s.world.broker, &caller, closure(&s), units).await.expect("closes");
+        assert!(!closed.receipt.expect("a receipt").subject_salt.is_empty(), "she alone can open it");
+        let left = about_her(&s).await;
+        // From the first commit on nobody is there, however much of the rows is left.
+        let broker = &s.world.broker;
+        let again = close_within(broker, &caller, closure(&s), units).await.expect_err("a stranger");
+        assert_eq!(again.reason(), "TOKEN_INVALID");
+        let key = broker.call_key(&caller.principal, s.mei.key.id()).await;
+        assert_eq!(key.err().map(|fault| fault.reason()), Some("TOKEN_INVALID"));
+        let request = s.world.request(&s.hopp, &s.to.subject, &[(&s.offer_name(), false)]).await;
+        assert_eq!(refused(request), "GRANT_UNKNOWN");
+
+        assert_eq!(sweeper::erase(broker).await.expect("sweeps"), usize::from(!left.is_empty()));
+        assert_eq!(about_her(&s).await, Vec::<String>::new(), "after {units} units");
+        let told = s.kinds(Principal::Partner(s.skylark.name.clone())).await;
+        let refusals = told.iter().filter(|kind| **kind == Kind::RequestRefused).count();
+        assert_eq!(refusals, 1, "the request that waited, once");
+        // Closed accounts are looked for no more, and what recipients owe is still there.
+        assert_eq!(sweeper::erase(broker).await.expect("sweeps"), 0);
+        let owed = rows::erasures_due().load(broker.store(), None, 10).await.expect("reads");
+        assert_eq!(owed.len(), 3);
+        if left.is_empty() {
+            assert!(units > 3, "it takes several units");
+            return;
+        }
+        units += 1;
+    }
+}
+
+#[tokio::test]
+async fn who_comes_again_with_the_same_key_is_somebody_new() {
+    let s = ready().await;
+    let caller = Caller { principal: Principal::Customer(s.mei.name.clone()) };
+    close_within(&s.world.broker, &caller, closure(&s), 0).await.expect("closes");
+    assert_eq!(refused(s.world.enter(&s.mei.key).await), "WRONG_STATE", "as long as her rows are there");
+    sweeper::erase(&s.world.broker).await.expect("sweeps");
+    s.world.enter(&s.mei.key).await.expect("enters");
+    let grants = s.world.grants();
+    let get = v1::ListGrantsRequest { parent: s.skylark.name.to_string(), ..Default::default() };
+    let listed = grants.list_grants(as_brand(&s.skylark, get)).await.expect("answers").into_inner();
+    assert!(listed.grants.is_empty());
+}

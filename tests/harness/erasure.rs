@@ -1,0 +1,405 @@
+//! Deleting what was received, and closing the account: orders, attestations, what is late, and what is left on a disk.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use countersign_broker::{
+    private::{self, DataKeyId},
+    rows, sweeper,
+};
+use countersign_client::{
+    Error, PartnerEvent,
+    auditor::{Auditor, FolderLog, MemoryHeads, PrivatePart, verify},
+    customer::{Closing, Wallet},
+};
+use countersign_grants::{
+    digest::Digest,
+    id::{AuditorName, GrantName, PartnerName},
+    key::SigningKey,
+    statement::{AccountClosure, ChangeReason, ErasureAttestation},
+    time::Clock as _,
+};
+use countersign_ledger::{Draft, Outcome, Unit};
+use countersign_proto::{
+    log::v1::{Kind, Record},
+    statement::v1 as wire,
+    v1::{self, grant::ErasureState},
+};
+use countersign_store::{ReadError, Store};
+use countersign_store_sled::{Options, scrub};
+
+use crate::{
+    journey::check_world,
+    restart::{close, open},
+    world::{Granted, MEI, ORIGIN, PATIENCE, World, bare_fetch, own_connection, reason_of, sign_as},
+    worldcheck::{self, Keys},
+};
+
+/// As long as the offer of every world lets a recipient keep what it received.
+const RETENTION: Duration = Duration::from_secs(24 * 3600);
+
+async fn state(granted: &Granted) -> Option<ErasureState> {
+    let seen = granted.mei.grants().await.expect("answers").remove(0);
+    seen.erasure.map(|erasure| erasure.state())
+}
+
+fn due(event: PartnerEvent) -> Option<GrantName> {
+    match event {
+        PartnerEvent::EraseDue { grant, .. } => Some(grant),
+        _ => None,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recipient_deletes_and_says_so_and_both_others_see_it() {
+    let granted = Granted::start().await;
+    granted.fetch().await.expect("flows");
+    let (mei, hopp, skylark) = (&granted.mei, &granted.hopp, &granted.skylark);
+    let early = hopp.partner.attest_erasure(&granted.grant).await;
+    assert!(matches!(early, Err(Error::Misuse(_))), "nobody ordered it: {early:?}");
+    assert_eq!(state(&granted).await, None);
+
+    let recorded = mei.stop(&granted.grant, true).await.expect("recorded");
+    assert_eq!(recorded.receipt().record().kind(), Kind::GrantWithdrawn);
+    assert_eq!(state(&granted).await, Some(ErasureState::Due));
+    assert_eq!(hopp.hears(due).await, granted.grant);
+    let to_do = hopp.partner.erasures_due();
+    assert_eq!(to_do.len(), 1);
+    assert_eq!(to_do[0].erase_due(), Some(granted.world.clock.now().plus(RETENTION)));
+
+    let proof = hopp.partner.attest_erasure(&granted.grant).await.expect("recorded");
+    assert_eq!(proof.record().kind(), Kind::ErasureAttested);
+    let again = hopp.partner.attest_erasure(&granted.grant).await.expect("the same again");
+    assert_eq!(again.index(), proof.index());
+    assert!(hopp.partner.erasures_due().is_empty());
+    assert_eq!(state(&granted).await, Some(ErasureState::Attested));
+    let heard = |event| match event {
+        PartnerEvent::ErasureAttested { grant, .. } => Some(grant),
+        _ => None,
+    };
+    assert_eq!(skylark.hears(heard).await, granted.grant);
+    let source_cant = skylark.partner.attest_erasure(&granted.grant).await;
+    assert!(matches!(source_cant, Err(Error::Misuse(_))), "it received nothing: {source_cant:?}");
+    let twice = mei.stop(&granted.grant, true).await;
+    assert!(matches!(twice, Err(Error::Misuse(_))), "{twice:?}");
+    check_world(&granted.world.records().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_late_is_overdue_and_late_is_better_than_never() {
+    let granted = Granted::start().await;
+    granted.mei.stop(&granted.grant, true).await.expect("recorded");
+    assert_eq!(granted.hopp.hears(due).await, granted.grant);
+    granted.world.clock.advance(RETENTION - Duration::from_millis(1));
+    assert_eq!(sweeper::announce_erasures(&granted.world.broker).await.expect("sweeps"), 0);
+    assert_eq!(state(&granted).await, Some(ErasureState::Due));
+    granted.world.clock.advance(Duration::from_millis(1));
+    sweeper::announce_erasures(&granted.world.broker).await.expect("sweeps");
+    assert_eq!(granted.world.count(Kind::ErasureOverdue).await, 1);
+    assert_eq!(state(&granted).await, Some(ErasureState::Overdue));
+    assert_eq!(granted.hopp.hears(due).await, granted.grant, "it is told again");
+    let heard = |event| match event {
+        PartnerEvent::ErasureOverdue { grant } => Some(grant),
+        _ => None,
+    };
+    assert_eq!(granted.skylark.hears(heard).await, granted.grant);
+    assert_eq!(sweeper::announce_erasures(&granted.world.broker).await.expect("sweeps"), 0, "once is enough");
+
+    let attested = async {
+        while granted.hopp.partner.attest_erasure(&granted.grant).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, attested).await.expect("its head is proven anew after the jump");
+    assert_eq!(state(&granted).await, Some(ErasureState::Attested));
+    check_world(&granted.world.records().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grant_that_has_ended_can_still_be_ordered_to_be_deleted() {
+    for by_partner in [false, true] {
+        let granted = Granted::start().await;
+        if by_partner {
+            granted
+                .skylark
+                .partner
+                .revoke_grant(&granted.grant, ChangeReason::Closed)
+                .await
+                .expect("recorded");
+        } else {
+            granted.mei.stop(&granted.grant, false).await.expect("recorded");
+        }
+        assert_eq!(state(&granted).await, None);
+        let recorded = granted.mei.stop(&granted.grant, true).await.expect("recorded");
+        assert_eq!(recorded.receipt().record().kind(), Kind::ErasureOrdered);
+        assert_eq!(granted.world.count(Kind::GrantWithdrawn).await, usize::from(!by_partner));
+        assert_eq!(granted.hopp.hears(due).await, granted.grant);
+        granted.hopp.partner.attest_erasure(&granted.grant).await.expect("recorded");
+        assert_eq!(state(&granted).await, Some(ErasureState::Attested));
+        check_world(&granted.world.records().await);
+    }
+}
+
+/// What the broker must refuse of an attestation, each by its own reason.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_attests_for_another_or_what_was_not_ordered() {
+    let granted = Granted::start().await;
+    let hopp = granted.hopp.partner.connection();
+    let checkpoint = hopp.audit().get_checkpoint(v1::GetCheckpointRequest {}).await.expect("answers");
+    let checkpoint = checkpoint.into_inner().checkpoint;
+    let message = |partner: &PartnerName, change: Digest| wire::ErasureAttestation {
+        broker: ORIGIN.to_owned(),
+        partner: partner.to_string(),
+        terms: granted.grant.digest().into(),
+        change: change.into(),
+        time_ms: granted.world.clock.now().as_millis(),
+        checkpoint: checkpoint.clone(),
+    };
+    let asked = |key: &SigningKey, message: &wire::ErasureAttestation| v1::AttestErasureRequest {
+        name: granted.grant.to_string(),
+        statement: Some(sign_as::<ErasureAttestation>(key, message)),
+    };
+    let own = &granted.hopp.working;
+    let before = asked(own, &message(granted.hopp.name(), granted.grant.digest()));
+    assert_eq!(reason_of(hopp.grants().attest_erasure(before).await).reason, "GRANT_UNKNOWN");
+
+    granted.mei.stop(&granted.grant, true).await.expect("recorded");
+    let order = granted.mei.book().grant(&granted.grant).expect("stands").last;
+    let check = async |statement: v1::AttestErasureRequest, expected: (&str, &str)| {
+        let said = reason_of(hopp.grants().attest_erasure(statement).await);
+        assert_eq!((said.reason.as_str(), said.check.as_str()), expected);
+    };
+    let invalid = "STATEMENT_INVALID";
+    check(asked(own, &message(granted.hopp.name(), granted.grant.digest())), (invalid, "change")).await;
+    check(asked(own, &message(granted.skylark.name(), order)), (invalid, "partner")).await;
+    let mut other = message(granted.hopp.name(), order);
+    other.terms = vec![7; 32].into();
+    check(asked(own, &other), (invalid, "terms")).await;
+    check(asked(&granted.skylark.working, &message(granted.hopp.name(), order)), (invalid, "key")).await;
+    // The source is a side of the grant, and not the one that owes it.
+    let skylark = granted.skylark.partner.connection();
+    let its = asked(&granted.skylark.working, &message(granted.skylark.name(), order));
+    assert_eq!(reason_of(skylark.grants().attest_erasure(its).await).reason, "GRANT_UNKNOWN");
+    assert_eq!(granted.world.count(Kind::ErasureAttested).await, 0);
+
+    hopp.grants().attest_erasure(asked(own, &message(granted.hopp.name(), order))).await.expect("its own");
+    let mut later = message(granted.hopp.name(), order);
+    later.time_ms -= 1;
+    assert_eq!(reason_of(hopp.grants().attest_erasure(asked(own, &later)).await).reason, "WRONG_STATE");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_customer_closes_the_account_and_nothing_that_stands_is_left_behind() {
+    let granted = Granted::start().await;
+    let (wallet, mei) = (Wallet::from_secret(&MEI), own_connection(&granted));
+    let message = |time_ms: u64| wire::AccountClosure {
+        broker: ORIGIN.to_owned(),
+        customer: wallet.customer().to_string(),
+        time_ms,
+    };
+    let asked = |key: &SigningKey, message: &wire::AccountClosure| v1::CloseCustomerRequest {
+        name: wallet.customer().to_string(),
+        statement: Some(sign_as::<AccountClosure>(key, message)),
+    };
+    let now = granted.world.clock.now().as_millis();
+    let standing = mei.customers().close_customer(asked(wallet.call_key(), &message(now))).await;
+    assert_eq!(reason_of(standing).reason, "WRONG_STATE");
+    granted.mei.stop(&granted.grant, true).await.expect("recorded");
+    let other = SigningKey::from_secret(&[77; 32]);
+    let said = reason_of(mei.customers().close_customer(asked(&other, &message(now))).await);
+    assert_eq!((said.reason.as_str(), said.check.as_str()), ("STATEMENT_INVALID", "key"));
+    for time in [now - 121_000, now + 121_000] {
+        let said = reason_of(mei.customers().close_customer(asked(wallet.call_key(), &message(time))).await);
+        assert_eq!((said.reason.as_str(), said.check.as_str()), ("STATEMENT_INVALID", "time"));
+    }
+    let mut bent = message(now);
+    bent.customer = granted.world.customer().await.name().to_string();
+    let said = reason_of(mei.customers().close_customer(asked(wallet.call_key(), &bent)).await);
+    assert_eq!((said.reason.as_str(), said.check.as_str()), ("STATEMENT_INVALID", "customer"));
+    let hopp = granted.hopp.partner.connection();
+    let by_hopp = hopp.customers().close_customer(asked(wallet.call_key(), &message(now))).await;
+    assert_eq!(reason_of(by_hopp).reason, "CALLER_NOT_ALLOWED");
+    assert_eq!(granted.world.count(Kind::CustomerErased).await, 0);
+    mei.customers().close_customer(asked(wallet.call_key(), &message(now))).await.expect("closes");
+}
+
+/// Files below a folder that hold any of these bytes.
+fn holding(folder: &Path, marker: &[u8]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry")) {
+        if entry.file_type().expect("a type").is_dir() {
+            found.extend(holding(&entry.path(), marker));
+        } else if fs::read(entry.path()).expect("reads").windows(marker.len()).any(|bytes| bytes == marker) {
+            found.push(entry.path());
+        }
+    }
+    found
+}
+
+/// What the broker knows of Mei: by each of these she could be found again.
+async fn markers(granted: &Granted) -> Vec<(&'static str, Vec<u8>)> {
+    let name = granted.mei.name();
+    let row = granted.world.broker.load(rows::customer(name)).await.expect("reads").expect("stands").row;
+    let mut markers = vec![
+        ("her name", name.as_str().as_bytes().to_vec()),
+        ("her call key", row.public_key.to_vec()),
+        ("her wrapped data key", row.wrapped_data_key.to_vec()),
+        ("skylark's handle", granted.at_skylark.as_str().as_bytes().to_vec()),
+        ("hopp's handle", granted.at_hopp.as_str().as_bytes().to_vec()),
+    ];
+    let wallet = Wallet::from_secret(&MEI);
+    for link in granted.mei.book().links() {
+        let key = wallet.link_key(link.name.digest());
+        markers.push(("a link's key", key.public().as_bytes().to_vec()));
+        markers.push(("a link's key id", key.public().id().as_str().as_bytes().to_vec()));
+        markers.push(("a link", link.name.as_str().as_bytes().to_vec()));
+    }
+    markers
+}
+
+async fn auditor(world: &World) -> Auditor {
+    let (name, key) = (AuditorName::of_id("eve").expect("an id"), SigningKey::from_secret(&[50; 32]));
+    let entered = v1::Auditor {
+        display_name: "Eve".to_owned(),
+        public_key: key.public().as_bytes().to_vec().into(),
+        ..v1::Auditor::default()
+    };
+    let asked = v1::CreateAuditorRequest {
+        auditor_id: "eve".to_owned(),
+        auditor: Some(entered),
+        ..v1::CreateAuditorRequest::default()
+    };
+    world.operator.audit().create_auditor(asked).await.expect("enters");
+    let heads = Arc::new(MemoryHeads::default());
+    Auditor::open(&world.trust, name, &key, heads, &world.system()).expect("an address")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_account_leaves_the_log_the_broker_and_after_a_scrub_the_disk() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path().join("store");
+    let store = open(&folder).await;
+    let granted = World::on(Arc::clone(&store) as Arc<dyn Store>).await.with_grant().await;
+    granted.fetch().await.expect("flows");
+    let second = granted.approve_one().await;
+    let markers = markers(&granted).await;
+    for (what, marker) in &markers {
+        assert!(!holding(&folder, marker).is_empty(), "{what} is nowhere: the search would find nothing");
+    }
+    // One request waits, and one was there before.
+    let offer = granted.hopp.offer_trip(&granted.skylark, 12).await;
+    let rows = [(offer.clone(), false)];
+    granted.skylark.partner.request(&granted.at_skylark, &rows, RETENTION).await.expect("requests");
+    let fetch = bare_fetch(&granted).await;
+
+    let closing = granted.mei.close_account(PATIENCE, false).await.expect("closes");
+    let Closing::Closed { receipt: Some(receipt) } = closing else { panic!("not closed: {closing:?}") };
+    assert_eq!(granted.mei.book().closed(), Some(receipt.index()));
+    sweeper::erase(&granted.world.broker).await.expect("sweeps");
+
+    // To everybody she is a stranger, and her handles and grants are unknown like any other.
+    let refused = granted.mei.grants().await.expect_err("a stranger");
+    assert_eq!(refused.reason(), Some("TOKEN_INVALID"));
+    assert_eq!(reason_of(granted.send(&fetch).await).reason, "GRANT_UNKNOWN");
+    let connection = granted.hopp.partner.connection();
+    let get = v1::GetGrantRequest { name: granted.grant.to_string() };
+    assert_eq!(reason_of(connection.grants().get_grant(get).await).reason, "GRANT_UNKNOWN");
+    let asks = granted.skylark.partner.request(&granted.at_skylark, &[(offer, false)], RETENTION).await;
+    assert_eq!(asks.expect_err("unknown").reason(), Some("GRANT_UNKNOWN"));
+    granted.skylark.hears(|event| matches!(event, PartnerEvent::Refused { .. }).then_some(())).await;
+
+    // What was ordered is still owed, and attested, by grants of which nothing else is left.
+    for grant in [&granted.grant, &second] {
+        granted.hopp.partner.attest_erasure(grant).await.expect("recorded");
+    }
+    assert_eq!(granted.world.count(Kind::ErasureAttested).await, 2);
+
+    // The auditor tells what was erased, by a record that says so, from what is missing.
+    let eve = auditor(&granted.world).await;
+    let records = granted.world.records().await;
+    check_world(&records);
+    let first = |kind: Kind| records.iter().position(|record| record.kind() == kind).expect("there") as u64;
+    let (_, part) = eve.entry_and_private_part(first(Kind::Transfer)).await.expect("proven");
+    assert!(matches!(part, PrivatePart::Erased { by } if by.index() == receipt.index()));
+    let (_, part) = eve.entry_and_private_part(first(Kind::PartnerCreated)).await.expect("proven");
+    assert!(matches!(part, PrivatePart::Kept));
+    missing(&granted, &eve).await;
+
+    let (world, log_key) = (granted.world, crate::world::signer(1).verifier().clone());
+    world.end().await;
+    drop((granted.mei, granted.skylark, granted.hopp));
+    close(store).await;
+    for (what, marker) in markers.iter().take(3) {
+        assert!(!holding(&folder, marker).is_empty(), "{what} goes with time, and not at once");
+    }
+    let left =
+        |sealed: &[u8], stands: &dyn Fn(&[u8]) -> Result<bool, ReadError>| private::left_of(sealed, stands);
+    scrub(&folder, Options::default(), Arc::new(left)).await.expect("scrubs");
+    for (what, marker) in &markers {
+        assert_eq!(holding(&folder, marker), Vec::<PathBuf>::new(), "{what}");
+    }
+    // The log in the folder verifies in full, by itself.
+    let mut log = FolderLog::open(&folder.join("log")).expect("a folder");
+    let report = verify(&mut log, &log_key, &[], &mut |_| ()).expect("reads");
+    assert!(report.is_sound(), "{:?}", report.findings);
+    assert_eq!(report.count(Kind::CustomerErased), 1);
+    let store = open(&folder).await;
+    let world = World::on(Arc::clone(&store) as Arc<dyn Store>).await;
+    assert!(world.records().await.starts_with(&records), "the log goes on as it was");
+    world.end().await;
+    close(store).await;
+}
+
+/// A data key that goes without a record is missing, and nothing else.
+async fn missing(granted: &Granted, eve: &Auditor) {
+    let broker = &granted.world.broker;
+    let other = granted.world.customer().await;
+    let stream = countersign_broker::record::stream(other.name().as_str());
+    let index = broker.ledger().stream(&stream, 0, 1).await.expect("reads")[0].index;
+    let row = broker.load(rows::customer(other.name())).await.expect("reads").expect("stands").row;
+    let draft = Draft {
+        record: Record {
+            version: 1,
+            kind: Kind::CataloguePublished.into(),
+            record_id: vec![7; 16].into(),
+            ..Record::default()
+        },
+        private: broker.ledger().private_parts(0..1).await.expect("reads").remove(0),
+        ..Draft::default()
+    };
+    let unit = Unit {
+        records: vec![draft],
+        deletes: vec![rows::data_key(DataKeyId::of(&row.wrapped_data_key)).as_bytes().to_vec()],
+        ..Unit::default()
+    };
+    assert!(matches!(broker.ledger().submit(unit).await, Ok(Outcome::Committed(_))));
+    let (_, part) = eve.entry_and_private_part(index).await.expect("proven");
+    assert!(matches!(part, PrivatePart::Missing), "{part:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_an_erasure_every_row_still_follows_from_the_records() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path().join("store");
+    let store = open(&folder).await;
+    let granted = World::on(Arc::clone(&store) as Arc<dyn Store>).await.with_grant().await;
+    granted.fetch().await.expect("flows");
+    let bystander = granted.world.customer().await;
+    granted.world.link(&bystander, &granted.hopp).await;
+    let closing = granted.mei.close_account(PATIENCE, false).await.expect("closes");
+    assert!(matches!(closing, Closing::Closed { receipt: Some(_) }), "{closing:?}");
+    sweeper::erase(&granted.world.broker).await.expect("sweeps");
+    granted.hopp.partner.attest_erasure(&granted.grant).await.expect("recorded");
+    let keys = Keys {
+        log: crate::world::signer(1).verifier().clone(),
+        broker: Some(countersign_broker::private::Kek::new([4; 32])),
+    };
+    let Granted { world, .. } = granted;
+    world.end().await;
+    close(store).await;
+    worldcheck::disk(&folder, &keys).await.unwrap_or_else(|found| panic!("{found}"));
+}
