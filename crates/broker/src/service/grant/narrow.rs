@@ -53,9 +53,8 @@ async fn attempt(
     let envelopes = (request.source_change.as_ref(), request.recipient_change.as_ref());
     let signed = change::signed_twice(broker, &old, envelopes).await?;
     let says = signed.change.statement();
-    let successor = match (says.verb, says.successor) {
-        (Verb::Narrow, Some(successor)) => successor,
-        _ => return Err(Fault::says(change::WHAT, "verb", "it is for another call: `ChangeGrant`")),
+    let (Verb::Narrow, Some(successor)) = (says.verb, says.successor) else {
+        return Err(Fault::says(change::WHAT, "verb", "it is for another call: `ChangeGrant`"));
     };
     if request.source_terms.as_ref().map(envelope::digest) != Some(successor) {
         return Err(Fault::says(change::WHAT, "successor", "it names other terms than those that came"));
