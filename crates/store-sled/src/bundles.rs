@@ -15,7 +15,7 @@ use countersign_store::{Leaf, ReadError};
 
 use crate::files::Files;
 use crate::placer::Placer;
-use crate::scrub::ScrubError;
+use crate::scrub::{LeftOf, ScrubError};
 
 const PRIVATE_MAGIC: &[u8; 8] = b"CSGNPRIV";
 const PRIVATE_VERSION: u32 = 1;
@@ -212,11 +212,7 @@ impl BundleFiles {
 
     /// Writes a private bundle anew with what `left` leaves of each part, if that is less than stands there. Says how many
     /// parts it took something from. A part keeps its length, for the lengths of bundles are known elsewhere.
-    pub(crate) fn blank(
-        &self,
-        number: u64,
-        left: &dyn Fn(&[u8]) -> Result<Option<Vec<u8>>, ReadError>,
-    ) -> Result<u64, ScrubError> {
+    pub(crate) fn blank(&self, number: u64, left: &LeftOf<'_>) -> Result<u64, ScrubError> {
         let mut parts = self.read(&(number * WIDTH..(number + 1) * WIDTH), Part::Private)?;
         let mut blanked = 0;
         for part in &mut parts {

@@ -34,6 +34,9 @@ pub type Left = dyn Fn(&[u8], &dyn Fn(&[u8]) -> Result<bool, ReadError>) -> Resu
     + Send
     + Sync;
 
+/// What is left of a private part, by the rows that stand; nothing if all of it is.
+pub(crate) type LeftOf<'a> = dyn Fn(&[u8]) -> Result<Option<Vec<u8>>, ReadError> + 'a;
+
 /// What a scrub did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Scrubbed {

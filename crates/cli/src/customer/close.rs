@@ -24,7 +24,7 @@ pub(crate) struct Arguments {
 impl Arguments {
     pub(crate) async fn run(self, setting: &Setting) -> Result<()> {
         let customer = self.home.open(setting)?;
-        let closing = customer.close_account(Duration::from_secs(self.wait), self.anyway).await?;
+        let closing = Box::pin(customer.close_account(Duration::from_secs(self.wait), self.anyway)).await?;
         let output = setting.output();
         match closing {
             Closing::Closed { receipt } => {

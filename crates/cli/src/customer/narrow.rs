@@ -43,7 +43,7 @@ impl Arguments {
     pub(crate) async fn run(self, setting: &Setting) -> Result<()> {
         let grant = GrantName::parse(&self.grant).context("the grant")?;
         let customer = self.home.open(setting)?;
-        let narrowed = customer.narrow(&grant, &self.narrowing()).await?;
+        let narrowed = Box::pin(customer.narrow(&grant, &self.narrowing())).await?;
         let terms = &narrowed.terms;
         let json = json!({
             "state": "narrowed",

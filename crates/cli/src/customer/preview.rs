@@ -50,7 +50,7 @@ impl Arguments {
             rows.join("\n\n")
         });
         // One source that can't show anything now keeps nobody from seeing the rest; with none at all it is an error.
-        match looked.into_iter().map(|one| one.shown).reduce(|some, next| some.or(next)) {
+        match looked.into_iter().map(|one| one.shown).reduce(Result::or) {
             Some(Err(error)) => Err(error.into()),
             _ => Ok(()),
         }

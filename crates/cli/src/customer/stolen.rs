@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
+use countersign_client::grants::id::GrantName;
 use serde_json::json;
 
 use crate::{
@@ -36,7 +37,7 @@ impl Arguments {
             "old": customer.name().as_str(),
             "new": stolen.wallet.customer().as_str(),
             "wallet": path.display().to_string(),
-            "stopped": stolen.stopped.iter().map(|grant| grant.as_str()).collect::<Vec<_>>(),
+            "stopped": stolen.stopped.iter().map(GrantName::as_str).collect::<Vec<_>>(),
             "not_stopped": stolen.not_stopped.iter().map(|(grant, error)| {
                 json!({ "grant": grant.as_str(), "error": error.to_string() })
             }).collect::<Vec<_>>(),

@@ -302,7 +302,7 @@ impl State {
                 }
             }
             Entry::Replaced { link, at_ms } => {
-                self.apply_replaced(link.into(), Timestamp::from_millis(at_ms))?
+                self.apply_replaced(link.into(), Timestamp::from_millis(at_ms))?;
             }
             Entry::Held { grant } => match self.grants.get_mut(&grant.into()) {
                 Some(row) => row.held = true,

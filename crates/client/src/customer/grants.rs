@@ -79,7 +79,7 @@ impl Customer {
                 Some(erasure) => Some(erasure),
                 None => self.erasure(&row, None)?,
             };
-            Ok(GrantView { state, use_count, reason, erasure, row })
+            Ok(GrantView { row, state, use_count, reason, erasure })
         };
         self.0.book.grants().into_iter().map(view).collect()
     }

@@ -78,22 +78,21 @@ impl Shared {
         let (Some(change), grant) = (row.erase_order(), *row.digest().as_bytes()) else {
             return Err(unknown());
         };
-        let statement = match row.attestation() {
-            Some(signed) => signed,
-            None => {
-                let message = wire::ErasureAttestation {
-                    broker: self.trust.origin.to_string(),
-                    partner: self.name.to_string(),
-                    terms: row.digest().into(),
-                    change: change.into(),
-                    time_ms: self.system.now().as_millis(),
-                    checkpoint: self.monitor.for_signing().await?,
-                };
-                let (signed, _) = self.sign_own::<ErasureAttestation>("attestation", &message)?;
-                let entry = Entry::Attested { grant, attestation: envelope_bytes(&signed) };
-                self.book.enter_durably(entry).await?.map_err(|error| unadmitted("attestation", &error))?;
-                signed
-            }
+        let statement = if let Some(signed) = row.attestation() {
+            signed
+        } else {
+            let message = wire::ErasureAttestation {
+                broker: self.trust.origin.to_string(),
+                partner: self.name.to_string(),
+                terms: row.digest().into(),
+                change: change.into(),
+                time_ms: self.system.now().as_millis(),
+                checkpoint: self.monitor.for_signing().await?,
+            };
+            let (signed, _) = self.sign_own::<ErasureAttestation>("attestation", &message)?;
+            let entry = Entry::Attested { grant, attestation: envelope_bytes(&signed) };
+            self.book.enter_durably(entry).await?.map_err(|error| unadmitted("attestation", &error))?;
+            signed
         };
         let receipt = self.tell_attestation(&row, statement).await?;
         self.book.note(Entry::AttestationTold { grant })?;

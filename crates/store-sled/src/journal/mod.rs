@@ -10,12 +10,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use countersign_store::{Batch, ReadError};
+use countersign_store::Batch;
 
 use crate::errors::{Damage, OpenError};
 use crate::files::{AppendFile, Files};
 use crate::placer::Placer;
-use crate::scrub::ScrubError;
+use crate::scrub::{LeftOf, ScrubError};
 
 const MAGIC: &[u8; 8] = b"CSGNJRNL";
 const VERSION: u32 = 1;
@@ -155,7 +155,7 @@ pub(crate) fn strip(
     placer: &Placer,
     folder: &Path,
     segment: u64,
-    left: &dyn Fn(&[u8]) -> Result<Option<Vec<u8>>, ReadError>,
+    left: &LeftOf<'_>,
 ) -> Result<(), ScrubError> {
     let path = segment_path(folder, segment);
     let bytes = files.read(&path)?.unwrap_or_default();

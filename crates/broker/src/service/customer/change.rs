@@ -223,13 +223,13 @@ pub(crate) async fn end_link(
     name: &LinkName,
     evidence: &[Digest],
 ) -> Result<(), Fault> {
-    let broken = |error| damaged("link", &error);
-    let partner = PartnerName::parse(&read.row.partner).map_err(broken)?;
-    let subject = SubjectHandle::parse(&read.row.subject).map_err(broken)?;
-    let subject = broker.load(rows::subject(&subject)).await?;
-    let subject = subject.ok_or_else(|| damaged("link", &"its subject is missing"))?;
+    let unreadable = |error| damaged("link", &error);
+    let partner = PartnerName::parse(&read.row.partner).map_err(unreadable)?;
+    let handle = SubjectHandle::parse(&read.row.subject).map_err(unreadable)?;
+    let stands = broker.load(rows::subject(&handle)).await?;
+    let stands = stands.ok_or_else(|| damaged("link", &"its subject is missing"))?;
     work.update(read, &LinkRow { ended: state.into(), ..read.row.clone() })?;
-    work.update(&subject, &SubjectRow { customer: String::new(), ..subject.row.clone() })?;
+    work.update(&stands, &SubjectRow { customer: String::new(), ..stands.row.clone() })?;
     work.record(broker.draft(Happening {
         kind,
         source: Some(&partner),

@@ -54,8 +54,8 @@ async fn about_her(s: &Setting) -> Vec<String> {
                 .iter()
                 .any(|bytes| bytes.windows(marker.len()).any(|at| at == marker))
         };
-        let named = names.iter().any(|name| holds(name.as_bytes()));
-        if named || links.iter().any(|link| holds(link.as_bytes())) {
+        let by_name = names.iter().any(|name| holds(name.as_bytes()));
+        if by_name || links.iter().any(|link| holds(link.as_bytes())) {
             found.push(key.escape_ascii().to_string());
         }
     }
