@@ -14,7 +14,7 @@ use countersign_broker::{
 use countersign_client::{
     Error, PartnerEvent,
     auditor::{Auditor, FolderLog, MemoryHeads, PrivatePart, verify},
-    customer::{Closing, Wallet},
+    customer::{AuthenticatorSecret, Closing, Narrowing, Wallet},
 };
 use countersign_grants::{
     digest::Digest,
@@ -286,7 +286,10 @@ async fn a_closed_account_leaves_the_log_the_broker_and_after_a_scrub_the_disk()
     let granted = World::on(Arc::clone(&store) as Arc<dyn Store>).await.with_grant().await;
     granted.fetch().await.expect("flows");
     let second = granted.approve_one().await;
-    let markers = markers(&granted).await;
+    let passkey = AuthenticatorSecret::from_secret(&[7; 32]);
+    granted.mei.add_authenticator(&passkey, "telephone").await.expect("recorded");
+    let mut markers = markers(&granted).await;
+    markers.push(("her authenticator", passkey.id().as_bytes().to_vec()));
     for (what, marker) in &markers {
         assert!(!holding(&folder, marker).is_empty(), "{what} is nowhere: the search would find nothing");
     }
@@ -390,10 +393,20 @@ async fn after_an_erasure_every_row_still_follows_from_the_records() {
     granted.fetch().await.expect("flows");
     let bystander = granted.world.customer().await;
     granted.world.link(&bystander, &granted.hopp).await;
+    for (customer, secret) in [(&granted.mei, 1), (&bystander, 2)] {
+        let passkey = AuthenticatorSecret::from_secret(&[secret; 32]);
+        customer.add_authenticator(&passkey, "telephone").await.expect("recorded");
+    }
+    // What hopp received under the first terms goes by the order under those in their place.
+    let narrowing = Narrowing::default().uses(2);
+    let narrowed = granted.mei.narrow(&granted.grant, &narrowing).await.expect("recorded");
+    for brand in [&granted.skylark, &granted.hopp] {
+        brand.until_in_book(&narrowed.grant).await;
+    }
     let closing = granted.mei.close_account(PATIENCE, false).await.expect("closes");
     assert!(matches!(closing, Closing::Closed { receipt: Some(_) }), "{closing:?}");
     sweeper::erase(&granted.world.broker).await.expect("sweeps");
-    granted.hopp.partner.attest_erasure(&granted.grant).await.expect("recorded");
+    granted.hopp.partner.attest_erasure(&narrowed.grant).await.expect("recorded");
     let keys = Keys {
         log: crate::world::signer(1).verifier().clone(),
         broker: Some(countersign_broker::private::Kek::new([4; 32])),

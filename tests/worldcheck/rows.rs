@@ -405,7 +405,6 @@ impl Rows {
             ("partner-key", of(Kind::PartnerKeyPublished)),
             ("request", requests),
             ("requests-of", requests + of(Kind::RequestShown)),
-            ("wrapped-copy", copies(records, &parts.all)),
         ];
         let (asked, asked_parts) = parts.kept(records);
         let asking = asking::Counts::of(&asked, &asked_parts);
@@ -413,6 +412,7 @@ impl Rows {
             ("asker", asking.askers),
             ("asking", asking.asked),
             ("waiting", asking.waiting),
+            ("wrapped-copy", copies(&asked, &asked_parts)),
         ]);
         for (kind, count) in expected {
             let found = self.broker.get(kind).map_or(0, BTreeMap::len);
