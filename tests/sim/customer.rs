@@ -189,7 +189,7 @@ impl App {
                     Box::pin(self.changed("pause", &row.name, self.customer.pause(&row.name))).await;
                 }
                 (Standing::Active, 46..=60) => {
-                    Box::pin(self.narrow(&row, &mut random)).await;
+                    Box::pin(self.narrow(row, &mut random)).await;
                 }
                 (Standing::Paused, 20..=85) => {
                     Box::pin(self.changed("resume", &row.name, self.customer.resume(&row.name))).await;
@@ -218,7 +218,7 @@ impl App {
             self.world.keep_what_was_signed();
             came.map(|narrowed| narrowed.recorded)
         };
-        self.changed("narrow", &row.name, narrowed).await;
+        Box::pin(self.changed("narrow", &row.name, narrowed)).await;
     }
 
     async fn changed(

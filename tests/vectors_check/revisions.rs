@@ -60,7 +60,7 @@ fn make() -> Vec<Case> {
         }),
         bad("no-previous", "In the place of nothing.", "previous", &|new| new.previous = vec![].into()),
         bad("of-others", "In the place of other terms.", "previous", &|new| {
-            new.previous = vec![1; 32].into()
+            new.previous = vec![1; 32].into();
         }),
         bad("another-source", "From another source.", "source", &|new| new.source = "partners/chirp".into()),
         bad("another-source-key", "A source with another identity key.", "source", &|new| {

@@ -8,6 +8,7 @@ use super::{Finding, ensure};
 
 /// What the records so far say of one grant.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each follows from records of its own")]
 struct Grant {
     records: u64,
     uses: u64,
@@ -107,7 +108,9 @@ pub(super) fn check(records: &[Record]) -> Result<(), Finding> {
             _ => {}
         }
     }
-    ensure(superseded.is_none(), || format!("the last record ends a grant for another, and none follows"))
+    ensure(superseded.is_none(), || {
+        "the last record ends a grant for another, and none follows".to_owned()
+    })
 }
 
 /// An order to delete comes once, ends its grant, and is met or late once.

@@ -475,8 +475,9 @@ impl Stands {
         match record.kind() {
             // A renewal ends a grant by no change of its own.
             Kind::GrantSuperseded if record.reason == "RENEWED" => {}
-            Kind::GrantSuperseded => self.changes += 1,
-            Kind::GrantPaused | Kind::GrantResumed | Kind::GrantWithdrawn => self.changes += 1,
+            Kind::GrantSuperseded | Kind::GrantPaused | Kind::GrantResumed | Kind::GrantWithdrawn => {
+                self.changes += 1;
+            }
             Kind::GrantSuspended | Kind::GrantUnsuspended | Kind::GrantRevoked => {
                 let by =
                     if part.actor == record.source { &mut self.by_source } else { &mut self.by_recipient };

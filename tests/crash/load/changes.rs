@@ -34,7 +34,7 @@ pub(crate) async fn run(world: Arc<World>, mut random: Random) {
         if granted.steady {
             notice(&world, &granted).await;
         } else if granted.narrowable && random.chance(1, 2) {
-            narrow(&world, &granted, &mut random).await;
+            Box::pin(narrow(&world, &granted, &mut random)).await;
         } else if random.chance(1, 2) {
             let erase = random.chance(1, 3);
             stop(&world, &granted, erase).await;

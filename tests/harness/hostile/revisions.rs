@@ -53,6 +53,9 @@ impl Operator {
     }
 }
 
+/// The check that an answer fails, and how it is bent.
+type Bend = (&'static str, fn(&mut NarrowGrantResponse));
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_invented_revision_is_held_and_never_believed() {
     let operator = Operator::start().await;
@@ -167,7 +170,7 @@ async fn a_broker_that_says_no_and_shows_that_it_stands_is_caught() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_narrowing_that_is_not_recorded_is_not_called_recorded() {
     let operator = Operator::start().await;
-    let bends: [(&str, fn(&mut NarrowGrantResponse)); 3] = [
+    let bends: [Bend; 3] = [
         ("receipt: present", |it| it.receipt = None),
         ("receipt: present", |it| it.superseded_receipt = None),
         ("receipt: kind", |it| it.superseded_receipt.clone_from(&it.receipt)),

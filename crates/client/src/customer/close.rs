@@ -58,7 +58,7 @@ impl Customer {
             }
         }
         let mut stopped = Vec::new();
-        for view in self.grants().await? {
+        for view in Box::pin(self.grants()).await? {
             // What the broker does not know never was a grant, or is none that it could use.
             if view.state.is_none() {
                 continue;
@@ -68,7 +68,8 @@ impl Customer {
                 Standing::Superseded { .. } => continue,
                 Standing::Stopped { erase: true } => {}
                 Standing::Active | Standing::Paused | Standing::Stopped { .. } => {
-                    self.stop(&view.row.name, true).await?;
+                    // Boxed, since whoever closes the account holds this future.
+                    Box::pin(self.stop(&view.row.name, true)).await?;
                 }
             }
             stopped.push(view.row.name);

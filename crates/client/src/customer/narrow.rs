@@ -136,7 +136,7 @@ impl Customer {
         let mut tries = MAX_SIGNINGS;
         loop {
             let row = self.newest(grant)?;
-            if let Some(recorded) = self.settle_pending(&row.name, &self.meets(narrowing)).await? {
+            if let Some(recorded) = Box::pin(self.settle_pending(&row.name, &self.meets(narrowing))).await? {
                 return self.narrowed(recorded);
             }
             let row = self.newest(grant)?;
@@ -151,7 +151,8 @@ impl Customer {
             }
             self.0.book.enter(changing(&row, &source, &recipient)).await?;
             tries -= 1;
-            match self.send(&row, &said, &source, &recipient).await {
+            // Boxed, since whoever narrows holds this future.
+            match Box::pin(self.send(&row, &said, &source, &recipient)).await {
                 Ok(recorded) => return self.narrowed(recorded),
                 // The number went to another change of the same wallet, or a use was spent meanwhile.
                 Err(Error::Refused(refused))
