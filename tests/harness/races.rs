@@ -365,17 +365,17 @@ async fn race(other: impl AsyncFn(&Granted, &RequestName)) -> BTreeMap<i32, u64>
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_approval_and_a_refusal_have_one_winner() {
-    race(async |granted, request| {
+    Box::pin(race(async |granted, request| {
         let refuse = RefuseGrantRequestRequest { name: request.to_string() };
         let refused = own_connection(granted).grants().refuse_grant_request(refuse).await;
         if let Err(status) = refused {
             assert_eq!(reason_of::<()>(Err(status)).reason, "WRONG_STATE");
         }
-    })
+    }))
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_approval_and_a_lapse_have_one_winner() {
-    race(async |granted, _| granted.world.clock.advance(REQUEST_LIFE)).await;
+    Box::pin(race(async |granted, _| granted.world.clock.advance(REQUEST_LIFE))).await;
 }

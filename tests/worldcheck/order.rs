@@ -108,9 +108,7 @@ pub(super) fn check(records: &[Record]) -> Result<(), Finding> {
             _ => {}
         }
     }
-    ensure(superseded.is_none(), || {
-        "the last record ends a grant for another, and none follows".to_owned()
-    })
+    ensure(superseded.is_none(), || "the last record ends a grant for another, and none follows".to_owned())
 }
 
 /// An order to delete comes once, ends its grant, and is met or late once.

@@ -53,8 +53,8 @@ impl Operator {
     }
 }
 
-/// The check that an answer fails, and how it is bent.
-type Bend = (&'static str, fn(&mut NarrowGrantResponse));
+/// The check that fails, and how what it looks at is bent.
+type Bend<M> = (&'static str, fn(&mut M));
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_invented_revision_is_held_and_never_believed() {
@@ -170,7 +170,7 @@ async fn a_broker_that_says_no_and_shows_that_it_stands_is_caught() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_narrowing_that_is_not_recorded_is_not_called_recorded() {
     let operator = Operator::start().await;
-    let bends: [Bend; 3] = [
+    let bends: [Bend<NarrowGrantResponse>; 3] = [
         ("receipt: present", |it| it.receipt = None),
         ("receipt: present", |it| it.superseded_receipt = None),
         ("receipt: kind", |it| it.superseded_receipt.clone_from(&it.receipt)),
@@ -191,7 +191,7 @@ async fn a_narrowing_that_is_not_recorded_is_not_called_recorded() {
 #[tokio::test(flavor = "multi_thread")]
 async fn wider_terms_are_refused_by_the_source_whoever_signed_them() {
     let operator = Operator::start().await;
-    let bends: [(&str, fn(&mut wire::GrantTerms)); 4] = [
+    let bends: [Bend<wire::GrantTerms>; 4] = [
         ("fields", |it| it.fields.push("trip.eta".into())),
         ("uses", |it| it.uses = 24),
         ("expire_time_ms", |it| it.expire_time_ms += 1),
