@@ -88,7 +88,7 @@ async fn decide(
     if old.read.row.narrowings >= MAX_NARROWINGS {
         return Err(Fault::QuotaExceeded { quota: "narrowings of one grant", retry_after: None });
     }
-    let terms = signed_terms::verify(broker, customer, &under_the_same_links(&old, request)).await?;
+    let terms = signed_terms::verify(broker, customer, &under_the_same_links(&old, request), None).await?;
     let wrong = |check, problem: String| Fault::says(signed_terms::WHAT, check, problem);
     let new = terms.terms.statement();
     let revision = new

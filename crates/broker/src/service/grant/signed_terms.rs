@@ -4,7 +4,7 @@ use bytes::Bytes;
 use countersign_grants::{
     envelope::{self, Signed},
     id::{CustomerName, GrantName, LinkName, OfferName, PartnerName},
-    statement::{GrantTerms, open_party_commitment},
+    statement::{GrantRequest, GrantTerms, open_party_commitment},
 };
 use countersign_proto::{
     row::v1::GrantRow,
@@ -58,11 +58,12 @@ impl SignedTerms {
     }
 }
 
-/// Verifies terms, whatever they answer.
+/// Verifies terms, whatever they answer; if it is a request, of the very account that was asked.
 pub(super) async fn verify(
     broker: &Broker,
     customer: &CustomerName,
     row: &ApprovedRow,
+    request: Option<&GrantRequest>,
 ) -> Result<SignedTerms, Fault> {
     let source = link(broker, customer, ("rows.source_link", &row.source_link)).await?;
     let recipient = link(broker, customer, ("rows.recipient_link", &row.recipient_link)).await?;
@@ -71,7 +72,7 @@ pub(super) async fn verify(
     if says.expire_time <= broker.now() {
         return Err(Fault::says(WHAT, "expire_time_ms", "they are over already"));
     }
-    links_fit(says, row, (&source, &recipient))?;
+    links_fit(says, row, request, (&source, &recipient))?;
     identities(broker, says).await?;
     within(broker, says).await?;
     let salts = (row.source_salt.clone(), row.recipient_salt.clone());
@@ -116,12 +117,18 @@ fn signed_twice(
 fn links_fit(
     says: &GrantTerms,
     row: &ApprovedRow,
+    request: Option<&GrantRequest>,
     (source, recipient): (&StoredLink, &StoredLink),
 ) -> Result<(), Fault> {
     let sides = [("source_link", source, &says.source), ("recipient_link", recipient, &says.recipient)];
     for (check, link, partner) in sides {
         if link.read.row.partner != partner.as_str() {
             return Err(Fault::says(WHAT, check, format!("the link is not with `{partner}`")));
+        }
+        // A person can have two accounts with the requester: the grant hangs on the one that was asked.
+        let asked = request.filter(|request| request.requester == *partner);
+        if asked.is_some_and(|request| link.read.row.subject != request.subject.as_str()) {
+            return Err(Fault::says(WHAT, check, "the link is of another account than was asked"));
         }
     }
     let commitments = [
