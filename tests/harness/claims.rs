@@ -64,6 +64,7 @@ impl Granted {
             party_salt: grant.read.row.source_salt.clone(),
             offer: offer.read.row.statement,
             offer_key: offer.read.row.partner_key,
+            ..ProvideDataRequest::default()
         }
     }
 

@@ -28,5 +28,6 @@ mod races;
 mod restart;
 mod revisions;
 mod stops;
+mod taps;
 mod threat_model;
 mod vetting;

@@ -154,12 +154,18 @@ async fn no_broker_opens_with_what_is_never_brokered() {
         ("person.messages", Denied::MessageContent),
         ("person.religion", Denied::SensitiveTopic),
         ("person.search_terms", Denied::Trace),
-        ("person.lat", Denied::PreciseLocation),
     ] {
         let document = shipped.replace("person.given_name", path);
         let said = World::opens_with(document.into()).await.expect_err(path);
         assert!(said.contains(&format!("field `{path}`: {class}")), "{said}");
     }
+    // A precise location shows by its path, finds a person, and serves a pick-up alone.
+    let hidden = shipped.replace("pickup.location", "pickup.spot");
+    let said = World::opens_with(hidden.into()).await.expect_err("under another name");
+    assert!(said.contains(&format!("field `pickup.spot`: {}", Denied::PreciseLocation)), "{said}");
+    let said = World::opens_with(shipped.replace("person.given_name", "person.lat").into()).await;
+    let said = said.expect_err("for any purpose");
+    assert!(said.contains("a precise location serves a purpose that picks a person up"), "{said}");
     for code in ["search_ads", "nearby_texts", "partner_marketing", "guest_profiling", "post_mirroring"] {
         let document = shipped.replace("\"member_benefits\"", &format!("\"{code}\""));
         let said = World::opens_with(document.into()).await.expect_err(code);
@@ -171,7 +177,11 @@ async fn no_broker_opens_with_what_is_never_brokered() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_older_format_counts_for_no_new_offer() {
     let shipped = std::str::from_utf8(SHIPPED).expect("text");
-    let old = shipped.replace("format = 2", "format = 1");
+    let old = shipped.replace("format = 3", "format = 1");
+    let refused =
+        Catalogue::parse(old.as_bytes()).expect_err("a precise location could not be brokered then");
+    assert!(matches!(refused, CatalogueError::Denied { class: Denied::PreciseLocation, .. }), "{refused}");
+    let old = old.replace("pickup.location", "pickup.place").replace("GPSCoordinate", "TravelHistory");
     Catalogue::parse(old.as_bytes()).expect("grants under it can be judged");
     let said = World::opens_with(old.into()).await.expect_err("a rule could be passed by");
     assert!(said.contains("format 1 is read for older grants alone"), "{said}");

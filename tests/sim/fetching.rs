@@ -113,6 +113,7 @@ async fn twice(desk: &Arc<Desk>, row: &GrantRow, random: &mut Random) {
         // A key of which nobody has the other half: nothing of this is opened.
         sealing_key: vec![9; 32].into(),
         checkpoint,
+        ..wire::Fetch::default()
     };
     let signed = envelope::sign::<Fetch>(&message, &[&key_of(world.seed, &format!("working {}", desk.at))]);
     let pauses = [0, random.below(300), random.below(20_000)];

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use countersign_grants::statement::{
     AccountClosure, Acknowledgement, ErasureAttestation, Fetch, GrantChange, GrantRequest, GrantTerms,
-    LinkAcceptance, LinkInvitation, Offer, PartnerChange, PartnerKey, Preview, PreviewProvision, Provision,
-    Statement,
+    LinkAcceptance, LinkInvitation, LocationTap, Offer, PartnerChange, PartnerKey, Preview, PreviewProvision,
+    Provision, Statement,
 };
 use countersign_proto::statement::v1::{self as wire, grant_change::Verb};
 use prost::Message as _;
@@ -451,6 +451,36 @@ fn of_previews() -> Vec<Case> {
         }),
         bend::<Provision>(compared, "short-mark", "A mark of 31 bytes.", "marks", |it| {
             it.marks[0].mac = short();
+        }),
+        bend::<LocationTap>("location-tap", "tap-no-fields", "For nothing.", "fields", |it| {
+            it.fields.clear();
+        }),
+        bend::<LocationTap>(
+            "location-tap",
+            "tap-of-no-place",
+            "A field that needs no tap.",
+            "fields",
+            |it| {
+                it.fields.push("trip.airport".into());
+            },
+        ),
+        bend::<LocationTap>("location-tap", "tap-field-twice", "One field twice.", "fields", |it| {
+            it.fields.push(it.fields[0].clone());
+        }),
+        bend::<LocationTap>("location-tap", "tap-of-no-terms", "31 bytes of terms.", "terms", |it| {
+            it.terms = short();
+        }),
+        bend::<LocationTap>("location-tap", "tap-no-id", "No request id.", "request_id", |it| {
+            it.request_id.clear();
+        }),
+        bend::<LocationTap>("location-tap", "tap-no-life", "Over when it begins.", "expire_time_ms", |it| {
+            it.expire_time_ms = it.time_ms;
+        }),
+        bend::<LocationTap>("location-tap", "tap-long-life", "301 seconds.", "expire_time_ms", |it| {
+            it.expire_time_ms = it.time_ms + 301_000;
+        }),
+        bend::<Fetch>("fetch", "fetch-short-tap", "31 bytes of a tap.", "tap", |it| {
+            it.tap = short();
         }),
     ]
 }

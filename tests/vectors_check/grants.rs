@@ -6,7 +6,7 @@ use countersign_grants::{
     envelope::{self, Signed},
     id::PartnerName,
     lifecycle::Partner,
-    permit::{Case as Judged, Spent, judge},
+    permit::{Case as Judged, Spent, Tapped, judge},
     statement::{Fetch, GrantChange, GrantTerms, Offer, Statement},
     time::Timestamp,
 };
@@ -328,6 +328,7 @@ fn run_permit(input: &Value) -> Outcome {
         state,
         spent: Spent { uses: u32::try_from(count(spent, "uses")).unwrap(), window },
         catalogue: &catalogue,
+        tap: Tapped::No,
         source: partner("source"),
         recipient: partner("recipient"),
         now: Timestamp::from_millis(count(input, "now_ms")),

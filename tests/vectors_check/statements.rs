@@ -7,8 +7,8 @@ use countersign_grants::{
     key::PublicKey,
     statement::{
         AccountClosure, Acknowledgement, ErasureAttestation, Fetch, GrantChange, GrantRequest, GrantTerms,
-        LinkAcceptance, LinkConfirmation, LinkInvitation, Offer, PartnerChange, PartnerKey, Preview,
-        PreviewProvision, Provision, Statement,
+        LinkAcceptance, LinkConfirmation, LinkInvitation, LocationTap, Offer, PartnerChange, PartnerKey,
+        Preview, PreviewProvision, Provision, Statement,
     },
 };
 use countersign_proto::statement::v1::{Envelope, Signature};
@@ -67,6 +67,7 @@ pub(crate) fn verify(
         LinkAcceptance,
         LinkConfirmation,
         LinkInvitation,
+        LocationTap,
         Offer,
         PartnerChange,
         PartnerKey,
@@ -178,6 +179,7 @@ fn make() -> Vec<Case> {
             "preview" => "Before the terms, the customer could have looked; signed with the key of the link to the source.",
             "preview-provision" => "What the source then says that it showed: `comparisons.json` has the marks.",
             "compared-provision" => "The provision as it is when there was a preview: the customer can compare.",
+            "location-tap" => "The customer taps: a precise location may leave once, within two minutes.",
             other => panic!("`{other}` needs a comment"),
         };
         Case::good(told.name, comment, input)

@@ -6,11 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
-use countersign_grants::digest::Digest;
+use countersign_grants::{catalogue::FieldPath, digest::Digest};
 use countersign_proto::{
     log::v1::{Kind, Record, Result as Went},
     row::v1::{GrantRow, PrivatePart},
-    statement::v1::{GrantTerms, Rate},
+    statement::v1::{Fetch, GrantTerms, Rate},
     v1::grant::State,
 };
 use countersign_store::{Entry, Head, Key};
@@ -312,6 +312,7 @@ impl Rows {
                 changes: row.change_sequence,
                 by_source: row.source_sequence,
                 by_recipient: row.recipient_sequence,
+                tap: row.tap.as_ref().map(|tap| Digest::of(&tap.payload)),
             };
             ensure(found == said, || {
                 format!("the row of {name} says {found:?}, and its records leave it at {said:?}")
@@ -452,10 +453,24 @@ struct Stands {
     by_recipient: u64,
     /// Whether the recipient was ordered to delete.
     ordered: bool,
+    /// The newest tap that no fetch has used.
+    tap: Option<Digest>,
 }
 
 impl Stands {
     fn take(&mut self, record: &Record, part: &PrivatePart) {
+        match (record.kind(), record.result()) {
+            (Kind::LocationTapped, _) => {
+                self.tap = part.envelopes.first().map(|tap| Digest::of(&tap.payload));
+            }
+            (Kind::Transfer, Went::Released) => {
+                let fetch = part.envelopes.first().and_then(|it| Fetch::decode(it.payload.clone()).ok());
+                if fetch.is_some_and(|fetch| !fetch.tap.is_empty() && located(&fetch)) {
+                    self.tap = None;
+                }
+            }
+            _ => {}
+        }
         match record.kind() {
             Kind::GrantPaused => self.paused = true,
             Kind::GrantResumed => self.paused = false,
@@ -491,6 +506,11 @@ impl Stands {
     fn end(&mut self, state: State) {
         (self.paused, self.suspended, self.end) = (false, [false; 2], Some(state));
     }
+}
+
+/// Whether a fetch asks for what leaves by a tap alone.
+fn located(fetch: &Fetch) -> bool {
+    fetch.fields.iter().any(|field| FieldPath::parse(field).is_ok_and(|field| field.needs_tap()))
 }
 
 /// Compares what is there with what follows from the records, and names the first difference.

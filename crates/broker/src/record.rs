@@ -19,6 +19,7 @@
 //! | `GRANT_SUSPENDED`, `_UNSUSPENDED`, `_REVOKED` | the partner's change | source, recipient, customer, grant |
 //! | the same `_BY_OPERATOR` | nothing | source, recipient, customer, grant |
 //! | `GRANT_EXPIRING` | the terms | source, recipient, customer, grant |
+//! | `LOCATION_TAPPED` | the tap | source, recipient, customer, grant |
 //! | `ACKNOWLEDGED` | the acknowledgement | source, recipient, customer, grant |
 //! | `ERASURE_ORDERED` | the change | source, recipient, customer, grant |
 //! | `ERASURE_ATTESTED`, `ERASURE_OVERDUE` | the attestation; nothing | source, recipient, customer (unless erased), grant |

@@ -16,6 +16,7 @@ mod requests;
 mod show;
 mod stolen;
 mod stop;
+mod tap;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -44,6 +45,8 @@ pub(crate) enum CustomerCommand {
     Narrow(narrow::Arguments),
     /// Stop a grant for good, or all of them
     Stop(stop::Arguments),
+    /// Let a precise location leave once, now
+    Tap(tap::Arguments),
     /// Pause a grant, or all of them
     Pause(stop::Pause),
     /// End a pause
@@ -76,6 +79,7 @@ impl CustomerCommand {
             Self::Grants(arguments) => arguments.run(setting).await,
             Self::Narrow(arguments) => arguments.run(setting).await,
             Self::Stop(arguments) => arguments.run(setting).await,
+            Self::Tap(arguments) => arguments.run(setting).await,
             Self::Pause(arguments) => arguments.run(setting).await,
             Self::Resume(arguments) => arguments.run(setting).await,
             Self::Activity(arguments) => arguments.run(setting).await,

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use countersign_client::{Partner, grants::id::GrantName};
+use countersign_client::{
+    Partner,
+    grants::{digest::Digest, id::GrantName},
+};
 use serde_json::{Map, json};
 
 use crate::{arguments::Setting, homes::PartnerHome};
@@ -22,6 +25,9 @@ pub(crate) struct Arguments {
     /// The fields, in order; without any, all that are granted
     #[arg(long = "field", value_name = "PATH")]
     fields: Vec<String>,
+    /// The customer's tap, where a field is a precise location, as `countersign watch` tells it
+    #[arg(long, value_name = "HEX", value_parser = read_tap)]
+    tap: Option<Digest>,
     /// What the data will be used for; by default the grant's own purpose
     #[arg(long, value_name = "CODE")]
     purpose: Option<String>,
@@ -43,7 +49,11 @@ impl Arguments {
             (fields, _) => fields,
         };
         let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
-        let fetched = partner.fetch(&grant, &purpose.unwrap_or_default(), &fields).await?;
+        let purpose = purpose.unwrap_or_default();
+        let fetched = match self.tap {
+            Some(tap) => partner.fetch_tapped(&grant, &purpose, &fields, tap).await?,
+            None => partner.fetch(&grant, &purpose, &fields).await?,
+        };
         let value = |value: &countersign_client::Value| match value.as_str() {
             Some(text) => json!(text),
             None => json!({ "base64url": data_encoding::BASE64URL_NOPAD.encode(value.as_bytes()) }),
@@ -95,4 +105,11 @@ pub(crate) async fn catch_up_all(partner: &Partner) -> Result<()> {
         noted?;
     }
     Ok(())
+}
+
+fn read_tap(text: &str) -> Result<Digest, String> {
+    let bytes = data_encoding::HEXLOWER.decode(text.as_bytes()).ok();
+    bytes
+        .and_then(|bytes| Digest::from_slice(&bytes))
+        .ok_or_else(|| "is not 64 hex digits in lower case".to_owned())
 }

@@ -132,6 +132,11 @@ fn told(event: &PartnerEvent) -> (&'static str, Vec<(&'static str, String)>) {
                 ("resource", resource.clone()),
             ],
         ),
+        PartnerEvent::LocationTapped { grant, tap, expires, .. } => {
+            let mut names = of_grant(grant);
+            names.extend([("tap", tap.to_hex()), ("expire_time", words::rfc3339(*expires))]);
+            ("location_tapped", names)
+        }
         PartnerEvent::UnknownKeys { keys } => {
             ("unknown_keys", keys.iter().map(|key| ("key", key.to_string())).collect())
         }

@@ -250,7 +250,7 @@ impl Book {
     pub(crate) fn note_answer<E>(
         &self,
         answer: Answer,
-        check: impl FnOnce(&GrantRow) -> Result<(), E>,
+        check: impl FnOnce(&State, &GrantRow) -> Result<(), E>,
     ) -> Result<Result<Arc<Answer>, E>, BookError> {
         let mut state = self.0.state.lock();
         if let Some(first) = state.answers.get(&answer.key) {
@@ -258,7 +258,7 @@ impl Book {
         }
         let row =
             state.grants.get(&answer.grant).expect("a grant stays in the book, and the caller read it there");
-        if let Err(error) = check(row) {
+        if let Err(error) = check(&state, row) {
             return Ok(Err(error));
         }
         self.write_lagging(&mut state, answer.to_entry().encode())?;

@@ -57,6 +57,7 @@ mod narrow;
 mod preview;
 mod read;
 mod stolen;
+mod tap;
 mod wallet;
 
 #[cfg(test)]
@@ -93,6 +94,7 @@ pub use self::{
     preview::Previewed,
     read::{ReadRequest, Row, Waiting},
     stolen::Stolen,
+    tap::Tapped,
     wallet::{Wallet, WalletError},
 };
 use crate::{

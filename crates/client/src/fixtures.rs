@@ -407,6 +407,7 @@ impl World {
             time_ms: self.now().as_millis(),
             sealing_key: vec![9; 32].into(),
             checkpoint: self.checkpoint(),
+            ..wire::Fetch::default()
         };
         change(&mut message);
         message
@@ -433,6 +434,7 @@ impl World {
             party_salt: SALT.to_vec().into(),
             offer: Some(granted.offer.clone()),
             offer_key: Some(self.hopp.certificate()),
+            ..ProvideDataRequest::default()
         }
     }
 

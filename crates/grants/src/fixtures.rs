@@ -106,6 +106,7 @@ pub(crate) fn fetch() -> wire::Fetch {
         time_ms: NOW_MS,
         sealing_key: Bytes::from_static(&[5; 32]),
         checkpoint: Bytes::from_static(b"a checkpoint"),
+        ..wire::Fetch::default()
     }
 }
 

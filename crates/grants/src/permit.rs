@@ -13,7 +13,7 @@ use crate::{
     envelope::Signed,
     id::{GrantName, PartnerName},
     lifecycle::Partner,
-    statement::{Fetch, FetchError, GrantTerms},
+    statement::{Fetch, FetchError, GrantTerms, LocationTap},
     time::Timestamp,
 };
 
@@ -41,12 +41,25 @@ pub struct Case<'a> {
     pub spent: Spent,
     /// The catalogue under which the terms were signed.
     pub catalogue: &'a Catalogue,
+    /// The customer's tap, if there is one.
+    pub tap: Tapped<'a>,
     /// The source's standing.
     pub source: Partner,
     /// The recipient's standing.
     pub recipient: Partner,
     /// The moment of judgement.
     pub now: Timestamp,
+}
+
+/// The leave that a customer's own tap gives to a fetch of a precise location.
+#[derive(Clone, Copy, Debug)]
+pub enum Tapped<'a> {
+    /// She has not tapped, or the tap was used.
+    No,
+    /// She has, and nothing was fetched by it yet.
+    By(&'a LocationTap, Digest),
+    /// This very fetch has used it, and comes again.
+    Used,
 }
 
 /// Leave for one transfer, as it was judged.
@@ -160,6 +173,14 @@ pub enum Refusal {
         /// The field.
         field: String,
     },
+    /// For a precise location, without a tap of the customer's that counts.
+    #[error("`{field}` leaves by the customer's own tap alone: {problem}")]
+    TapRequired {
+        /// The field.
+        field: String,
+        /// What is wrong with the tap.
+        problem: String,
+    },
     /// Too often.
     #[error("the grant allows no further use{}", .retry_after.map_or(String::new(), |after| format!(" for {} s", after.as_secs())))]
     FrequencyExceeded {
@@ -188,6 +209,7 @@ impl Refusal {
             Self::Ended { .. } => "GRANT_ENDED",
             Self::PurposeNotAllowed { .. } => "PURPOSE_NOT_ALLOWED",
             Self::FieldNotGranted { .. } => "FIELD_NOT_GRANTED",
+            Self::TapRequired { .. } => "TAP_REQUIRED",
             Self::FrequencyExceeded { .. } => "FREQUENCY_EXCEEDED",
             Self::Stale { .. } => "STATEMENT_INVALID",
         }
@@ -213,20 +235,12 @@ pub fn judge(case: &Case<'_>) -> Result<Permit, Refusal> {
     if !fetch.is_fresh(case.now) {
         return Err(Refusal::Stale { said: fetch.time, now: case.now });
     }
-    match case.state {
-        State::Active | State::Consumed => {}
-        State::Paused => return Err(Refusal::Paused),
-        State::Suspended => return Err(Refusal::Suspended),
-        state @ (State::Unspecified
-        | State::Withdrawn
-        | State::Revoked
-        | State::Expired
-        | State::Superseded) => return Err(Refusal::Ended { state }),
-    }
+    flows(case.state)?;
     if !case.source.is_live() {
         return Err(Refusal::SourceSuspended);
     }
     within(fetch, case.terms, case.catalogue)?;
+    tapped(fetch, case.terms.digest(), case.tap, case.now)?;
     affordable(terms, case.spent, case.now)?;
     Ok(Permit {
         grant: GrantName::of(case.terms.digest()),
@@ -241,6 +255,33 @@ pub fn judge(case: &Case<'_>) -> Result<Permit, Refusal> {
         use_limit: terms.uses,
         rate: terms.rate,
     })
+}
+
+/// Whether data may flow under a grant in this state; whether a use is left is for others to say.
+pub fn flows(state: State) -> Result<(), Refusal> {
+    match state {
+        State::Active | State::Consumed => Ok(()),
+        State::Paused => Err(Refusal::Paused),
+        State::Suspended => Err(Refusal::Suspended),
+        State::Unspecified | State::Withdrawn | State::Revoked | State::Expired | State::Superseded => {
+            Err(Refusal::Ended { state })
+        }
+    }
+}
+
+/// Whether a fetch of a precise location has the customer's leave: a tap for these fields of this grant, that counts now.
+/// Source and broker both ask.
+pub fn tapped(fetch: &Fetch, terms: Digest, tap: Tapped<'_>, now: Timestamp) -> Result<(), Refusal> {
+    let Some(field) = fetch.needs_tap() else { return Ok(()) };
+    let refused = |problem: String| Err(Refusal::TapRequired { field: field.to_string(), problem });
+    match tap {
+        Tapped::Used => Ok(()),
+        Tapped::No => refused("wait for the next".to_owned()),
+        Tapped::By(_, digest) if fetch.tap != Some(digest) => refused("the fetch names another".to_owned()),
+        Tapped::By(tap, _) => {
+            tap.allows(terms, &fetch.fields, now).or_else(|error| refused(error.to_string()))
+        }
+    }
 }
 
 fn within(fetch: &Fetch, terms: &Signed<GrantTerms>, catalogue: &Catalogue) -> Result<(), Refusal> {

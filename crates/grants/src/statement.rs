@@ -11,6 +11,7 @@ mod partner;
 mod partner_change;
 mod preview;
 mod revision;
+mod tap;
 mod transfer;
 
 pub use self::{
@@ -30,6 +31,7 @@ pub use self::{
     },
     preview::{Comparison, MARK_BYTES, Preview, PreviewError, PreviewProvision, check_previewed},
     revision::{MAX_NARROWINGS, Revision},
+    tap::{LocationTap, MAX_TAP_LIFE, TapError},
     transfer::{Fetch, MAX_FETCH_AGE, Provision, SEALING_KEY_BYTES, check_asked},
 };
 

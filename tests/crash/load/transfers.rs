@@ -135,6 +135,7 @@ async fn sign(recipient: &Brand, granted: &Granted) -> Result<Envelope, Error> {
         // Nobody opens what comes: any point of the curve will do.
         sealing_key: Bytes::from_static(&[9; 32]),
         checkpoint: ask(|| recipient.partner.monitor().for_signing()).await?,
+        ..wire::Fetch::default()
     };
     Ok(envelope::sign::<Fetch>(&message, &[&recipient.working]))
 }

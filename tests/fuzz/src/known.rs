@@ -374,5 +374,6 @@ pub fn fetch(terms: Digest) -> wire::Fetch {
         time_ms: NOW_MS,
         sealing_key: Bytes::copy_from_slice(&doors::sealing_key(&OPENING)),
         checkpoint: published(),
+        ..wire::Fetch::default()
     }
 }

@@ -46,7 +46,7 @@ impl Seeds {
 fn statements(seeds: &mut Seeds) {
     for told in &STORY.statements {
         let kind = KINDS.iter().position(|kind| *kind == told.envelope.payload_type).expect("a known kind");
-        let kind = u8::try_from(kind).expect("there are fourteen");
+        let kind = u8::try_from(kind).expect("there are fifteen");
         seeds.add("statement", told.name, [&[kind], told.envelope.payload.as_ref()].concat());
         seeds.add("envelope", told.name, told.envelope.encode_to_vec());
     }

@@ -16,6 +16,7 @@ mod previews;
 mod proxy;
 mod requests;
 mod revisions;
+mod taps;
 mod transfers;
 
 use countersign_client::{Error, error::Misbehaved};

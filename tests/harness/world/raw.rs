@@ -58,6 +58,7 @@ pub(crate) async fn bare_fetch(granted: &Granted) -> wire::Fetch {
         time_ms: granted.world.clock.now().as_millis(),
         sealing_key: Bytes::from_static(&[9; 32]),
         checkpoint: checkpoint.expect("answers").into_inner().checkpoint,
+        ..wire::Fetch::default()
     }
 }
 

@@ -186,7 +186,7 @@ fn refusal_code(refusal: &Refusal) -> Code {
         | Refusal::PurposeNotAllowed { .. }
         | Refusal::FieldNotGranted { .. } => Code::PermissionDenied,
         Refusal::SourceSuspended => Code::Unavailable,
-        Refusal::Paused | Refusal::Suspended => Code::FailedPrecondition,
+        Refusal::Paused | Refusal::Suspended | Refusal::TapRequired { .. } => Code::FailedPrecondition,
         Refusal::FrequencyExceeded { .. } => Code::ResourceExhausted,
         Refusal::Stale { .. } => Code::InvalidArgument,
     }
@@ -204,6 +204,9 @@ fn refusal_metadata(refusal: &Refusal) -> Vec<(&'static str, String)> {
             vec![("granted", granted.clone()), ("asked", asked.clone())]
         }
         Refusal::FieldNotGranted { field } => vec![("field", field.clone())],
+        Refusal::TapRequired { field, problem } => {
+            vec![("field", field.clone()), ("problem", problem.clone())]
+        }
         Refusal::FrequencyExceeded { retry_after } => {
             retry_after.iter().map(|after| ("retry_after_seconds", after.as_secs().to_string())).collect()
         }

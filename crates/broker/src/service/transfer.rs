@@ -7,13 +7,15 @@ mod preview;
 mod provided;
 mod refused;
 mod standing;
+mod tap;
 
 use std::sync::Arc;
 
 use countersign_ledger::work::Part;
 use countersign_proto::v1::{
     ClaimReceiptRequest, ClaimReceiptResponse, FetchDataRequest, FetchDataResponse, NotifyChangeRequest,
-    NotifyChangeResponse, PreviewDataRequest, PreviewDataResponse, transfer_service_server,
+    NotifyChangeResponse, PreviewDataRequest, PreviewDataResponse, TapLocationRequest, TapLocationResponse,
+    transfer_service_server,
 };
 use tonic::{Request, Response, Status};
 
@@ -61,6 +63,14 @@ impl transfer_service_server::TransferService for TransferService {
     ) -> Result<Response<PreviewDataResponse>, Status> {
         let caller = Caller::of(&request)?;
         Ok(Response::new(self.preview(&caller, &request.into_inner()).await?))
+    }
+
+    async fn tap_location(
+        &self,
+        request: Request<TapLocationRequest>,
+    ) -> Result<Response<TapLocationResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        Ok(Response::new(self.tap(&caller, &request.into_inner()).await?))
     }
 
     async fn notify_change(

@@ -322,6 +322,7 @@ fn is_of_grant(kind: Kind) -> bool {
                 | Kind::ErasureAttested
                 | Kind::ErasureOverdue
                 | Kind::ChangeNotice
+                | Kind::LocationTapped
                 | Kind::Transfer
                 | Kind::TransferRefused
                 | Kind::ProvidedNotReleased

@@ -58,6 +58,8 @@ pub(crate) enum Entry {
     Attested { grant: [u8; 32], attestation: Vec<u8> },
     /// The proof of the attestation's record came and verified.
     AttestationTold { grant: [u8; 32] },
+    /// Something left by this tap of a customer's, in place of the answer that used it.
+    TapUsed { tap: [u8; 32], until_ms: u64 },
 }
 
 impl Entry {

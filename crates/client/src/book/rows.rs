@@ -341,6 +341,8 @@ pub(crate) struct Answer {
     pub(crate) sealed: Bytes,
     pub(crate) provision: Digest,
     pub(crate) provision_bytes: Bytes,
+    /// The customer's tap that it used.
+    pub(crate) tap: Option<Digest>,
 }
 
 impl Answer {

@@ -12,8 +12,8 @@ use countersign_grants::{
     id::{LinkName, SubjectHandle},
     permit::Spent,
     statement::{
-        Fetch, GrantChange, GrantTerms, LinkAcceptance, MAX_FETCH_AGE, PartnerChange, Provision, Revision,
-        TermsError,
+        Fetch, GrantChange, GrantTerms, LinkAcceptance, MAX_FETCH_AGE, MAX_TAP_LIFE, PartnerChange,
+        Provision, Revision, TermsError,
     },
     time::Timestamp,
 };
@@ -65,6 +65,9 @@ pub(crate) enum Unadmitted {
 /// upkeep.
 const LOOKS_BACK: Duration = Duration::from_secs(2 * MAX_FETCH_AGE.as_secs() + 2);
 
+/// A tap counts until five minutes after its time, which may lie ahead of the clock as far as a fetch's.
+const TAP_REMEMBERED: Duration = Duration::from_secs(MAX_TAP_LIFE.as_secs() + MAX_FETCH_AGE.as_secs());
+
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) links: BTreeMap<Digest, LinkRow>,
@@ -76,6 +79,8 @@ pub(crate) struct State {
     answered: BTreeSet<(Timestamp, Digest)>,
     pub(crate) owed: HashMap<Digest, Arc<Answer>>,
     pub(crate) previews: Previews,
+    /// The customers' taps by which something left, and until when they are remembered.
+    pub(crate) taps: HashMap<Digest, Timestamp>,
     pub(crate) cursor: u64,
     pub(crate) checkpoint: Option<Bytes>,
     pub(crate) fork: Option<LogForked>,
@@ -180,7 +185,8 @@ impl State {
             | Entry::Checkpoint(_)
             | Entry::Forked { .. }
             | Entry::OwnKey { .. }
-            | Entry::Compared { .. } => Ok(()),
+            | Entry::Compared { .. }
+            | Entry::TapUsed { .. } => Ok(()),
         }
     }
 
@@ -304,6 +310,9 @@ impl State {
             Entry::Replaced { link, at_ms } => {
                 self.apply_replaced(link.into(), Timestamp::from_millis(at_ms))?;
             }
+            Entry::TapUsed { tap, until_ms } => {
+                self.taps.insert(tap.into(), Timestamp::from_millis(until_ms));
+            }
             Entry::Held { grant } => match self.grants.get_mut(&grant.into()) {
                 Some(row) => row.held = true,
                 None => drop(self.held.insert(grant.into())),
@@ -330,6 +339,7 @@ impl State {
             self.answers.remove(&key);
         }
         self.previews.prune(now);
+        self.taps.retain(|_, until| now <= *until);
         self.invitations.retain(|_, invitation| now.since(invitation.expires) <= MAX_FETCH_AGE);
     }
 
@@ -386,6 +396,9 @@ impl State {
             push(Entry::Spent { grant: *row.digest().as_bytes(), uses: row.spent.uses, window });
         }
         self.previews.entries().into_iter().for_each(&mut push);
+        for (tap, until) in &self.taps {
+            push(Entry::TapUsed { tap: *tap.as_bytes(), until_ms: until.as_millis() });
+        }
         push(Entry::Cursor(self.cursor));
         if let Some(checkpoint) = &self.checkpoint {
             push(Entry::Checkpoint(checkpoint.to_vec()));
@@ -482,6 +495,7 @@ impl State {
             sealed: sealed.into(),
             provision: provision_digest,
             provision_bytes: provision.into(),
+            tap: asked.tap,
         })
         .map(drop)
     }
@@ -489,6 +503,9 @@ impl State {
     /// Takes an answer, as it stands in an entry that was admitted.
     pub(crate) fn provided(&mut self, answer: Answer) -> Result<Arc<Answer>, String> {
         let row = self.grants.get_mut(&answer.grant).ok_or("the grant is not in the book")?;
+        if let Some(tap) = answer.tap {
+            self.taps.insert(tap, answer.at.plus(TAP_REMEMBERED));
+        }
         row.spend(answer.at);
         row.owed.push_back((answer.at, answer.fetch));
         let answer = Arc::new(answer);

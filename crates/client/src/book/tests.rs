@@ -57,6 +57,7 @@ fn answer_to(world: &World, granted: &Granted, fetch: &countersign_proto::statem
         sealed: Bytes::from_static(b"sealed"),
         provision: envelope::digest(&provision),
         provision_bytes: envelope_bytes(&provision).into(),
+        tap: asked.tap,
     }
 }
 
@@ -86,7 +87,7 @@ fn filled() -> Filled {
     let mut answers = Vec::new();
     for _ in 0..3 {
         let one = answer(&world, &granted);
-        book.note_answer(one.clone(), |_| Ok::<_, ()>(())).expect("is written").expect("is allowed");
+        book.note_answer(one.clone(), |_, _| Ok::<_, ()>(())).expect("is written").expect("is allowed");
         answers.push(one);
         world.clock.pass(1000);
     }
@@ -141,7 +142,7 @@ fn an_answer_is_kept_for_as_long_as_its_fetch_is_fresh() {
     let (world, book) = (&filled.world, &filled.book);
     let ahead = world.fetch(filled.granted.digest(), |fetch| fetch.time_ms += 30_000);
     let one = answer_to(world, &filled.granted, &ahead);
-    book.note_answer(one.clone(), |_| Ok::<_, ()>(())).expect("is written").expect("is allowed");
+    book.note_answer(one.clone(), |_, _| Ok::<_, ()>(())).expect("is written").expect("is allowed");
     let keeps = |millis| {
         world.clock.pass(millis);
         book.tidy(world.now(), world.clock.elapsed()).expect("tidies");
@@ -158,7 +159,7 @@ fn a_clock_that_is_set_forward_and_back_forgets_no_answer() {
     let (world, book) = (&filled.world, &filled.book);
     let fetch = world.fetch(filled.granted.digest(), |_| ());
     let one = answer_to(world, &filled.granted, &fetch);
-    book.note_answer(one.clone(), |_| Ok::<_, ()>(())).expect("is written").expect("is allowed");
+    book.note_answer(one.clone(), |_, _| Ok::<_, ()>(())).expect("is written").expect("is allowed");
     let keeps = |ahead: u64, elapsed: u64| {
         let now = world.now().plus(Duration::from_secs(ahead + elapsed));
         book.tidy(now, Duration::from_secs(1000 + elapsed)).expect("tidies");
@@ -241,6 +242,31 @@ fn a_comparison_key_waits_for_the_first_transfer_and_a_bound_holds() {
         .unwrap_or_else(|_| panic!("the next day"));
     world.clock.pass(30 * 24 * 3_600_000 + 1);
     assert_eq!(key(&reopened()), None, "it waited long enough");
+}
+
+#[test]
+fn a_tap_that_was_used_is_remembered_until_it_is_over() {
+    let filled = filled();
+    let (world, granted) = (&filled.world, &filled.granted);
+    let tap = Digest::of(b"tap");
+    let fetch = world.fetch(granted.digest(), |fetch| fetch.tap = tap.into());
+    let used = answer_to(world, granted, &fetch);
+    filled.book.note_answer(used, |_, _| Ok::<_, ()>(())).expect("is written").expect("is allowed");
+    let knows = |book: &Book| book.read(|state| state.taps.contains_key(&tap));
+    let reopened = || Book::open(filled.storage.clone(), world.now()).expect("opens");
+    assert!(knows(&filled.book) && knows(&reopened()));
+    // The answer goes with its receipt and its time; the tap stays.
+    world.clock.pass(121_000);
+    let fetch =
+        filled.book.read(|state| state.owed.values().find(|one| one.tap.is_some()).map(|one| one.fetch));
+    let fetch = *fetch.expect("is owed").as_bytes();
+    filled.book.note(Entry::ReceiptTaken { fetch }).expect("is written");
+    filled.storage.rewrite(&reopened().read(State::snapshot)).expect("rewrites");
+    assert!(knows(&reopened()));
+    world.clock.pass(299_000);
+    assert!(knows(&reopened()), "seven minutes");
+    world.clock.pass(1_000);
+    assert!(!knows(&reopened()));
 }
 
 #[test]

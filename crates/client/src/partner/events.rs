@@ -4,9 +4,12 @@
 use std::{collections::VecDeque, future::Future, sync::Arc, time::Duration};
 
 use countersign_grants::{
+    catalogue::FieldPath,
+    digest::Digest,
+    envelope,
     id::{GrantName, LinkName, NotAName, RequestName, SubjectHandle},
     key::KeyId,
-    statement::{ChangeReason, PartnerKey, PartnerVerb, Revision, Verb},
+    statement::{ChangeReason, LocationTap, PartnerKey, PartnerVerb, Revision, Verb},
     time::Timestamp,
 };
 use countersign_proto::{
@@ -34,7 +37,7 @@ const MAX_BACKOFF: Duration = Duration::from_secs(5);
 const MAX_HEARINGS: u32 = 3;
 
 /// What a partner hears of. Transfers are left out: their sides know of them by themselves.
-const KINDS: [Kind; 28] = [
+const KINDS: [Kind; 29] = [
     Kind::PartnerApproved,
     Kind::PartnerKeyPublished,
     Kind::PartnerSuspended,
@@ -63,6 +66,7 @@ const KINDS: [Kind; 28] = [
     Kind::ErasureOrdered,
     Kind::ErasureAttested,
     Kind::ErasureOverdue,
+    Kind::LocationTapped,
 ];
 
 /// Something that concerns this partner.
@@ -140,6 +144,18 @@ pub enum PartnerEvent {
         successor: Box<GrantRow>,
         /// How it came.
         why: Revision,
+    },
+    /// The customer tapped: [`Partner::fetch_tapped`] can fetch the precise location once. The tap verified under the key of
+    /// this side's link.
+    LocationTapped {
+        /// The grant.
+        grant: Box<GrantRow>,
+        /// What the fetch names.
+        tap: Digest,
+        /// The fields that may leave by it.
+        fields: Vec<FieldPath>,
+        /// Until when.
+        expires: Timestamp,
     },
     /// A grant's source suspended it: nothing flows until it says otherwise. Its signed change stands in the book.
     GrantSuspended {
@@ -529,17 +545,10 @@ impl Shared {
             Kind::GrantExpiring => {
                 PartnerEvent::Expiring { grant: Box::new(self.take_grant(&grant()?).await?) }
             }
-            Kind::ErasureOrdered => {
-                let row = self.take_grant(&grant()?).await?;
-                if row.erase_order().is_none() {
-                    let detail = "the event says ordered, and no signed order came with the grant";
-                    return Err(Error::misbehaved(Party::Broker, "change", "present", detail));
-                }
-                match erase_due(&row) {
-                    Some(event) => event,
-                    None => return Ok(None),
-                }
-            }
+            Kind::ErasureOrdered => match self.ordered(&grant()?).await? {
+                Some(event) => event,
+                None => return Ok(None),
+            },
             Kind::ErasureAttested => match self.attested_by_recipient(&grant()?).await? {
                 Some(event) => event,
                 None => return Ok(None),
@@ -549,9 +558,12 @@ impl Shared {
                 None => return Ok(None),
             },
             Kind::Acknowledged => PartnerEvent::Acknowledged { grant: grant()? },
-            // A source's own notices are news to others.
-            Kind::ChangeNotice if event.source == self.name.as_str() => return Ok(None),
+            // A source's own notices are news to others, and a tap is handed to it with the fetch.
+            Kind::ChangeNotice | Kind::LocationTapped if event.source == self.name.as_str() => {
+                return Ok(None);
+            }
             Kind::ChangeNotice => self.change_notice(&grant()?, &event)?,
+            Kind::LocationTapped => self.location_tapped(&grant()?, &event)?,
             Kind::PartnerKeyPublished => match self.unknown_keys().await? {
                 keys if keys.is_empty() => return Ok(None),
                 keys => PartnerEvent::UnknownKeys { keys },
@@ -562,6 +574,16 @@ impl Shared {
             _ => return Ok(None),
         };
         Ok(Some(heard))
+    }
+
+    /// What a recipient has to delete, by the customer's signed order.
+    async fn ordered(&self, grant: &GrantName) -> Result<Option<PartnerEvent>, Error> {
+        let row = self.take_grant(grant).await?;
+        if row.erase_order().is_none() {
+            let detail = "the event says ordered, and no signed order came with the grant";
+            return Err(Error::misbehaved(Party::Broker, "change", "present", detail));
+        }
+        Ok(erase_due(&row))
     }
 
     /// Nobody signs to a partner that a customer's keys were stolen: the log's kind is the broker's word. But to refuse is
@@ -639,6 +661,23 @@ impl Shared {
         }
     }
 
+    /// Leave for one fetch, by the customer's signature under the key of this side's link.
+    fn location_tapped(&self, grant: &GrantName, event: &Event) -> Result<PartnerEvent, Error> {
+        let wrong = |check, detail: &str| Error::misbehaved(Party::Broker, "tap", check, detail);
+        let row = self.book.grant(grant).ok_or_else(|| wrong("grant", "the grant is not in the book"))?;
+        let link = self.book.link_of(row.subject());
+        let link = link.ok_or_else(|| wrong("link", "the grant's subject has no link in the book"))?;
+        let tap =
+            envelope::verify::<LocationTap>(event.statement.as_ref(), &[link.key()], &self.trust.origin)
+                .map_err(|error| Error::bad_statement(Party::Customer, "tap", &error))?;
+        let said = tap.statement();
+        if said.terms != row.digest() {
+            return Err(wrong("terms", "it is of another grant"));
+        }
+        let (tap, fields, expires) = (tap.digest(), said.fields.clone(), said.expire_time);
+        Ok(PartnerEvent::LocationTapped { grant: Box::new(row), tap, fields, expires })
+    }
+
     /// The keys that are published for this partner and that it does not know. The broker's list is not trusted to be
     /// signed: a key under another identity is as much of a surprise.
     async fn unknown_keys(&self) -> Result<Vec<KeyId>, Error> {
@@ -650,7 +689,7 @@ impl Shared {
             let asked = ListPartnerKeysRequest { parent: self.name.to_string(), page_size: 0, page_token };
             let page = self.connection.partners().list_partner_keys(call(asked)).await?.into_inner();
             for key in &page.partner_keys {
-                let said = countersign_grants::envelope::peek::<PartnerKey>(key.statement.as_ref())
+                let said = envelope::peek::<PartnerKey>(key.statement.as_ref())
                     .map_err(|error| Error::bad_statement(Party::Broker, "partner_key", &error))?;
                 if !self.book.knows_own_key(said.key.id()) {
                     unknown.push(said.key.id().clone());

@@ -53,10 +53,10 @@ impl Partner {
             let (_, newer, _) = self.0.take_successor(row.name()).await?;
             row = self.receiving(newer.name())?;
         }
-        match self.fetch_under(&row, purpose, fields).await {
+        match self.fetch_under(&row, (purpose, fields), None).await {
             // The fetch was quicker than the event that says so.
             Err(error) if was_superseded(&error) => match self.0.take_successor(row.name()).await {
-                Ok((_, newer, _)) => self.fetch_under(&newer, purpose, fields).await,
+                Ok((_, newer, _)) => self.fetch_under(&newer, (purpose, fields), None).await,
                 Err(found) => {
                     tracing::warn!(grant = %row.name(), error = %found, "a newer revision was not taken up");
                     Err(error)
@@ -66,9 +66,30 @@ impl Partner {
         }
     }
 
-    async fn fetch_under(&self, row: &GrantRow, purpose: &str, fields: &[&str]) -> Result<Fetched, Error> {
+    /// The same, where a field is a precise location: by the customer's own tap, which [`PartnerEvent::LocationTapped`]
+    /// brought. One tap is good for one fetch, for minutes, and of these very terms: no newer revision is taken up.
+    ///
+    /// [`PartnerEvent::LocationTapped`]: crate::PartnerEvent::LocationTapped
+    pub async fn fetch_tapped(
+        &self,
+        grant: &GrantName,
+        purpose: &str,
+        fields: &[&str],
+        tap: Digest,
+    ) -> Result<Fetched, Error> {
+        self.0.monitor.check()?;
+        let row = self.receiving(grant)?;
+        self.fetch_under(&row, (purpose, fields), Some(tap)).await
+    }
+
+    async fn fetch_under(
+        &self,
+        row: &GrantRow,
+        asked: (&str, &[&str]),
+        tap: Option<Digest>,
+    ) -> Result<Fetched, Error> {
         let key = OpeningKey::draw(&self.0.system);
-        let fetch = self.sign_fetch(row, purpose, fields, &key).await?;
+        let fetch = self.sign_fetch(row, asked, tap, &key).await?;
         let answer = self.ask(&fetch).await?;
         self.open_answer(row, &fetch, &key, &answer)
     }
@@ -114,8 +135,8 @@ impl Partner {
     async fn sign_fetch(
         &self,
         row: &GrantRow,
-        purpose: &str,
-        fields: &[&str],
+        (purpose, fields): (&str, &[&str]),
+        tap: Option<Digest>,
         key: &OpeningKey,
     ) -> Result<OwnFetch, Error> {
         let shared = &self.0;
@@ -134,6 +155,7 @@ impl Partner {
             time_ms: shared.system.now().as_millis(),
             sealing_key: key.public().to_vec().into(),
             checkpoint,
+            tap: tap.map(Into::into).unwrap_or_default(),
         };
         let (envelope, statement) = shared.sign_own::<Fetch>("fields", &message)?;
         Ok(OwnFetch { digest: envelope::digest(&envelope), envelope, statement })

@@ -3,11 +3,11 @@
 use countersign_grants::{
     envelope::{self, Signed},
     id::SubjectHandle,
-    permit::{self, affordable},
-    statement::{Fetch, FetchError},
+    permit::{self, Tapped, affordable},
+    statement::{Fetch, FetchError, LocationTap},
     time::Timestamp,
 };
-use countersign_proto::v1::ProvideDataRequest;
+use countersign_proto::{statement::v1::Envelope, v1::ProvideDataRequest};
 
 use super::{Inner, STOP_AFTER, refusal::Refusal};
 use crate::{
@@ -21,6 +21,8 @@ use crate::{
 pub(super) struct Case {
     pub(super) row: GrantRow,
     pub(super) fetch: Signed<Fetch>,
+    /// The customer's tap, where the fetch asks for a precise location.
+    pub(super) tap: Option<Signed<LocationTap>>,
 }
 
 impl<H> Inner<H> {
@@ -52,7 +54,21 @@ impl<H> Inner<H> {
         }
         within(&fetch, &row)?;
         shared.monitor.take(&fetch.statement().checkpoint.0, Met::InStatement, &recipient)?;
-        Ok(Case { row, fetch })
+        let tap = match (&request.tap, fetch.statement().needs_tap()) {
+            (Some(tap), Some(_)) => Some(self.tap(&row, tap)?),
+            _ => None,
+        };
+        Ok(Case { row, fetch, tap })
+    }
+
+    /// A tap under the key of the link that is pinned: no broker and no recipient makes one.
+    fn tap(&self, row: &GrantRow, tap: &Envelope) -> Result<Signed<LocationTap>, Refusal> {
+        let shared = &self.partner.0;
+        let Some(link) = shared.book.link_of(row.subject()) else {
+            return Err(wrong("tap", "link", "the grant's subject has no link in the book"));
+        };
+        envelope::verify::<LocationTap>(Some(tap), &[link.key()], &shared.trust.origin)
+            .map_err(|error| Error::bad_statement(Party::Customer, "tap", &error).into())
     }
 
     /// The grant as it stands in the book; entered now, if the fetch is quicker than the event of its approval.
@@ -119,6 +135,15 @@ pub(super) fn affords(row: &GrantRow, now: Timestamp) -> Result<(), Refusal> {
         return Err(Refusal::ReceiptMissing { fetch, since });
     }
     affordable(row.terms(), row.spent(), now).map_err(Refusal::Exceeds)
+}
+
+/// Whether what leaves by the customer's own tap alone has one, for this grant and of now, by which nothing left yet.
+pub(super) fn tapped(case: &Case, used: bool, now: Timestamp) -> Result<(), Refusal> {
+    let tap = match &case.tap {
+        Some(tap) if !used => Tapped::By(tap.statement(), tap.digest()),
+        _ => Tapped::No,
+    };
+    permit::tapped(case.fetch.statement(), case.row.digest(), tap, now).map_err(Refusal::Exceeds)
 }
 
 fn within(fetch: &Signed<Fetch>, row: &GrantRow) -> Result<(), Refusal> {

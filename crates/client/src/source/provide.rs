@@ -6,6 +6,7 @@ use bytes::Bytes;
 use countersign_grants::{
     catalogue::FieldPath,
     digest::Digest,
+    envelope::Signed,
     id::SubjectHandle,
     sealing::{comparison_mark, info},
     statement::{Comparison, Provision},
@@ -19,11 +20,11 @@ use prost::Message as _;
 
 use super::{
     Inner, SourceHandler, Turns,
-    check::{Case, affords, stands},
+    check::{Case, affords, stands, tapped},
     refusal::Refusal,
 };
 use crate::{
-    book::{Answer, answer_key, envelope_bytes, envelope_of},
+    book::{Answer, State, answer_key, envelope_bytes, envelope_of},
     sealing::{self, SealError},
     value::Value,
 };
@@ -51,13 +52,17 @@ impl<H: SourceHandler> Inner<H> {
         if let Some(answer) = shared.book.read(|state| state.answers.get(&key).cloned()) {
             return repeat(&answer, fetch);
         }
+        let used =
+            |state: &State| case.tap.as_ref().is_some_and(|tap| state.taps.contains_key(&tap.digest()));
         affords(&row, shared.system.now())?;
+        tapped(case, shared.book.read(used), shared.system.now())?;
         let values = self.values(case.row.subject(), &case.fetch.statement().fields).await?;
         let answer = self.seal(case, key, &values).await?;
         // The handler took its time: what held before it is asked again, in one step with the spending.
         let now = answer.at;
-        let entered =
-            shared.book.note_answer(answer, |row| stands(row, now).and_then(|()| affords(row, now)))??;
+        let entered = shared.book.note_answer(answer, |state, row| {
+            stands(row, now).and_then(|()| affords(row, now)).and_then(|()| tapped(case, used(state), now))
+        })??;
         repeat(&entered, fetch)
     }
 
@@ -110,6 +115,7 @@ impl<H: SourceHandler> Inner<H> {
             sealed,
             provision: countersign_grants::envelope::digest(&provision),
             provision_bytes: envelope_bytes(&provision).into(),
+            tap: case.tap.as_ref().map(Signed::digest),
         })
     }
 

@@ -169,6 +169,7 @@ mod tests {
                 sealed: none.clone(),
                 provision: key,
                 provision_bytes: none,
+                tap: None,
             })
         };
         let mut missing: Vec<_> = (0..1000).rev().map(|at| owed("a cancelled thousand", at)).collect();

@@ -127,6 +127,7 @@ impl Refusal {
                 };
                 let code = match &refusal {
                     permit::Refusal::FrequencyExceeded { .. } => Code::ResourceExhausted,
+                    permit::Refusal::TapRequired { .. } => Code::FailedPrecondition,
                     _ => Code::PermissionDenied,
                 };
                 (code, refusal.reason(), refusal.to_string(), Vec::new(), retry)

@@ -63,6 +63,7 @@ impl Relayed {
             time_ms: self.system.now().as_millis(),
             sealing_key: opening.public().to_vec().into(),
             checkpoint: self.partner.monitor().for_signing().await?,
+            ..wire::Fetch::default()
         };
         let statement = Fetch::parse(message.clone())?;
         let signed = envelope::sign::<Fetch>(&message, &[&self.key]);

@@ -27,7 +27,8 @@ pub enum Denied {
     Photo,
     /// Belief, politics, origin, sexuality, unions, crime.
     SensitiveTopic,
-    /// Where somebody is, to the street. It leaves only by the person's own tap, so never by a standing grant.
+    /// Where somebody is, to the street. From format 3 on a catalogue can have it as a field that leaves by the person's own
+    /// tap alone; under a path that does not show it, never.
     PreciseLocation,
     /// Where somebody lives or was born.
     Address,
@@ -196,6 +197,24 @@ const DATA_SINCE_2: &[Class] = &[
     Class { denied: Denied::Address, terms: "", words: "postcode zip birthplace room" },
 ];
 
+/// The words of a path that show a precise location: all that the lists above have for it.
+pub(super) const LOCATION_WORDS: &[&str] = &[
+    "gps",
+    "latitude",
+    "longitude",
+    "lat",
+    "lon",
+    "lng",
+    "coordinate",
+    "coordinates",
+    "position",
+    "location",
+    "whereabouts",
+];
+
+/// The format from which a precise location can be in a catalogue, to leave by a tap.
+pub(super) const TAPS_SINCE: u32 = 3;
+
 /// Refused as purposes from format 2 on, beside those above.
 const PURPOSES_SINCE_2: &[Class] = &[
     Class {
@@ -218,17 +237,25 @@ const LONGER_SINCE: u32 = 2;
 
 /// Why a field is refused: its category's term, or a word in its path.
 pub(super) fn field(path: &str, term: &str, format: u32) -> Option<(Denied, String)> {
-    find(DATA, DATA_SINCE_2, path, term, format)
+    let by_tap = format >= TAPS_SINCE && path.split(['.', '_']).any(|word| LOCATION_WORDS.contains(&word));
+    find(DATA, DATA_SINCE_2, path, term, format, |class| by_tap && class == Denied::PreciseLocation)
 }
 
 /// Why a purpose is refused: its term, or a word in its code.
 pub(super) fn purpose(code: &str, term: &str, format: u32) -> Option<(Denied, String)> {
-    find(PURPOSES, PURPOSES_SINCE_2, code, term, format)
+    find(PURPOSES, PURPOSES_SINCE_2, code, term, format, |_| false)
 }
 
-fn find(always: &[Class], later: &[Class], name: &str, term: &str, format: u32) -> Option<(Denied, String)> {
+fn find(
+    always: &[Class],
+    later: &[Class],
+    name: &str,
+    term: &str,
+    format: u32,
+    passed_over: impl Fn(Denied) -> bool,
+) -> Option<(Denied, String)> {
     let later = if format >= LONGER_SINCE { later } else { &[] };
-    always.iter().chain(later).find_map(|class| {
+    always.iter().chain(later).filter(|class| !passed_over(class.denied)).find_map(|class| {
         let by_term = class.terms.split_whitespace().find(|denied| denied.eq_ignore_ascii_case(term));
         let by_word = || {
             name.split(['.', '_']).find(|word| class.words.split_whitespace().any(|denied| denied == *word))
@@ -335,6 +362,21 @@ mod tests {
                 assert!(!known.contains(&word), "{word} stands twice");
             }
         }
+    }
+
+    #[test]
+    fn a_precise_location_shows_by_its_path_or_is_refused() {
+        for path in ["pickup.location", "ride.pickup_lat", "person.position", "ride.gps"] {
+            check_field(path, "GPSCoordinate", Some(Denied::PreciseLocation));
+            assert_eq!(field(path, "GPSCoordinate", TAPS_SINCE), None, "{path} leaves by a tap");
+        }
+        let refused = |path, term| field(path, term, TAPS_SINCE).map(|(denied, _)| denied);
+        assert_eq!(refused("pickup.spot", "GPSCoordinate"), Some(Denied::PreciseLocation), "by another name");
+        assert_eq!(refused("home.location", "GPSCoordinate"), Some(Denied::Address), "where she lives");
+        assert_eq!(refused("friend.location", "GPSCoordinate"), Some(Denied::OtherPeople));
+        let words = DATA.iter().chain(DATA_SINCE_2).filter(|class| class.denied == Denied::PreciseLocation);
+        let words: Vec<&str> = words.flat_map(|class| class.words.split_whitespace()).collect();
+        assert_eq!(words, LOCATION_WORDS);
     }
 
     #[test]

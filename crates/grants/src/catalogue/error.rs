@@ -154,6 +154,14 @@ pub enum CatalogueError {
         /// How many it allows.
         uses: u32,
     },
+    /// A precise location, which leaves by the person's own tap, stands where it may not.
+    #[error("{place}: {problem}")]
+    Tap {
+        /// Where.
+        place: Place,
+        /// What is wrong, and what would be right.
+        problem: &'static str,
+    },
     /// It is of a kind that is never brokered.
     #[error(
         "{place}: {class}: never brokered, as `{sign}` shows: take it out of the catalogue, or name what is really meant"

@@ -60,6 +60,12 @@ impl FieldPath {
         self.split().1
     }
 
+    /// Whether it is a precise location, which leaves by the person's own tap alone. It shows by a word of the path, so that
+    /// everybody who meets the field can tell, without a catalogue at hand; a catalogue can't have it under another name.
+    pub fn needs_tap(&self) -> bool {
+        self.0.split(['.', '_']).any(|word| super::denied::LOCATION_WORDS.contains(&word))
+    }
+
     fn split(&self) -> (&str, &str) {
         self.0.split_once('.').expect("a path has a dot, checked in parse")
     }

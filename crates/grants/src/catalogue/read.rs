@@ -22,9 +22,10 @@ pub const MAX_DOCUMENT_BYTES: usize = 256 * 1024;
 /// |---|---|
 /// | 1 | the first |
 /// | 2 | a purpose that fills in a form has one use; longer lists of what is never brokered |
+/// | 3 | a precise location can be a field, of sensitivity HIGH and of purposes that fetch a person alone; it leaves by the person's own tap |
 ///
 /// Older ones are read as they always were, since grants are judged under the catalogue that they were signed under.
-pub(super) const FORMAT: u32 = 2;
+pub(super) const FORMAT: u32 = 3;
 
 /// The oldest format that this code reads.
 pub(super) const OLDEST_FORMAT: u32 = 1;
@@ -35,6 +36,9 @@ const FORMAT_OF_ONCE: u32 = 2;
 /// A purpose fills in a form if DPV says so, or a word of its code.
 const FORM_TERM: &str = "ServiceRegistration";
 const FORM_WORDS: [&str; 3] = ["prefill", "autofill", "signup"];
+
+/// A purpose fetches a person if a word of its code says so. No other purpose has use for where somebody stands.
+const PICKUP_WORDS: [&str; 1] = ["pickup"];
 
 /// The most entries of each kind; a person reviews them all.
 const MAX_ENTRIES: usize = 1_024;
@@ -197,6 +201,9 @@ fn field(raw: RawField, format: u32, languages: &BTreeSet<String>) -> Result<Fie
     if let Some((class, sign)) = denied::field(path.as_str(), term, format) {
         return Err(CatalogueError::Denied { place, class, sign });
     }
+    if path.needs_tap() && format >= denied::TAPS_SINCE && raw.sensitivity != Sensitivity::High {
+        return Err(CatalogueError::Tap { place, problem: "it finds a person: its sensitivity is HIGH" });
+    }
     let provenance = match raw.provenance {
         RawProvenance::Provided => Provenance::Provided,
         RawProvenance::Observed => Provenance::Observed,
@@ -260,6 +267,10 @@ fn purpose(
         if fields.contains(path) {
             return Err(CatalogueError::Duplicate { place, what: name });
         }
+        if path.needs_tap() && format >= denied::TAPS_SINCE && !fetches_a_person(code.as_str()) {
+            let problem = "a precise location serves a purpose that picks a person up, and no other";
+            return Err(CatalogueError::Tap { place, problem });
+        }
         fields.push(path.clone());
     }
     let titles = titles(&place, raw.titles, languages)?;
@@ -268,6 +279,10 @@ fn purpose(
         return Err(CatalogueError::NotOnce { place, uses: ceilings.uses });
     }
     Ok(Purpose { code, iri: raw.iri, titles, fields, ceilings })
+}
+
+fn fetches_a_person(code: &str) -> bool {
+    code.split('_').any(|word| PICKUP_WORDS.contains(&word))
 }
 
 /// Whether a purpose fills in a form.

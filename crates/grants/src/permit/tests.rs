@@ -1,7 +1,9 @@
+use countersign_proto::statement::v1 as wire;
+
 use super::*;
 use crate::{
     fixtures::{NOW_MS, fetch, signed, signed_fetch, terms},
-    statement::MAX_FETCH_AGE,
+    statement::{MAX_FETCH_AGE, Statement as _},
 };
 
 /// One thing that a fetch can get wrong, in the order in which it is found.
@@ -93,6 +95,7 @@ impl Papers {
                 window: Some((now, if is(Wrong::Rate) { 3 } else { 2 })),
             },
             catalogue: &self.catalogue,
+            tap: Tapped::No,
             source: standing(is(Wrong::Source)),
             recipient: standing(is(Wrong::Recipient)),
             now: if is(Wrong::Time) { now.plus(MAX_FETCH_AGE + Duration::from_millis(1)) } else { now },
@@ -170,4 +173,47 @@ fn a_fetch_is_good_for_as_long_before_as_after() {
     ] {
         assert_eq!(asked.statement().is_fresh(now), fresh);
     }
+}
+
+#[test]
+fn a_precise_location_waits_for_a_tap_of_its_own() {
+    let terms = Digest::of(b"terms");
+    let asked = |tap: Option<Digest>, fields: &[&str]| {
+        let fields = fields.iter().map(|field| (*field).to_owned()).collect();
+        let tap = tap.map(Into::into).unwrap_or_default();
+        signed_fetch(&wire::Fetch { fields, tap, ..fetch() })
+    };
+    let tap = |fields: &[&str], ahead_ms: u64| {
+        let message = wire::LocationTap {
+            broker: crate::fixtures::origin().to_string(),
+            terms: terms.into(),
+            fields: fields.iter().map(|field| (*field).to_owned()).collect(),
+            request_id: fetch().request_id,
+            time_ms: NOW_MS + ahead_ms,
+            expire_time_ms: NOW_MS + ahead_ms + 300_000,
+        };
+        LocationTap::parse(message).expect("a tap")
+    };
+    let (good, digest) = (tap(&["pickup.location"], 0), Digest::of(b"tap"));
+    let (elsewhere, early) = (tap(&["ride.location"], 0), tap(&["pickup.location"], 120_001));
+    let now = Timestamp::from_millis(NOW_MS);
+    let reason = |fetch: &Signed<Fetch>, terms, tap, now| {
+        tapped(fetch.statement(), terms, tap, now).map_err(|refusal| refusal.reason())
+    };
+    let by = |tap| Tapped::By(tap, digest);
+    let place = asked(Some(digest), &["pickup.location", "trip.airport"]);
+    let required = Err("TAP_REQUIRED");
+    assert_eq!(reason(&place, terms, by(&good), now), Ok(()));
+    assert_eq!(reason(&place, terms, Tapped::Used, now), Ok(()));
+    assert_eq!(reason(&asked(None, &["trip.airport"]), terms, Tapped::No, now), Ok(()), "needs none");
+    assert_eq!(reason(&place, terms, Tapped::No, now), required);
+    assert_eq!(reason(&asked(None, &["pickup.location"]), terms, by(&good), now), required, "names none");
+    let other = asked(Some(Digest::of(b"other")), &["pickup.location"]);
+    assert_eq!(reason(&other, terms, by(&good), now), required);
+    assert_eq!(reason(&place, Digest::of(b"other"), by(&good), now), required);
+    assert_eq!(reason(&place, terms, by(&elsewhere), now), required);
+    let after = |millis: u64| now.plus(Duration::from_millis(millis));
+    assert_eq!(reason(&place, terms, by(&good), after(299_999)), Ok(()));
+    assert_eq!(reason(&place, terms, by(&good), after(300_000)), required);
+    assert_eq!(reason(&place, terms, by(&early), now), required, "of the future");
 }

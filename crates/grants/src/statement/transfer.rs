@@ -42,9 +42,16 @@ pub struct Fetch {
     pub sealing_key: [u8; SEALING_KEY_BYTES],
     /// The newest published checkpoint that the signer verified.
     pub checkpoint: Checkpoint,
+    /// The customer's tap, where a field is a precise location.
+    pub tap: Option<Digest>,
 }
 
 impl Fetch {
+    /// The first field that leaves by the customer's own tap alone.
+    pub fn needs_tap(&self) -> Option<&FieldPath> {
+        self.fields.iter().find(|field| field.needs_tap())
+    }
+
     /// Whether the fetch is of now, by this clock.
     pub fn is_fresh(&self, now: Timestamp) -> bool {
         self.time.distance(now) <= MAX_FETCH_AGE
@@ -71,6 +78,10 @@ impl Statement for Fetch {
             time: parse::time("time_ms", message.time_ms)?,
             sealing_key: parse::array("sealing_key", &message.sealing_key)?,
             checkpoint: parse::checkpoint(message.checkpoint)?,
+            tap: match message.tap.as_ref() {
+                [] => None,
+                tap => Some(parse::digest("tap", tap)?),
+            },
         })
     }
 

@@ -138,6 +138,8 @@ pub enum Kind {
     /// A source showed a customer what would leave under a row of a request. Names no recipient: whether somebody looked before
     /// answering is not the asker's to know.
     Previewed = 48,
+    /// The customer tapped: one fetch of a precise location may follow, within minutes.
+    LocationTapped = 49,
     /// A request was put before its customer; `reason` is OPENED if the customer opened it. Names no partner.
     RequestShown = 54,
     /// A customer changed how they are asked.
@@ -211,6 +213,7 @@ impl Kind {
             Self::ErasureOverdue => "KIND_ERASURE_OVERDUE",
             Self::CustomerErased => "KIND_CUSTOMER_ERASED",
             Self::Previewed => "KIND_PREVIEWED",
+            Self::LocationTapped => "KIND_LOCATION_TAPPED",
             Self::RequestShown => "KIND_REQUEST_SHOWN",
             Self::AskingChanged => "KIND_ASKING_CHANGED",
             Self::PartnerVetted => "KIND_PARTNER_VETTED",
@@ -271,6 +274,7 @@ impl Kind {
             "KIND_ERASURE_OVERDUE" => Some(Self::ErasureOverdue),
             "KIND_CUSTOMER_ERASED" => Some(Self::CustomerErased),
             "KIND_PREVIEWED" => Some(Self::Previewed),
+            "KIND_LOCATION_TAPPED" => Some(Self::LocationTapped),
             "KIND_REQUEST_SHOWN" => Some(Self::RequestShown),
             "KIND_ASKING_CHANGED" => Some(Self::AskingChanged),
             "KIND_PARTNER_VETTED" => Some(Self::PartnerVetted),

@@ -248,7 +248,7 @@ pub struct AskerRow {
     pub silent_until_ms: u64,
 }
 /// A grant.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GrantRow {
     /// The terms' payload, as signed.
     #[prost(bytes = "bytes", tag = "1")]
@@ -334,6 +334,9 @@ pub struct GrantRow {
     /// Whether the recipient was ordered to delete what it received: an `ErasureRow` says how far that is.
     #[prost(bool, tag = "28")]
     pub erasure_ordered: bool,
+    /// The customer's newest tap, as signed for the source, until a fetch has used it; it may be over.
+    #[prost(message, optional, tag = "31")]
+    pub tap: ::core::option::Option<super::super::statement::v1::Envelope>,
 }
 /// An order to a grant's recipient to delete what it received. Nothing in it is about the customer, so that it can outlast
 /// the customer's rows.

@@ -765,6 +765,31 @@ pub struct Fetch {
     /// The newest published checkpoint that the signer verified.
     #[prost(bytes = "bytes", tag = "9")]
     pub checkpoint: ::prost::bytes::Bytes,
+    /// SHA-256 of the customer's tap, where a field is a precise location; empty without one.
+    #[prost(bytes = "bytes", tag = "10")]
+    pub tap: ::prost::bytes::Bytes,
+}
+/// The customer's own tap: leave for one fetch of a precise location, for minutes. Signed twice, like the terms.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LocationTap {
+    /// The origin of the broker's log.
+    #[prost(string, tag = "1")]
+    pub broker: ::prost::alloc::string::String,
+    /// SHA-256 of the terms.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub terms: ::prost::bytes::Bytes,
+    /// The fields that may leave by it, in order.
+    #[prost(string, repeated, tag = "3")]
+    pub fields: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// A UUID drawn for this tap.
+    #[prost(string, tag = "4")]
+    pub request_id: ::prost::alloc::string::String,
+    /// When the customer tapped, in Unix milliseconds.
+    #[prost(uint64, tag = "5")]
+    pub time_ms: u64,
+    /// Until when it counts, in Unix milliseconds; at most five minutes after `time_ms`.
+    #[prost(uint64, tag = "6")]
+    pub expire_time_ms: u64,
 }
 /// The values, each padded and sealed to the recipient's key. The provision signs the hash of these bytes.
 #[derive(Clone, PartialEq, ::prost::Message)]

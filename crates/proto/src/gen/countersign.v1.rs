@@ -2253,13 +2253,14 @@ pub struct Event {
     /// The grant that stands in the place of this one: `grants/{grant}`; absent unless it was superseded.
     #[prost(string, tag = "16")]
     pub successor: ::prost::alloc::string::String,
-    /// To the customer, of a transfer that can be compared with a preview: the source's `Provision`.
+    /// To the customer, of a transfer that can be compared with a preview: the source's `Provision`. To the recipient, of a
+    /// tap: the `LocationTap` as signed for the recipient.
     #[prost(message, optional, tag = "19")]
     pub statement: ::core::option::Option<super::statement::v1::Envelope>,
-    /// The identity key's statement for the working key that signed `statement`.
+    /// Of a transfer: the identity key's statement for the working key that signed `statement`.
     #[prost(message, optional, tag = "20")]
     pub statement_key: ::core::option::Option<super::statement::v1::Envelope>,
-    /// With `statement`: opens the record's commitment to its evidence.
+    /// Of a transfer with `statement`: opens the record's commitment to its evidence.
     #[prost(bytes = "bytes", tag = "21")]
     pub evidence_salt: ::prost::bytes::Bytes,
     /// Until when a grant's recipient is to have deleted what it received, of an order to delete.
@@ -7639,6 +7640,9 @@ pub struct ProvideDataRequest {
     /// REQUIRED. The identity key's statement for the working key that signed the offer.
     #[prost(message, optional, tag = "7")]
     pub offer_key: ::core::option::Option<super::statement::v1::Envelope>,
+    /// REQUIRED of the first fetch of a precise location: the customer's `LocationTap` as signed for the source.
+    #[prost(message, optional, tag = "8")]
+    pub tap: ::core::option::Option<super::statement::v1::Envelope>,
 }
 /// The data, sealed.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -8203,6 +8207,26 @@ pub struct PreviewDataResponse {
     #[prost(message, optional, tag = "4")]
     pub receipt: ::core::option::Option<Receipt>,
 }
+/// Gives leave for one fetch of a precise location.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TapLocationRequest {
+    /// REQUIRED. `grants/{grant}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// REQUIRED. A `LocationTap`, signed with the key of the link to the source.
+    #[prost(message, optional, tag = "2")]
+    pub source_tap: ::core::option::Option<super::statement::v1::Envelope>,
+    /// REQUIRED. The same payload, signed with the key of the link to the recipient.
+    #[prost(message, optional, tag = "3")]
+    pub recipient_tap: ::core::option::Option<super::statement::v1::Envelope>,
+}
+/// The tap was entered.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TapLocationResponse {
+    /// The proof of its record.
+    #[prost(message, optional, tag = "1")]
+    pub receipt: ::core::option::Option<Receipt>,
+}
 /// Says that a resource changed.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct NotifyChangeRequest {
@@ -8375,6 +8399,34 @@ pub mod transfer_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Enters the customer's own tap, which gives leave for one fetch of a precise location. For the grant's customer; the same tap
+        /// again within 120 s brings the same record.
+        pub async fn tap_location(
+            &mut self,
+            request: impl tonic::IntoRequest<super::TapLocationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::TapLocationResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/countersign.v1.TransferService/TapLocation",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("countersign.v1.TransferService", "TapLocation"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// Says that a resource of a subject has changed; recipients with a standing grant get an event. For sources.
         pub async fn notify_change(
             &mut self,
@@ -8460,6 +8512,15 @@ pub mod transfer_service_server {
             request: tonic::Request<super::PreviewDataRequest>,
         ) -> std::result::Result<
             tonic::Response<super::PreviewDataResponse>,
+            tonic::Status,
+        >;
+        /// Enters the customer's own tap, which gives leave for one fetch of a precise location. For the grant's customer; the same tap
+        /// again within 120 s brings the same record.
+        async fn tap_location(
+            &self,
+            request: tonic::Request<super::TapLocationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::TapLocationResponse>,
             tonic::Status,
         >;
         /// Says that a resource of a subject has changed; recipients with a standing grant get an event. For sources.
@@ -8631,6 +8692,51 @@ pub mod transfer_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = PreviewDataSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/countersign.v1.TransferService/TapLocation" => {
+                    #[allow(non_camel_case_types)]
+                    struct TapLocationSvc<T: TransferService>(pub Arc<T>);
+                    impl<
+                        T: TransferService,
+                    > tonic::server::UnaryService<super::TapLocationRequest>
+                    for TapLocationSvc<T> {
+                        type Response = super::TapLocationResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::TapLocationRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as TransferService>::tap_location(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = TapLocationSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

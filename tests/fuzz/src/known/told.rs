@@ -9,8 +9,8 @@ use countersign_grants::{
     sealing,
     statement::{
         AccountClosure, Acknowledgement, ChangeReason, ErasureAttestation, Fetch, GrantChange, GrantRequest,
-        GrantTerms, LinkAcceptance, LinkConfirmation, LinkInvitation, Offer, PartnerChange, PartnerKey,
-        PartnerVerb, Preview, PreviewProvision, Provision, Statement, code_mac, label_commitment,
+        GrantTerms, LinkAcceptance, LinkConfirmation, LinkInvitation, LocationTap, Offer, PartnerChange,
+        PartnerKey, PartnerVerb, Preview, PreviewProvision, Provision, Statement, code_mac, label_commitment,
     },
 };
 use countersign_proto::statement::v1::{self as wire, grant_change::Verb};
@@ -49,6 +49,7 @@ pub(super) fn tell() -> Story {
     teller.changes(granted);
     teller.revision(terms, granted);
     teller.preview(offer, request, source);
+    teller.tap(granted);
     let told =
         |name: &str| teller.told.iter().find(|told| told.name == name).map(|told| told.envelope.clone());
     let package = wire::InvitationPackage {
@@ -219,6 +220,19 @@ impl Teller {
         });
         let compared = wire::Provision { preview: previewed.into(), marks: marks.collect(), ..provision };
         self.say::<Provision>("compared-provision", &compared, SKYLARK);
+    }
+
+    /// The customer's own tap, as signed for the source. The story's terms have no place in them, so it stands by itself.
+    fn tap(&mut self, granted: Digest) {
+        let tap = wire::LocationTap {
+            broker: ORIGIN.into(),
+            terms: granted.into(),
+            fields: vec!["pickup.location".into()],
+            request_id: "8d1f5a0e-6b7c-4c2d-9e3f-0a1b2c3d4e5f".into(),
+            time_ms: NOW_MS,
+            expire_time_ms: NOW_MS + 120_000,
+        };
+        self.say::<LocationTap>("location-tap", &tap, SOURCE_LINK);
     }
 
     /// Pause, resume, stop, each upon the one before it; and the source's word that it has the stop.

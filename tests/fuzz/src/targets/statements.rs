@@ -10,8 +10,8 @@ use countersign_grants::{
     sealing,
     statement::{
         AccountClosure, Acknowledgement, CustomerChange, ErasureAttestation, Fetch, GrantChange,
-        GrantRequest, GrantTerms, LinkAcceptance, LinkConfirmation, LinkInvitation, Offer, PartnerChange,
-        PartnerKey, Preview, PreviewProvision, Provision, Statement,
+        GrantRequest, GrantTerms, LinkAcceptance, LinkConfirmation, LinkInvitation, LocationTap, Offer,
+        PartnerChange, PartnerKey, Preview, PreviewProvision, Provision, Statement,
     },
     time::Timestamp,
     token::{Issuer, Unverified, broker_audience},
@@ -22,7 +22,7 @@ use prost::Message;
 use super::super::known::{self, STORY};
 
 /// The kinds of statements, in the order of the first byte that chooses one.
-pub const KINDS: [&str; 17] = [
+pub const KINDS: [&str; 18] = [
     PartnerKey::PAYLOAD_TYPE,
     Offer::PAYLOAD_TYPE,
     LinkInvitation::PAYLOAD_TYPE,
@@ -40,6 +40,7 @@ pub const KINDS: [&str; 17] = [
     CustomerChange::PAYLOAD_TYPE,
     ErasureAttestation::PAYLOAD_TYPE,
     AccountClosure::PAYLOAD_TYPE,
+    LocationTap::PAYLOAD_TYPE,
 ];
 
 /// A payload, after a byte that says of which statement. What reads is canonical; signed, it verifies; bent, it does not.
@@ -62,6 +63,7 @@ pub(super) fn statement(data: &[u8]) {
         payload::<CustomerChange>,
         payload::<ErasureAttestation>,
         payload::<AccountClosure>,
+        payload::<LocationTap>,
     ];
     if let Some((kind, bytes)) = data.split_first() {
         READ[usize::from(*kind) % READ.len()](bytes);
@@ -130,6 +132,7 @@ pub(super) fn envelope(data: &[u8]) {
     judged::<PreviewProvision>(&envelope);
     judged::<ErasureAttestation>(&envelope);
     judged::<AccountClosure>(&envelope);
+    judged::<LocationTap>(&envelope);
 }
 
 fn judged<S: Statement>(envelope: &Envelope) {

@@ -60,6 +60,9 @@ pub(super) async fn opened(
     if let (Party::Customer(_), Kind::Transfer) = (party, record.kind()) {
         show_comparison(broker, &mut event, &part).await?;
     }
+    if record.kind() == Kind::LocationTapped && is_recipient(party, &record) {
+        event.statement = part.envelopes.first().cloned();
+    }
     if inside {
         event.subject = handle(party, &record, &part);
         event.grant.clone_from(&part.grant);
@@ -72,6 +75,11 @@ pub(super) async fn opened(
         }
     }
     Ok((event, part))
+}
+
+/// A tap is kept as it was signed for the recipient; the source is handed its own with the fetch.
+fn is_recipient(party: &Party, record: &Record) -> bool {
+    matches!(party, Party::Partner(name) if name.as_str() == record.recipient)
 }
 
 /// The source's word by which the customer can compare what left with what was previewed, where there is one.

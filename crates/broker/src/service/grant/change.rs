@@ -7,7 +7,7 @@ use countersign_grants::{
     envelope::{self, Signed},
     id::{CustomerName, GrantName, LinkName, SubjectHandle},
     lifecycle,
-    statement::{GrantChange, Verb},
+    statement::{GrantChange, Statement, Verb},
 };
 use countersign_proto::{
     log::v1::Kind,
@@ -124,16 +124,26 @@ pub(super) async fn signed_twice(
     Ok(SignedChange { change, source, recipient })
 }
 
+/// Verifies what the customer signed with the key of one of a grant's links.
+pub(in crate::service) async fn by_link<S: Statement>(
+    broker: &Broker,
+    what: &'static str,
+    link: &str,
+    envelope: Option<&Envelope>,
+) -> Result<Signed<S>, Fault> {
+    let link = LinkName::parse(link).map_err(|error| damaged("grant", &error))?;
+    let link = broker.confirmed_link(&link).await?;
+    let link = link.ok_or_else(|| damaged("grant", &"a link of it is missing"))?;
+    envelope::verify::<S>(envelope, &[&link.key], broker.origin())
+        .map_err(|error| Fault::statement(what, &error))
+}
+
 async fn one(
     broker: &Broker,
     link: &str,
     envelope: Option<&Envelope>,
 ) -> Result<(Signed<GrantChange>, Signature), Fault> {
-    let link = LinkName::parse(link).map_err(|error| damaged("grant", &error))?;
-    let link = broker.confirmed_link(&link).await?;
-    let link = link.ok_or_else(|| damaged("grant", &"a link of it is missing"))?;
-    let signed = envelope::verify::<GrantChange>(envelope, &[&link.key], broker.origin())
-        .map_err(|error| Fault::statement(WHAT, &error))?;
+    let signed = by_link::<GrantChange>(broker, WHAT, link, envelope).await?;
     let id = signed.signer().as_str();
     let signature = signed.envelope().signatures.iter().find(|made| made.key_id == id).cloned();
     let signature = signature.ok_or(Fault::Bug { what: "a verified envelope lacks its signature" })?;

@@ -39,7 +39,7 @@ pub(super) async fn list(
 }
 
 /// A grant to which this party is a side; to everybody else it does not exist.
-pub(super) async fn load(
+pub(in crate::service) async fn load(
     broker: &Broker,
     party: &Party,
     name: &GrantName,

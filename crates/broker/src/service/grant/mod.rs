@@ -36,7 +36,7 @@ use tonic::{Request, Response, Status};
 
 use crate::{Broker, Caller};
 
-pub(super) use self::answer::load as load_request;
+pub(super) use self::{answer::load as load_request, change::by_link, get::load as load_grant};
 
 /// The service.
 pub struct Grants(pub Arc<Broker>);

@@ -205,6 +205,7 @@ impl Setting {
             time_ms: self.world.now(),
             sealing_key: Bytes::from_static(&[9; 32]),
             checkpoint: checkpoint.clone(),
+            ..wire::Fetch::default()
         };
         let fetch = envelope::sign::<says::Fetch>(&fetch, &[&self.hopp.key]);
         let provision = wire::Provision {

@@ -4,23 +4,25 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use countersign_grants::{
-    envelope::Signed,
+    digest::Digest,
+    envelope::{self, Signed},
     id::{GrantName, PartnerName, Principal},
     lifecycle::Partner,
-    permit::{self, Case, Permit, Refusal, Spent},
-    statement::{Fetch, WorkingKey},
+    permit::{self, Case, Permit, Refusal, Spent, Tapped},
+    statement::{Fetch, LocationTap, WorkingKey},
     time::Timestamp,
 };
 use countersign_ledger::{Ceiling, Outcome, work::Part};
 use countersign_proto::{
     log::v1::{Kind, Record, Result as Went},
-    row::v1::{PartnerRow, PrivatePart},
+    row::v1::{GrantRow, PartnerRow, PrivatePart},
     v1::{FetchDataRequest, FetchDataResponse, ProvideDataRequest, grant::State},
 };
 use prost::Message as _;
 
 use super::{TransferService, provided::Provided, standing::StandingGrant};
 use crate::{
+    broker::damaged,
     caller::{Caller, Party},
     error::Fault,
     record::{CustomerKey, Entered, Happening},
@@ -67,6 +69,19 @@ pub(super) struct Read {
     pub source: Loaded<PartnerRow>,
     pub recipient: Loaded<PartnerRow>,
     pub customer: CustomerKey,
+}
+
+impl Read {
+    /// The customer's tap that waits to be used, if the fetch asks for what leaves by a tap alone. It was verified when it
+    /// came, under the keys of both links.
+    fn tap(&self, asked: &Asked) -> Result<Option<(LocationTap, Digest)>, Fault> {
+        let tap = self.grant.read.row.tap.as_ref();
+        let Some(tap) = tap.filter(|_| asked.fetch.statement().needs_tap().is_some()) else {
+            return Ok(None);
+        };
+        let says = envelope::peek(Some(tap)).map_err(|error| damaged("tap", &error))?;
+        Ok(Some((says, envelope::digest(tap))))
+    }
 }
 
 /// Whether these bytes were asked before.
@@ -156,6 +171,12 @@ impl TransferService {
         let terms = &read.standing.terms;
         let catalogue = self.broker.kept_catalogue(terms.statement().catalogue_version)?;
         let state = read.grant.state(self.broker.now())?.state();
+        let tap = read.tap(asked)?;
+        let tap = match (before, &tap) {
+            (Before::Released { .. }, _) => Tapped::Used,
+            (Before::No, Some((tap, digest))) => Tapped::By(tap, *digest),
+            (Before::No, None) => Tapped::No,
+        };
         Ok(permit::judge(&Case {
             caller: &asked.caller,
             fetch: &asked.fetch,
@@ -164,6 +185,7 @@ impl TransferService {
             state: if read.customer.stolen { State::Revoked } else { state },
             spent: read.grant.spent,
             catalogue,
+            tap,
             source: Partner::from_row(&read.source.row),
             recipient: Partner::from_row(&read.recipient.row),
             now: asked.arrived,
@@ -180,6 +202,7 @@ impl TransferService {
             party_salt: standing.source_salt.clone(),
             offer: Some(standing.offer.clone()),
             offer_key: Some(standing.offer_key.clone()),
+            tap: read.grant.read.row.tap.clone().filter(|_| asked.fetch.statement().needs_tap().is_some()),
         };
         let answer = self.sources.provide(standing.source(), &read.source.row, message);
         let answer = CALLING.drive(answer).await?;
@@ -215,7 +238,7 @@ impl TransferService {
                 self.broker.weigh(&fault).await;
                 return Err(fault);
             }
-            let (unit, mut salts) = self.transfer(asked, &read, &before, &permit, &provided).into_unit();
+            let (unit, mut salts) = self.transfer(asked, &read, &before, &permit, &provided)?.into_unit();
             match self.broker.ledger().submit(unit).await? {
                 Outcome::Committed(mut committed) => {
                     // From here on the record is public: the data leaves, or the same fetch brings it again.
@@ -264,9 +287,14 @@ impl TransferService {
         before: &Before,
         permit: &Permit,
         provided: &Provided,
-    ) -> Work {
+    ) -> Result<Work, Fault> {
         let mut work = Work::default();
-        work.expect(&read.grant.read);
+        if matches!(before, Before::No) && asked.fetch.statement().needs_tap().is_some() {
+            // One tap, one fetch.
+            work.update(&read.grant.read, &GrantRow { tap: None, ..read.grant.read.row.clone() })?;
+        } else {
+            work.expect(&read.grant.read);
+        }
         work.expect(&read.source);
         work.expect(&read.recipient);
         let (result, use_number) = match before {
@@ -297,7 +325,7 @@ impl TransferService {
             private: asked.private(read, Some(provided)),
             ..Happening::default()
         }));
-        work
+        Ok(work)
     }
 
     fn released(

@@ -107,6 +107,7 @@ impl Maker {
                 time_ms,
                 sealing_key: SEALING_KEY.to_vec().into(),
                 checkpoint: self.checkpoint.clone(),
+                ..wire::Fetch::default()
             };
             let fetch = envelope::sign::<Fetch>(&message, &[&self.recipient_key]);
             let digest = envelope::digest(&fetch);

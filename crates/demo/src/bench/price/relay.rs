@@ -17,7 +17,7 @@ use countersign_client::{
         v1::{
             ClaimReceiptRequest, ClaimReceiptResponse, FetchDataRequest, FetchDataResponse,
             NotifyChangeRequest, NotifyChangeResponse, PreviewDataRequest, PreviewDataResponse,
-            ProvideDataRequest,
+            ProvideDataRequest, TapLocationRequest, TapLocationResponse,
             source_service_client::SourceServiceClient,
             transfer_service_server::{TransferService, TransferServiceServer},
         },
@@ -161,6 +161,13 @@ impl TransferService for Relay {
             provision: Some(provision),
             ..inner.papers.answer.clone()
         }))
+    }
+
+    async fn tap_location(
+        &self,
+        _: Request<TapLocationRequest>,
+    ) -> Result<Response<TapLocationResponse>, Status> {
+        Err(Status::unimplemented("a relay forwards fetches"))
     }
 
     async fn preview_data(

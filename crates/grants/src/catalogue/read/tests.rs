@@ -4,7 +4,7 @@ use super::*;
 use crate::catalogue::Denied;
 
 /// A catalogue as small as one can be.
-const SMALL: &str = r#"format = 2
+const SMALL: &str = r#"format = 3
 languages = ["en", "ja"]
 [[purpose]]
 code = "ride_updates"
@@ -79,7 +79,7 @@ fn every_key_is_known_and_there() {
         Err(CatalogueError::Malformed { message, .. }) => assert!(message.contains(key), "{message}"),
         other => panic!("{key}: {other:?}"),
     };
-    unknown(SMALL.replacen("format = 2", "format = 2\nhidden = 1", 1), "unknown field `hidden`");
+    unknown(SMALL.replacen("format = 3", "format = 3\nhidden = 1", 1), "unknown field `hidden`");
     unknown(SMALL.replacen("code =", "notes = \"\"\ncode =", 1), "unknown field `notes`");
     unknown(SMALL.replacen("uses = 5", "uses = 5\nburst = 1", 1), "unknown field `burst`");
     unknown(
@@ -97,8 +97,8 @@ fn every_key_is_known_and_there() {
     let expected =
         "unknown field `hidden`, expected one of `duration_seconds`, `uses`, `rate`, `retention_seconds`";
     assert_eq!(read(broken.as_bytes()), Err(malformed(11, expected)));
-    for format in [0, 3] {
-        refused("format = 2", &format!("format = {format}"), CatalogueError::Format { format });
+    for format in [0, 4] {
+        refused("format = 3", &format!("format = {format}"), CatalogueError::Format { format });
     }
 }
 
@@ -254,7 +254,6 @@ fn what_is_never_brokered_is_refused_whoever_lists_it() {
         (Denied::IdentityNumber, "person.national_no", "national"),
         (Denied::MessageContent, "thread.conversation", "conversation"),
         (Denied::SensitiveTopic, "person.religion", "religion"),
-        (Denied::PreciseLocation, "ride.pickup_lat", "lat"),
         (Denied::Address, "person.home_zip", "home"),
         (Denied::Trace, "person.search_terms", "search"),
         (Denied::Money, "ride.fare", "fare"),
@@ -269,6 +268,10 @@ fn what_is_never_brokered_is_refused_whoever_lists_it() {
         let expected = denied(Place::Field(path.to_owned()), class, sign);
         assert_eq!(read(document.as_bytes()), Err(expected));
     }
+    // Before a tap could let it go, a precise location was refused by any name.
+    let old = SMALL.replace("format = 3", "format = 2").replace("ride.status", "ride.pickup_lat");
+    let place = Place::Field("ride.pickup_lat".to_owned());
+    assert_eq!(read(old.as_bytes()), Err(denied(place, Denied::PreciseLocation, "lat")));
     for (class, term) in [
         (Denied::Advertising, "PersonalisedAdvertising"),
         (Denied::Advertising, "Marketing"),
@@ -303,11 +306,29 @@ fn a_form_is_filled_in_once() {
 
 #[test]
 fn an_older_format_is_read_and_not_put_to_use() {
-    let old = SMALL.replace("format = 2", "format = 1").replace("\"ride_updates\"", "\"ride_prefill\"");
+    let old = SMALL.replace("format = 3", "format = 1").replace("\"ride_updates\"", "\"ride_prefill\"");
     read(old.as_bytes()).expect("its rules were those of its time");
     let refused = Catalogue::parse_for_use(old.as_bytes());
     assert_eq!(refused, Err(CatalogueError::Superseded { format: 1 }));
     Catalogue::parse_for_use(SMALL.as_bytes()).expect("the newest");
+}
+
+#[test]
+fn a_precise_location_is_of_pick_ups_and_high() {
+    let with = |code: &str, path: &str, sensitivity: &str| {
+        let document = SMALL.replace("ride_updates", code).replace("ride.status", path);
+        read(document.replace("\"LOW\"", sensitivity).as_bytes()).map(drop)
+    };
+    let tap = |place, problem| Err(CatalogueError::Tap { place, problem });
+    assert_eq!(with("ride_pickup", "ride.location", "\"HIGH\""), Ok(()));
+    let low = "it finds a person: its sensitivity is HIGH";
+    assert_eq!(
+        with("ride_pickup", "ride.location", "\"MEDIUM\""),
+        tap(Place::Field("ride.location".into()), low)
+    );
+    let other = "a precise location serves a purpose that picks a person up, and no other";
+    let found = with("ride_updates", "ride.location", "\"HIGH\"");
+    assert_eq!(found, tap(Place::Purpose("ride_updates".into()), other));
 }
 
 #[test]
