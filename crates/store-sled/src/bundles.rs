@@ -84,16 +84,16 @@ impl Lengths {
 }
 
 /// The leaves in memory: full bundles that don't stand in their files yet, and the one that is growing.
-pub(crate) struct Recent {
+pub(crate) struct RecentLeaves {
     /// The number of the first bundle in memory: all before it stand.
     first: u64,
     full: VecDeque<Arc<Leaves>>,
     growing: Leaves,
 }
 
-impl Recent {
-    pub(crate) fn after(standing: u64) -> Recent {
-        Recent { first: standing, full: VecDeque::new(), growing: Leaves::default() }
+impl RecentLeaves {
+    pub(crate) fn after(standing: u64) -> RecentLeaves {
+        RecentLeaves { first: standing, full: VecDeque::new(), growing: Leaves::default() }
     }
 
     pub(crate) fn push(&mut self, leaf: Leaf) {
@@ -123,6 +123,19 @@ impl Recent {
     pub(crate) fn forget_first(&mut self, count: usize) {
         self.full.drain(..count);
         self.first += count as u64;
+    }
+
+    /// Puts another private part, of the same length, in the place of one that is in memory still.
+    pub(crate) fn replace_private(&mut self, index: u64, private: Bytes) {
+        let Some(bundle) = (index / WIDTH).checked_sub(self.first) else { return };
+        // Both are less than what is in memory.
+        let leaves = match self.full.get_mut(bundle as usize) {
+            Some(full) => Arc::make_mut(full),
+            None => &mut self.growing,
+        };
+        if let Some(part) = leaves.private.get_mut((index % WIDTH) as usize) {
+            *part = private;
+        }
     }
 
     /// The leaves of `range` that are in memory.

@@ -20,6 +20,7 @@ use crate::index::{Recent, mark};
 use crate::journal::SEGMENT_BYTES;
 use crate::named::Named;
 use crate::open::{Opened, open};
+use crate::scrub::{Left, ScrubError, Scrubbed, Wanted};
 use crate::writer::{Job, Shared, Threads};
 
 /// Commits that may wait for the thread that writes. The ledger sends one at a time; the others would be raced.
@@ -80,10 +81,10 @@ impl SledStore {
         let folder = folder.into();
         let opening = spawn_blocking(move || {
             let files: Arc<dyn Files> = Arc::new(Named(files));
-            let Opened { shared, journal, keeper } = open(&folder, &options, &files)?;
+            let Opened { shared, keeper } = open(&folder, &options, &files)?;
             let shared = Arc::new(shared);
             let (sender, jobs) = mpsc::channel(MAX_WAITING_COMMITS);
-            let threads = Threads::start(&shared, journal, keeper, jobs).map_err(OpenError::io(&folder))?;
+            let threads = Threads::start(&shared, keeper, jobs).map_err(OpenError::io(&folder))?;
             let (jobs, threads) = (Mutex::new(Some(sender)), Mutex::new(Some(threads)));
             Ok(SledStore { folder, shared, jobs, threads })
         });
@@ -102,7 +103,7 @@ impl SledStore {
         let closing = spawn_blocking(move || {
             let Some(threads) = threads else { return Ok(()) };
             threads.end(&shared, LastRows::Applied);
-            shared.trees.flush().map_err(|error| error.to_string())?;
+            shared.view.read().index.trees().flush().map_err(|error| error.to_string())?;
             if let Some(cause) = shared.poisoned() {
                 return Err(cause.to_owned());
             }
@@ -112,6 +113,17 @@ impl SledStore {
         });
         let closed = closing.await.unwrap_or_else(|stopped| Err(stopped.to_string()));
         closed.map_err(|reason| ReadError::Unavailable { reason })
+    }
+
+    /// Takes off the disk what does not live any more, and of private parts all but what is [left](Left), while the store is
+    /// in use: once this returns, nothing that was removed before it was called is in any file. The next one waits until
+    /// this one is done.
+    ///
+    /// After an error, or if the process ends, the store is as before, or has less of it on disk; to do it again goes on.
+    pub async fn scrub(&self, left: Arc<Left>) -> Result<Scrubbed, ScrubError> {
+        let (reply, scrubbed) = oneshot::channel();
+        self.shared.snapshots.scrub(Wanted { left, reply });
+        scrubbed.await.unwrap_or(Err(ScrubError::Ended))
     }
 
     /// An index that can't be read is mended when the store is opened again, and until then nothing is to rest on it.
@@ -144,7 +156,7 @@ impl Store for SledStore {
         match recent {
             Recent::Row(entry) => Ok(Some(entry)),
             Recent::Deleted => Ok(None),
-            Recent::Elsewhere(since) => self.of_index(self.shared.trees.get(key, since)),
+            Recent::Elsewhere(asked) => self.of_index(asked.get(key)),
         }
     }
 
@@ -155,11 +167,11 @@ impl Store for SledStore {
     }
 
     async fn request(&self, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
-        let hours = self.shared.view.read().index.recent_requests(key);
+        let (asked, hours) = self.shared.view.read().index.recent_requests(key);
         for (hour, recent) in hours {
             let found = match recent {
                 Some(found) => Some(found),
-                None => self.of_index(self.shared.trees.request(hour, key))?,
+                None => self.of_index(asked.request(hour, key))?,
             };
             if found.is_some() {
                 return Ok(found);

@@ -77,6 +77,9 @@ pub enum Damage {
     /// The segment's file is missing.
     #[error("the segment is missing")]
     Missing,
+    /// The segment was stripped to its leaves, since a snapshot covered it, and that snapshot can't be read any more.
+    #[error("its rows were scrubbed, and the snapshot that has them is missing or damaged")]
+    Stripped,
     /// The segment's header isn't one, or is another segment's.
     #[error("the segment's header is wrong")]
     Header,

@@ -9,7 +9,7 @@
 //! snapshots/….snap         the live state at the end of a segment, named by the segment after it; two of them
 //! log/                     checkpoint, tile/…, tile/entries/…: the C2SP layout, what an auditor copies
 //! private/entries/…        private parts, numbered like the entry bundles
-//! sled/                    rows and request rows, for reading; follows from snapshot and journal
+//! sled/1/                  rows and request rows, for reading; follows from snapshot and journal
 //! CLOSED                   how sled's files were when the store was closed; there only while it is
 //! scratch/                 files on their way to a name; emptied when the store is opened
 //! ```
@@ -48,10 +48,10 @@
 //! # What was deleted
 //!
 //! A row that was deleted, or written anew, is still in the journal's segments and in snapshots until two more snapshots are
-//! made, and in sled's files for as long as sled pleases. [`scrub`] takes all of it off the disk at once: it makes a snapshot
-//! of what lives, lets go of the ones before it and of the journal that it covers, takes all but the leaves out of what
-//! must stay of that, blanks the private parts that nobody may open any more, and makes sled anew. It stops at nothing
-//! that the store couldn't be opened after.
+//! made, and in sled's files for as long as sled pleases. [`SledStore::scrub`] takes all of it off the disk at once, while
+//! the store is in use: it makes a snapshot of what lives, lets go of the ones before it and of the journal that it covers,
+//! takes all but the leaves out of what must stay of that, blanks the private parts that nobody may open any more, and makes
+//! sled anew. It stops at nothing that the store couldn't be opened after.
 //!
 //! # What happens when something fails
 //!
@@ -101,4 +101,4 @@ mod writer;
 
 pub use engine::{Options, SledStore};
 pub use errors::OpenError;
-pub use scrub::{Left, ScrubError, Scrubbed, scrub};
+pub use scrub::{Left, ScrubError, Scrubbed};

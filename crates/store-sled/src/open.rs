@@ -32,7 +32,6 @@ use state::State;
 /// An open store, before its threads run.
 pub(crate) struct Opened {
     pub(crate) shared: Shared,
-    pub(crate) journal: Journal,
     pub(crate) keeper: Keeper,
 }
 
@@ -80,7 +79,7 @@ pub(crate) fn open(folder: &Path, options: &Options, files: &Arc<dyn Files>) -> 
     let published = published(&bundles, &state)?;
     let mut recovery = Recovery::start(&places, options, manifest.id, &state, bundles)?;
     recovery.run(&**files, &places, &state)?;
-    let Recovery { trees, index, recent, bundles, .. } = recovery;
+    let Recovery { index, recent, bundles, .. } = recovery;
     // Only now: a journal that is too short for what follows from it is left as it is.
     let (end, reached) = (state.end(), state.reached());
     let journal = Journal::resume(files, &bundles.placer, &places.journal, options.segment_bytes, end)?;
@@ -96,9 +95,9 @@ pub(crate) fn open(folder: &Path, options: &Options, files: &Arc<dyn Files>) -> 
         kept: state.kept.clone(),
         first_segment: state.first_segment(),
     };
-    let shared = Shared::new(view, trees, bundles, published, work, lock);
+    let shared = Shared::new(view, journal, bundles, published, work, lock);
     shared.complete_publication().map_err(OpenError::io(folder))?;
-    Ok(Opened { shared, journal, keeper })
+    Ok(Opened { shared, keeper })
 }
 
 /// Reads the manifest, or makes a new store: first its journal, then, when all is durable, the manifest.

@@ -1,31 +1,33 @@
-//! Taking off the disk what does not live any more.
+//! Taking off the disk what does not live any more, while the store is in use.
 //!
 //! What is durable when, and what is found if the machine stops there:
 //!
-//! 1. A new segment, and a snapshot of everything before it: more than there must be, and all of it consistent.
+//! 1. A new segment, and a snapshot of everything before it, read back: more than there must be, and all of it consistent.
 //! 2. Private bundles, each put whole in its old one's place.
 //! 3. The removal of the older snapshots: from here on no rows are read from the segments that the last one covers.
 //! 4. The removal of those segments, oldest first, as far as their leaves stand in bundles; the others, each put in its
 //!    old one's place without its rows. Their heads and lengths are the same, so they still continue one another.
-//! 5. sled's folder, which is made anew when the store is opened: with it half removed, too.
+//! 5. sled, made anew beside the old one, from that snapshot and the journal since; and then the removal of the old one.
+//!    Opening takes the old one as long as it is there.
+//!
+//! The last snapshot is the only one then, until the next one is made; so it is read back before the others go.
 
-use std::path::PathBuf;
+use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::{fs, io};
+use std::sync::atomic::Ordering;
+use std::thread::sleep;
+use std::time::Duration;
 
 use countersign_store::layout::WIDTH;
-use countersign_store::{Head, ReadError};
-use tokio::task::spawn_blocking;
+use countersign_store::{Batch, Head, ReadError};
+use tokio::sync::oneshot;
 
-use crate::engine::{Options, SledStore};
-use crate::errors::OpenError;
-use crate::files::{Files, RealFiles};
-use crate::index::Recent;
-use crate::journal::{replay, strip};
-use crate::named::Named;
-use crate::open::{Opened, open};
-use crate::snapshot::{Kept, MakeError};
+use crate::bundles::Part;
+use crate::errors::{Damage, OpenError};
+use crate::gathered::APPLY_BYTES;
+use crate::index::{Changes, Index, Restore, Trees, caught, place};
+use crate::journal::{frame, replay, strip};
+use crate::snapshot::{Keeper, Kept, MakeError, Reader, SnapshotError};
 use crate::writer::Shared;
 
 /// What is to be left of a private part, if that is less than stands there; of the same length. It is given a way to ask
@@ -36,6 +38,24 @@ pub type Left = dyn Fn(&[u8], &dyn Fn(&[u8]) -> Result<bool, ReadError>) -> Resu
 
 /// What is left of a private part, by the rows that stand; nothing if all of it is.
 pub(crate) type LeftOf<'a> = dyn Fn(&[u8]) -> Result<Option<Vec<u8>>, ReadError> + 'a;
+
+/// Rows that are put into the new index between two rests: some milliseconds' work, so that calls get the processor.
+const ROWS_BETWEEN_RESTS: u64 = 64;
+
+/// How long a rest is.
+const REST: Duration = Duration::from_millis(1);
+
+/// How often it is looked whether everybody has let go of the old index. Who asks it holds it for microseconds.
+const LOOKS: u32 = 10_000;
+
+/// How long it is waited between two looks.
+const LOOK_PAUSE: Duration = Duration::from_millis(1);
+
+/// A scrub that somebody waits for.
+pub(crate) struct Wanted {
+    pub(crate) left: Arc<Left>,
+    pub(crate) reply: oneshot::Sender<Result<Scrubbed, ScrubError>>,
+}
 
 /// What a scrub did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,91 +68,182 @@ pub struct Scrubbed {
     pub stripped: u64,
 }
 
-/// Why a store was not scrubbed to the end. It opens as before, and the same again goes on.
+/// Why a store was not scrubbed to the end. It is as before, and the same again goes on.
 #[derive(Debug, thiserror::Error)]
 pub enum ScrubError {
-    /// The store does not open, or its journal is damaged.
+    /// The journal or its snapshot is damaged: the store takes no commits any more.
     #[error("{0}")]
     Store(OpenError),
     /// A bundle or a row can't be read.
     #[error("{0}")]
     Read(#[from] ReadError),
+    /// No new index can be made.
+    #[error("the new index: {0}")]
+    Index(#[from] sled::Error),
     /// The system refuses.
     #[error("{0}")]
     Io(#[from] io::Error),
+    /// The store is being closed.
+    #[error("the store is being closed")]
+    Ended,
 }
 
-/// Scrubs the store in `folder`, which nobody has open: what does not live any more is in none of its files afterwards.
-pub async fn scrub(
-    folder: impl Into<PathBuf>,
-    options: Options,
-    left: Arc<Left>,
-) -> Result<Scrubbed, ScrubError> {
-    scrub_on(Arc::new(RealFiles), folder.into(), options, left).await
-}
-
-/// The same on another file layer.
-pub(crate) async fn scrub_on(
-    files: Arc<dyn Files>,
-    folder: PathBuf,
-    options: Options,
-    left: Arc<Left>,
-) -> Result<Scrubbed, ScrubError> {
-    let (place, how) = (folder.clone(), options.clone());
-    let named: Arc<dyn Files> = Arc::new(Named(Arc::clone(&files)));
-    let work = spawn_blocking(move || scrub_closed(&named, &place, &how, &*left));
-    let stopped = |error: tokio::task::JoinError| ScrubError::Io(io::Error::other(error));
-    let scrubbed = work.await.map_err(stopped)??;
-    // Makes sled anew, and marks it as closed, so that the next opening is a quick one.
-    let store = SledStore::open_on(files, folder, options).await.map_err(ScrubError::Store)?;
-    store.close().await?;
-    Ok(scrubbed)
-}
-
-fn scrub_closed(
-    files: &Arc<dyn Files>,
-    folder: &std::path::Path,
-    options: &Options,
-    left: &Left,
-) -> Result<Scrubbed, ScrubError> {
-    let Opened { shared, mut journal, mut keeper } =
-        open(folder, options, files).map_err(ScrubError::Store)?;
-    let head = shared.view.read().head;
-    let mut scrubbed = Scrubbed::default();
-    if head.sequence > 0 {
-        let last = journal.roll(head.sequence + 1)?;
-        drop(journal);
-        let ending = AtomicBool::new(false);
+impl Shared {
+    /// Scrubs; blocks. On the thread that makes snapshots, so that nobody else does.
+    pub(crate) fn scrub(&self, keeper: &mut Keeper, left: &Left) -> Result<Scrubbed, ScrubError> {
+        let mut scrubbed = Scrubbed::default();
+        let (last, head) = self.roll()?;
+        if last == 0 {
+            return Ok(scrubbed);
+        }
         while keeper.kept.last().is_none_or(|kept| kept.next_segment <= last) {
-            keeper.make(last, &ending)?;
+            self.snapshots.made(keeper.make(last, &self.snapshots.ending)?);
         }
-        let stands = |key: &[u8]| stands(&shared, key);
-        let left = |part: &[u8]| left(part, &stands);
-        for number in 0..head.size / WIDTH {
-            scrubbed.blanked += shared.bundles.blank(number, &left)?;
+        let kept = keeper.verify_last()?;
+
+        let left = |part: &[u8]| left(part, &|key: &[u8]| self.stands(key));
+        self.blank_recent(head.size, &left)?;
+        // What was on its way to its file when that was done.
+        self.standing.drain();
+        let bundles = self.sync_bundles()?;
+        for number in 0..bundles {
+            self.check_ending()?;
+            scrubbed.blanked += self.bundles.blank(number, &left)?;
         }
+
         keeper.keep_last()?;
-        let kept = keeper.kept[keeper.kept.len() - 1];
+        let (files, journal) = (Arc::clone(&keeper.files), keeper.journal.clone());
         for segment in keeper.first_segment..kept.next_segment {
-            if reaches(&keeper, segment, kept)?.size <= head.size / WIDTH * WIDTH {
-                replay::remove(&**files, &keeper.journal, &[segment])?;
+            if reaches(keeper, segment, kept)?.size <= bundles * WIDTH {
+                replay::remove(&*files, &journal, &[segment])?;
+                keeper.first_segment = segment + 1;
                 scrubbed.removed += 1;
             } else {
-                strip(&**files, &keeper.placer, &keeper.journal, segment, &left)?;
+                strip(&*files, &keeper.placer, &journal, segment, &left)?;
                 scrubbed.stripped += 1;
             }
         }
-        files.sync_folder(&keeper.journal)?;
+        files.sync_folder(&journal)?;
+        self.renew_index(keeper, kept)?;
+        Ok(scrubbed)
     }
-    // sled's own handles go with the last of what was opened, and its lock with them.
-    drop((shared, keeper));
-    fs::remove_dir_all(folder.join("sled"))?;
-    files.sync_folder(folder)?;
-    Ok(scrubbed)
+
+    /// Blanks the private parts in memory, up to some size of the log: they go to their bundles as they are here.
+    fn blank_recent(&self, size: u64, left: &LeftOf<'_>) -> Result<(), ReadError> {
+        let (start, parts) = {
+            let view = self.view.read();
+            (view.recent.start(), view.recent.read(view.recent.start()..size, Part::Private))
+        };
+        for (index, part) in (start..).zip(parts) {
+            if let Some(less) = left(&part)?.filter(|less| less.len() == part.len()) {
+                self.view.write().recent.replace_private(index, less.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes sled anew from a snapshot and the journal since, and puts it in the old one's place.
+    fn renew_index(&self, keeper: &Keeper, kept: Kept) -> Result<(), ScrubError> {
+        let old = self.view.read().index.trees();
+        place::keep_only(old.folder())?;
+        let trees = Arc::new(old.beside()?);
+        drop(old);
+        self.fill(&trees, keeper, kept)?;
+
+        let mut behind =
+            Behind { index: Index::new(Arc::clone(&trees)), next: kept.next_segment, head: kept.head };
+        while self.follow(&mut behind, keeper)? {}
+        // From here on nothing is applied to the old one: rows gather in memory until the new one has what it has.
+        let applying = self.applying.lock();
+        self.follow(&mut behind, keeper)?;
+        let mut old = self.view.write().index.replace(trees);
+        drop((applying, behind));
+
+        for _ in 0..LOOKS {
+            match Arc::try_unwrap(old) {
+                Ok(old) => {
+                    old.end()?;
+                    return Ok(place::keep_only(self.view.read().index.trees().folder())?);
+                }
+                Err(held) => old = held,
+            }
+            sleep(LOOK_PAUSE);
+        }
+        Err(io::Error::other("the index that was given up is still being read").into())
+    }
+
+    /// Fills an empty index from a snapshot.
+    fn fill(&self, trees: &Trees, keeper: &Keeper, kept: Kept) -> Result<(), ScrubError> {
+        let mut reader = Reader::open(&*keeper.files, &keeper.folder, kept.next_segment, keeper.id)?;
+        caught(|| {
+            let mut restore = Restore::begin(trees, reader.header().newest_hour);
+            let mut rows = 0_u64;
+            while let Some(item) = reader.next()? {
+                restore.item(&item)?;
+                rows += 1;
+                if rows.is_multiple_of(ROWS_BETWEEN_RESTS) {
+                    self.check_ending()?;
+                    sleep(REST);
+                }
+            }
+            restore.end(kept.head.sequence)?;
+            Ok(())
+        })
+    }
+
+    /// Brings an index up to what the journal has by now; says whether that was much, so that there is more already.
+    fn follow(&self, behind: &mut Behind, keeper: &Keeper) -> Result<bool, ScrubError> {
+        let (last, _) = self.roll()?;
+        let mut bytes = 0;
+        for segment in behind.next..=last {
+            self.check_ending()?;
+            let read = replay::read_segment(
+                &*keeper.files,
+                &keeper.journal,
+                segment,
+                Some(behind.head),
+                false,
+                |commit| {
+                    let batch = frame::batch(commit.body).ok_or_else(|| commit.place.is(Damage::Content))?;
+                    let Batch { puts, deletes, requests, .. } = batch;
+                    behind.index.add(commit.after.sequence, Changes { puts, deletes, requests });
+                    Ok(())
+                },
+            );
+            let read = read.and_then(replay::Segment::needed_whole).map_err(ScrubError::Store)?;
+            (behind.head, behind.next) = (read.after, segment + 1);
+            bytes += behind.index.gathered_bytes();
+            behind.apply()?;
+        }
+        Ok(bytes >= APPLY_BYTES)
+    }
+
+    fn check_ending(&self) -> Result<(), ScrubError> {
+        if self.snapshots.ending.load(Ordering::Relaxed) { Err(ScrubError::Ended) } else { Ok(()) }
+    }
+}
+
+/// An index that is being brought up.
+struct Behind {
+    index: Index,
+    /// The first segment that it lacks.
+    next: u64,
+    /// The head before that segment.
+    head: Head,
+}
+
+impl Behind {
+    fn apply(&mut self) -> Result<(), sled::Error> {
+        if let Some(layer) = self.index.begin_applying() {
+            self.index.trees().apply(&layer, || ())?;
+            self.index.applied();
+        }
+        Ok(())
+    }
 }
 
 /// The head that a closed segment reaches.
-fn reaches(keeper: &crate::snapshot::Keeper, segment: u64, kept: Kept) -> Result<Head, ScrubError> {
+fn reaches(keeper: &Keeper, segment: u64, kept: Kept) -> Result<Head, ScrubError> {
     if segment + 1 == kept.next_segment {
         return Ok(kept.head);
     }
@@ -140,23 +251,22 @@ fn reaches(keeper: &crate::snapshot::Keeper, segment: u64, kept: Kept) -> Result
     read.map(|segment| segment.after).map_err(ScrubError::Store)
 }
 
-/// Whether a row stands. All that the journal has is in the index by now.
-fn stands(shared: &Shared, key: &[u8]) -> Result<bool, ReadError> {
-    let recent = shared.view.read().index.recent(key);
-    match recent {
-        Recent::Row(_) => Ok(true),
-        Recent::Deleted => Ok(false),
-        Recent::Elsewhere(since) => Ok(shared.trees.get(key, since)?.is_some()),
-    }
-}
-
 impl From<MakeError> for ScrubError {
     fn from(error: MakeError) -> ScrubError {
         match error {
             MakeError::Io(error) => ScrubError::Io(error),
             MakeError::Damaged(error) => ScrubError::Store(error),
-            MakeError::Base(error) => ScrubError::Store(error.into()),
-            MakeError::Ended => ScrubError::Io(io::ErrorKind::Interrupted.into()),
+            MakeError::Base(error) => error.into(),
+            MakeError::Ended => ScrubError::Ended,
+        }
+    }
+}
+
+impl From<SnapshotError> for ScrubError {
+    fn from(error: SnapshotError) -> ScrubError {
+        match error {
+            SnapshotError::Io { source, .. } => ScrubError::Io(source),
+            error => ScrubError::Store(error.into()),
         }
     }
 }

@@ -14,15 +14,16 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use countersign_store::layout::WIDTH;
-use countersign_store::{Batch, CommitError, Head};
+use countersign_store::{Batch, CommitError, Head, ReadError};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::bundles::{BUNDLES_AT_ONCE, BundleFiles, Recent};
+use crate::bundles::{BUNDLES_AT_ONCE, BundleFiles, RecentLeaves};
 use crate::gathered::{Gathered, LastRows};
-use crate::index::{Changes, Index, Trees};
+use crate::index::{Changes, Index, Recent};
 use crate::journal::{Journal, frame};
-use crate::snapshot::{Keeper, MakeError, SnapshotWork};
+use crate::scrub::{ScrubError, Wanted};
+use crate::snapshot::{Due, Keeper, MakeError, SnapshotWork};
 use crate::standing::Standing;
 
 /// The frame buffer is kept from commit to commit up to this size; a usual batch is far below it.
@@ -40,7 +41,7 @@ const MIN_STRIDE_ROWS: usize = 32;
 /// What readers see. A commit holds it for as long as it takes to change memory: so each read is of one state.
 pub(crate) struct View {
     pub(crate) head: Head,
-    pub(crate) recent: Recent,
+    pub(crate) recent: RecentLeaves,
     pub(crate) index: Index,
 }
 
@@ -49,7 +50,10 @@ pub(crate) struct Shared {
     pub(crate) view: RwLock<View>,
     pub(crate) bundles: BundleFiles,
     pub(crate) standing: Standing,
-    pub(crate) trees: Arc<Trees>,
+    /// Held for a commit, until readers see it; and to close a segment.
+    journal: Mutex<Journal>,
+    /// Held while a layer is applied: with it the trees are as the last layer left them.
+    pub(crate) applying: Mutex<()>,
     pub(crate) gathered: Gathered,
     /// The size of the public checkpoint; held while one is published.
     pub(crate) published: Mutex<u64>,
@@ -70,7 +74,7 @@ pub(crate) struct Job {
 impl Shared {
     pub(crate) fn new(
         view: View,
-        trees: Arc<Trees>,
+        journal: Journal,
         bundles: BundleFiles,
         published: u64,
         snapshots: SnapshotWork,
@@ -83,7 +87,8 @@ impl Shared {
             view: RwLock::new(view),
             bundles,
             standing: Standing::new(full, unsynced),
-            trees,
+            journal: Mutex::new(journal),
+            applying: Mutex::new(()),
             gathered: Gathered::default(),
             published: Mutex::new(published),
             snapshots,
@@ -106,7 +111,7 @@ impl Shared {
     }
 
     /// Makes durable the names of all bundles that stand, and returns how many they are.
-    fn sync_bundles(&self) -> io::Result<u64> {
+    pub(crate) fn sync_bundles(&self) -> io::Result<u64> {
         // A publication that has taken such names and not synced them yet is waited for.
         let _published = self.published.lock();
         let (standing, folders) = self.standing.take_unsynced();
@@ -117,14 +122,34 @@ impl Shared {
         synced.map(|()| standing)
     }
 
-    fn commit(
-        &self,
-        journal: &mut Journal,
-        frame: &mut Vec<u8>,
-        head: Head,
-        batch: Batch,
-    ) -> Result<Head, CommitError> {
+    /// Closes the segment that is open, if there is a frame in it. Returns the last closed segment, 0 if there is none, and
+    /// the head that it reaches.
+    pub(crate) fn roll(&self) -> io::Result<(u64, Head)> {
+        let mut journal = self.journal.lock();
+        if let Some(cause) = self.poisoned() {
+            return Err(io::Error::other(cause.to_owned()));
+        }
+        let head = self.view.read().head;
+        let rolled = journal.roll(head.sequence + 1).inspect_err(|error| self.poison(error))?;
+        if let Some((segment, bytes)) = rolled {
+            self.snapshots.closed(segment, bytes);
+        }
+        Ok((journal.segment() - 1, head))
+    }
+
+    /// Whether a row stands.
+    pub(crate) fn stands(&self, key: &[u8]) -> Result<bool, ReadError> {
+        let recent = self.view.read().index.recent(key);
+        match recent {
+            Recent::Row(_) => Ok(true),
+            Recent::Deleted => Ok(false),
+            Recent::Elsewhere(asked) => Ok(asked.get(key)?.is_some()),
+        }
+    }
+
+    fn commit(&self, frame: &mut Vec<u8>, head: Head, batch: Batch) -> Result<Head, CommitError> {
         let room = self.standing.wait_for_room() && self.gathered.wait_for_room();
+        let mut journal = self.journal.lock();
         // Before the head is looked at: after an unknown commit, the head that readers see may not be the store's.
         if self.poisoned().is_some() || !room {
             return Err(CommitError::Poisoned);
@@ -159,10 +184,10 @@ impl Shared {
 }
 
 /// Runs the thread that commits, until nobody can send it a job any more.
-fn run_commits(shared: &Shared, mut journal: Journal, mut jobs: mpsc::Receiver<Job>) {
+fn run_commits(shared: &Shared, mut jobs: mpsc::Receiver<Job>) {
     let mut frame = Vec::new();
     while let Some(Job { head, batch, reply }) = jobs.blocking_recv() {
-        let outcome = shared.commit(&mut journal, &mut frame, head, batch);
+        let outcome = shared.commit(&mut frame, head, batch);
         // A caller that went away doesn't undo its commit.
         drop(reply.send(outcome));
         if frame.capacity() > KEPT_FRAME_BYTES {
@@ -175,8 +200,9 @@ fn run_commits(shared: &Shared, mut journal: Journal, mut jobs: mpsc::Receiver<J
 fn run_applying(shared: &Shared) {
     let _ended = OnEnd(|| shared.gathered.end_for_good());
     while shared.gathered.wait_for_work() {
+        let _applying = shared.applying.lock();
         let mut view = shared.view.write();
-        let layer = view.index.begin_applying();
+        let (layer, trees) = (view.index.begin_applying(), view.index.trees());
         shared.gathered.has(0);
         drop(view);
         let Some(layer) = layer else { continue };
@@ -186,7 +212,7 @@ fn run_applying(shared: &Shared) {
                 std::thread::sleep(REST);
             }
         };
-        if let Err(error) = shared.trees.apply(&layer, rest) {
+        if let Err(error) = trees.apply(&layer, rest) {
             // Reads go on to find these rows in memory.
             return shared.poison(&format!("the index: {error}"));
         }
@@ -230,7 +256,18 @@ fn run_bundles(shared: &Shared) {
 /// Runs the thread that makes snapshots and cleans up behind them, until it is asked to end or the journal is damaged.
 fn run_snapshots(shared: &Shared, mut keeper: Keeper) {
     let _ended = OnEnd(|| shared.snapshots.end_for_good());
-    while let Some(last_closed) = shared.snapshots.wait() {
+    while let Some(due) = shared.snapshots.wait() {
+        let last_closed = match due {
+            Due::Snapshot(last_closed) => last_closed,
+            Due::Scrub(Wanted { left, reply }) => {
+                let scrubbed = shared.scrub(&mut keeper, &*left);
+                if let Err(ScrubError::Store(error)) = &scrubbed {
+                    shared.poison(error);
+                }
+                drop(reply.send(scrubbed));
+                continue;
+            }
+        };
         let made = keeper.make(last_closed, &shared.snapshots.ending);
         let cleaned = match made {
             Ok(made) => {
@@ -271,7 +308,6 @@ impl Threads {
     /// Starts them.
     pub(crate) fn start(
         shared: &Arc<Shared>,
-        journal: Journal,
         keeper: Keeper,
         jobs: mpsc::Receiver<Job>,
     ) -> io::Result<Threads> {
@@ -280,7 +316,7 @@ impl Threads {
             std::thread::Builder::new().name(name.to_owned()).spawn(move || run(&shared))
         };
         Ok(Threads {
-            commits: spawn("store-commits", Box::new(move |shared| run_commits(shared, journal, jobs)))?,
+            commits: spawn("store-commits", Box::new(move |shared| run_commits(shared, jobs)))?,
             others: [
                 spawn("store-bundles", Box::new(run_bundles))?,
                 spawn("store-index", Box::new(run_applying))?,

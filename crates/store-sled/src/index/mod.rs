@@ -7,6 +7,7 @@
 
 mod hot;
 pub(crate) mod mark;
+pub(crate) mod place;
 mod restore;
 mod trees;
 
@@ -78,8 +79,24 @@ impl Layer {
 pub(crate) enum Recent {
     Row(Entry),
     Deleted,
-    /// Nothing since this moment: the trees have to be asked.
-    Elsewhere(Moment),
+    /// Nothing: the trees have to be asked, at this moment.
+    Elsewhere(Asked),
+}
+
+/// The trees as they are to be asked for what memory lacked.
+pub(crate) struct Asked {
+    trees: Arc<Trees>,
+    since: Moment,
+}
+
+impl Asked {
+    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Entry>, ReadError> {
+        self.trees.get(key, self.since)
+    }
+
+    pub(crate) fn request(&self, hour: u64, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
+        self.trees.request(hour, key)
+    }
 }
 
 /// The index as of one head.
@@ -119,6 +136,18 @@ impl Index {
         Some(layer)
     }
 
+    /// The trees that layers are to be applied to.
+    pub(crate) fn trees(&self) -> Arc<Trees> {
+        Arc::clone(&self.trees)
+    }
+
+    /// Puts other trees in the place of these, which hold all that was applied to these, and more of what has gathered at
+    /// most. No layer may be under way. Whoever has begun to ask these goes on with them: they stay as they are.
+    pub(crate) fn replace(&mut self, trees: Arc<Trees>) -> Arc<Trees> {
+        debug_assert!(self.applying.is_none(), "a layer is being applied to the trees that are to go");
+        std::mem::replace(&mut self.trees, trees)
+    }
+
     /// Lets go of the layer that has been applied.
     pub(crate) fn applied(&mut self) {
         self.applying = None;
@@ -129,11 +158,11 @@ impl Index {
     /// The trees may be asked without this index: what leaves memory after this looked is in the trees, and a newer state
     /// of a row is as good.
     pub(crate) fn recent(&self, key: &[u8]) -> Recent {
-        let moment = self.trees.moment();
+        let asked = self.asked();
         match self.layers().find_map(|layer| layer.rows.get(key)) {
             Some(Some(entry)) => Recent::Row(entry.clone()),
             Some(None) => Recent::Deleted,
-            None => Recent::Elsewhere(moment),
+            None => Recent::Elsewhere(asked),
         }
     }
 
@@ -169,12 +198,18 @@ impl Index {
         Ok(rows)
     }
 
-    /// The hours that count, newest first, each with the request row that lies in memory. The trees may be asked for the
-    /// others, as for [`recent`](Index::recent) rows.
-    pub(crate) fn recent_requests(&self, key: &[u8]) -> Vec<(u64, Option<Bytes>)> {
-        let Some(newest) = self.newest_hour else { return Vec::new() };
+    /// The hours that count, newest first, each with the request row that lies in memory. The trees are to be asked for
+    /// the others, as for [`recent`](Index::recent) rows.
+    pub(crate) fn recent_requests(&self, key: &[u8]) -> (Asked, Vec<(u64, Option<Bytes>)>) {
+        let asked = self.asked();
+        let Some(newest) = self.newest_hour else { return (asked, Vec::new()) };
         let hours = (0..=newest).rev().take_while(|&hour| !trees::is_stale(hour, Some(newest)));
-        hours.map(|hour| (hour, self.layers().find_map(|layer| layer.request(hour, key)))).collect()
+        let found = hours.map(|hour| (hour, self.layers().find_map(|layer| layer.request(hour, key))));
+        (asked, found.collect())
+    }
+
+    fn asked(&self) -> Asked {
+        Asked { trees: Arc::clone(&self.trees), since: self.trees.moment() }
     }
 
     /// The layers, newest first.
@@ -219,7 +254,7 @@ mod tests {
                 let found = match index.recent(key) {
                     Recent::Row(entry) => Some(entry),
                     Recent::Deleted => None,
-                    Recent::Elsewhere(since) => trees.get(key, since).unwrap(),
+                    Recent::Elsewhere(asked) => asked.get(key).unwrap(),
                 };
                 assert_eq!(found.as_ref(), Some(entry));
             }

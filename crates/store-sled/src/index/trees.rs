@@ -6,14 +6,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
 use countersign_store::{Entry, Key, REQUEST_HOURS, ReadError};
 use parking_lot::RwLock;
 
-use super::{Hot, Layer, Moment};
+use super::{Hot, Layer, Moment, place};
+use crate::files::lock;
 use crate::manifest::StoreId;
 
 const ROWS: &[u8] = b"rows/1";
@@ -36,6 +37,8 @@ pub(crate) struct Trees {
     rows: sled::Tree,
     hours: RwLock<BTreeMap<u64, sled::Tree>>,
     hot: Hot,
+    folder: PathBuf,
+    cache_bytes: u64,
     id: StoreId,
 }
 
@@ -53,8 +56,37 @@ impl Trees {
                     hours.insert(hour, db.open_tree(&name)?);
                 }
             }
-            Ok(Trees { db, rows, hours: RwLock::new(hours), hot: Hot::default(), id })
+            let (hours, folder) = (RwLock::new(hours), folder.to_owned());
+            Ok(Trees { db, rows, hours, hot: Hot::default(), folder, cache_bytes, id })
         })
+    }
+
+    /// Makes empty trees for the same store, beside these.
+    pub(crate) fn beside(&self) -> Result<Trees, sled::Error> {
+        Trees::open(&place::next(&self.folder), self.cache_bytes, self.id)
+    }
+
+    /// Where they lie.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Lets go of the trees, and waits until sled has, too: nothing is written in their folder any more.
+    pub(crate) fn end(self) -> std::io::Result<()> {
+        let db = self.folder.join("db");
+        // What sled holds back it writes now, and may break over it.
+        let dropped = caught(|| {
+            drop(self);
+            Ok::<_, sled::Error>(())
+        });
+        drop(dropped);
+        for _ in 0..LOCK_TRIES {
+            if lock(&db)?.is_some() {
+                return Ok(());
+            }
+            std::thread::sleep(LOCK_PAUSE);
+        }
+        Err(std::io::Error::other("the index that was given up is still open"))
     }
 
     /// The sequence of the last batch that was applied for sure; 0 in an empty index. `None` if this is another store's
@@ -125,7 +157,7 @@ impl Trees {
     }
 
     /// A row that no layer had, whose reader looked through them after this moment.
-    pub(crate) fn get(&self, key: &[u8], since: Moment) -> Result<Option<Entry>, ReadError> {
+    pub(super) fn get(&self, key: &[u8], since: Moment) -> Result<Option<Entry>, ReadError> {
         if key == APPLIED {
             return Ok(None);
         }
@@ -148,7 +180,7 @@ impl Trees {
         })
     }
 
-    pub(crate) fn request(&self, hour: u64, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
+    pub(super) fn request(&self, hour: u64, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
         let hours = self.hours.read();
         let Some(tree) = hours.get(&hour) else { return Ok(None) };
         let value = caught(|| tree.get(key)).map_err(|error| unavailable(&error))?;

@@ -1,7 +1,8 @@
 //! The journal: every commit, in order, framed and checksummed, in segments.
 //!
 //! A segment is a header and frames. The header is magic(8) ‖ version(4) ‖ the segment's number(8) ‖ the sequence of
-//! its first frame(8) ‖ CRC-32C of those(4), little-endian; frames are described in [`frame`].
+//! its first frame(8) ‖ CRC-32C of those(4), little-endian; frames are described in [`frame`]. By its magic a segment
+//! says whether it is whole, or was [stripped](strip) to its leaves.
 
 pub(crate) mod frame;
 pub(crate) mod replay;
@@ -17,7 +18,10 @@ use crate::files::{AppendFile, Files};
 use crate::placer::Placer;
 use crate::scrub::{LeftOf, ScrubError};
 
-const MAGIC: &[u8; 8] = b"CSGNJRNL";
+/// How a segment begins that has all of its commits.
+const WHOLE: &[u8; 8] = b"CSGNJRNL";
+/// How one begins of which the leaves alone are left.
+const STRIPPED: &[u8; 8] = b"CSGNLEAF";
 const VERSION: u32 = 1;
 const HEADER_BYTES: usize = 32;
 
@@ -87,15 +91,23 @@ impl Journal {
         })
     }
 
-    /// Starts a new segment for the frame that will reach `sequence`, unless there is no frame in this one. Returns the last
-    /// segment with frames.
-    pub(crate) fn roll(&mut self, sequence: u64) -> io::Result<u64> {
-        if self.length > HEADER_BYTES as u64 {
-            let segment = self.segment + 1;
-            self.file = create_segment(&*self.files, &self.placer, &self.folder, segment, sequence)?;
-            (self.segment, self.length) = (segment, HEADER_BYTES as u64);
+    /// Starts a new segment for the frame that will reach `sequence`, unless there is no frame in this one. Returns the
+    /// segment that this closed, if it did, with its length.
+    ///
+    /// After an error the journal must not be used any more.
+    pub(crate) fn roll(&mut self, sequence: u64) -> io::Result<Option<(u64, u64)>> {
+        if self.length <= HEADER_BYTES as u64 {
+            return Ok(None);
         }
-        Ok(self.segment - 1)
+        let (closed, segment) = ((self.segment, self.length), self.segment + 1);
+        self.file = create_segment(&*self.files, &self.placer, &self.folder, segment, sequence)?;
+        (self.segment, self.length) = (segment, HEADER_BYTES as u64);
+        Ok(Some(closed))
+    }
+
+    /// The segment that is open.
+    pub(crate) fn segment(&self) -> u64 {
+        self.segment
     }
 
     /// Appends a frame (of [`frame::encode`]) that reaches `sequence`, durably. Returns the segment that this closed, if
@@ -103,14 +115,7 @@ impl Journal {
     ///
     /// After an error nothing is known about the frame, and the journal must not be used any more.
     pub(crate) fn append(&mut self, sequence: u64, frame: &[u8]) -> io::Result<Option<(u64, u64)>> {
-        let mut closed = None;
-        if self.length >= self.segment_bytes {
-            let segment = self.segment + 1;
-            closed = Some((self.segment, self.length));
-            self.file = create_segment(&*self.files, &self.placer, &self.folder, segment, sequence)?;
-            self.segment = segment;
-            self.length = HEADER_BYTES as u64;
-        }
+        let closed = if self.length >= self.segment_bytes { self.roll(sequence)? } else { None };
         self.file.write(frame)?;
         self.file.sync()?;
         self.length += frame.len() as u64;
@@ -133,14 +138,14 @@ fn create_segment(
     first_sequence: u64,
 ) -> io::Result<Box<dyn AppendFile>> {
     let path = segment_path(folder, segment);
-    placer.place(files, &path, &header(segment, first_sequence))?;
+    placer.place(files, &path, &header(WHOLE, segment, first_sequence))?;
     files.sync_folder(folder)?;
     files.append(&path, HEADER_BYTES as u64)
 }
 
-fn header(segment: u64, first_sequence: u64) -> Vec<u8> {
+fn header(magic: &[u8; 8], segment: u64, first_sequence: u64) -> Vec<u8> {
     let mut header = Vec::with_capacity(HEADER_BYTES);
-    header.extend_from_slice(MAGIC);
+    header.extend_from_slice(magic);
     header.extend_from_slice(&VERSION.to_le_bytes());
     header.extend_from_slice(&segment.to_le_bytes());
     header.extend_from_slice(&first_sequence.to_le_bytes());
@@ -149,7 +154,8 @@ fn header(segment: u64, first_sequence: u64) -> Vec<u8> {
 }
 
 /// Takes out of a segment that a snapshot covers all but its leaves, and of their private parts what `left` leaves. The
-/// same heads, the same lengths: whatever reads it for its leaves finds it as it was.
+/// same heads, the same lengths: whatever reads it for its leaves finds it as it was, and whatever needs more of it is told
+/// that it isn't there.
 pub(crate) fn strip(
     files: &dyn Files,
     placer: &Placer,
@@ -158,11 +164,12 @@ pub(crate) fn strip(
     left: &LeftOf<'_>,
 ) -> Result<(), ScrubError> {
     let path = segment_path(folder, segment);
-    let bytes = files.read(&path)?.unwrap_or_default();
-    let mut stripped = bytes.get(..HEADER_BYTES).unwrap_or_default().to_vec();
-    let mut frame = Vec::new();
+    let (mut stripped, mut frame) = (Vec::new(), Vec::new());
     let mut failed = None;
     replay::read_segment(files, folder, segment, None, false, |commit| {
+        if stripped.is_empty() {
+            stripped = header(STRIPPED, segment, commit.after.sequence);
+        }
         let batch = frame::batch(commit.body).ok_or_else(|| commit.place.is(Damage::Content))?;
         let mut leaves = Batch { leaves: batch.leaves, ..Batch::default() };
         for leaf in &mut leaves.leaves {

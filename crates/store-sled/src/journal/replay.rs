@@ -7,7 +7,7 @@ use bytes::Bytes;
 use countersign_store::Head;
 
 use super::frame::{self, Found};
-use super::{HEADER_BYTES, MAGIC, Place, VERSION, header, segment_number, segment_path};
+use super::{HEADER_BYTES, Place, STRIPPED, VERSION, WHOLE, header, segment_number, segment_path};
 use crate::errors::{Damage, OpenError};
 use crate::files::Files;
 
@@ -27,6 +27,15 @@ pub(crate) struct Segment {
     pub(crate) after: Head,
     /// Where it ends: a torn last frame, if there is one, begins there.
     pub(crate) length: u64,
+    /// Whether it has all of its commits, or no more of them than their leaves.
+    pub(crate) whole: bool,
+}
+
+impl Segment {
+    /// That the rows of a segment are needed, which may be gone.
+    pub(crate) fn needed_whole(self) -> Result<Segment, OpenError> {
+        if self.whole { Ok(self) } else { Err(Place::start(self.number).is(Damage::Stripped)) }
+    }
 }
 
 /// The segments up to the last between which none is missing. They must reach back to `required`.
@@ -97,7 +106,7 @@ pub(crate) fn read_segment(
         return Err(Place::start(number).is(Damage::Missing));
     };
     let bytes = Bytes::from(bytes);
-    let first_sequence = first_sequence(&bytes, number, &path)?;
+    let (first_sequence, whole) = opening(&bytes, number, &path)?;
     if before.is_some_and(|before| before.sequence + 1 != first_sequence) {
         return Err(Place::start(number).is(Damage::Header));
     }
@@ -135,7 +144,7 @@ pub(crate) fn read_segment(
     let (Some(before), Some(after)) = (start, reached) else {
         return Err(Place { segment: number, offset: length as u64 }.is(Damage::Content));
     };
-    Ok(Segment { number, before, after, length: length as u64 })
+    Ok(Segment { number, before, after, length: length as u64, whole })
 }
 
 /// Whether there is a journal at all.
@@ -154,19 +163,20 @@ fn before_first(after: Head, body: &[u8], first_sequence: u64) -> Option<Head> {
     Some(Head { size, epoch: after.epoch, sequence: first_sequence.checked_sub(1)? })
 }
 
-/// The sequence that a segment's header says its first frame reaches.
-fn first_sequence(bytes: &Bytes, segment: u64, path: &Path) -> Result<u64, OpenError> {
+/// The sequence that a segment's header says its first frame reaches, and whether the segment is whole.
+fn opening(bytes: &Bytes, segment: u64, path: &Path) -> Result<(u64, bool), OpenError> {
     let damaged = || Place::start(segment).is(Damage::Header);
     let found = bytes.get(..HEADER_BYTES).ok_or_else(damaged)?;
     let (magic, rest) = found.split_first_chunk::<8>().ok_or_else(damaged)?;
     let (version, _) = rest.split_first_chunk::<4>().ok_or_else(damaged)?;
     let version = u32::from_le_bytes(*version);
-    if magic == MAGIC && version != VERSION {
+    let known = [WHOLE, STRIPPED].into_iter().find(|known| *known == magic).ok_or_else(damaged)?;
+    if version != VERSION {
         return Err(OpenError::Version { path: path.to_owned(), found: version, known: VERSION });
     }
     let (_, sequence) = found[..HEADER_BYTES - 4].split_last_chunk::<8>().ok_or_else(damaged)?;
     let sequence = u64::from_le_bytes(*sequence);
-    if found == header(segment, sequence) { Ok(sequence) } else { Err(damaged()) }
+    if found == header(known, segment, sequence) { Ok((sequence, known == WHOLE)) } else { Err(damaged()) }
 }
 
 #[cfg(test)]

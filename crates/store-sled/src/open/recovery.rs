@@ -10,27 +10,27 @@ use countersign_store::{Batch, Leaf};
 
 use super::state::State;
 use super::{Places, short};
-use crate::bundles::{BUNDLES_AT_ONCE, BundleFiles, Part, Recent};
+use crate::bundles::{BUNDLES_AT_ONCE, BundleFiles, Part, RecentLeaves};
 use crate::engine::Options;
 use crate::errors::{Damage, OpenError};
 use crate::files::Files;
 use crate::gathered::APPLY_BYTES;
-use crate::index::{Changes, Index, Restore, Trees, caught, mark};
+use crate::index::{Changes, Index, Restore, Trees, caught, mark, place};
 use crate::journal::frame;
-use crate::journal::replay::{self, Commit};
+use crate::journal::replay::{self, Commit, Segment};
 use crate::manifest::StoreId;
 use crate::snapshot::{MAX_STRETCH_BYTES, Reader, SnapshotError};
 use crate::stretch::Stretch;
 
 /// What is brought up.
 pub(super) struct Recovery {
-    pub(super) trees: Arc<Trees>,
+    trees: Arc<Trees>,
     pub(super) index: Index,
     /// The sequence that the trees have reached.
     applied: u64,
     pub(super) bundles: BundleFiles,
     standing: u64,
-    pub(super) recent: Recent,
+    pub(super) recent: RecentLeaves,
 }
 
 impl Recovery {
@@ -49,7 +49,7 @@ impl Recovery {
         let (trees, applied) = open_index(places, options, id, state, &bundles)?;
         let trees = Arc::new(trees);
         let index = Index::new(Arc::clone(&trees));
-        Ok(Recovery { trees, index, applied, bundles, standing, recent: Recent::after(standing) })
+        Ok(Recovery { trees, index, applied, bundles, standing, recent: RecentLeaves::after(standing) })
     }
 
     /// Does again what the journal has beyond the index and the bundles.
@@ -139,7 +139,8 @@ fn open_index(
 ) -> Result<(Trees, u64), OpenError> {
     let files = &*bundles.files;
     let unchanged = mark::take(files, places.folder, &places.sled)?;
-    let opened = Trees::open(&places.sled, options.cache_bytes, id)
+    let folder = place::current(&places.sled).map_err(OpenError::io(&places.sled))?;
+    let opened = Trees::open(&folder, options.cache_bytes, id)
         .and_then(|trees| trees.applied().map(|applied| (trees, applied)));
     match opened {
         Ok((trees, Some(applied))) => {
@@ -148,7 +149,7 @@ fn open_index(
                 return Err(short(end, reached, applied));
             }
             // What the journal no longer has, sled must have.
-            if unchanged && applied >= state.segments[0].before.sequence {
+            if unchanged && applied >= state.whole_from() {
                 return Ok((trees, applied));
             }
             match restore(places, id, state, files, &trees) {
@@ -173,8 +174,8 @@ fn open_index(
         Err(error) => tracing::warn!(%error, "the index can't be opened"),
     }
     tracing::warn!("the index is made anew from snapshot and journal");
-    fs::remove_dir_all(&places.sled).map_err(OpenError::io(&places.sled))?;
-    let trees = Trees::open(&places.sled, options.cache_bytes, id).map_err(|error| refused(&error))?;
+    fs::remove_dir_all(&folder).map_err(OpenError::io(&folder))?;
+    let trees = Trees::open(&folder, options.cache_bytes, id).map_err(|error| refused(&error))?;
     match restore(places, id, state, files, &trees) {
         Ok((applied, _)) => Ok((trees, applied)),
         Err(RestoreError::Index(error)) => Err(refused(&error)),
@@ -226,7 +227,7 @@ fn restore(
         };
         let read =
             replay::read_segment(files, &places.journal, segment.number, Some(segment.before), last, add);
-        sequence = read.map_err(RestoreError::Source)?.after.sequence;
+        sequence = read.and_then(Segment::needed_whole).map_err(RestoreError::Source)?.after.sequence;
         if stretch.bytes() >= MAX_STRETCH_BYTES {
             break;
         }

@@ -29,15 +29,16 @@ pub(super) struct State {
 
 impl State {
     pub(super) fn read(places: &Places<'_>, files: &dyn Files, id: StoreId) -> Result<State, OpenError> {
-        let (kept, useless, damage) = snapshots(places, files, id)?;
+        let (kept, useless, mut damage) = snapshots(places, files, id)?;
         let base = kept.last().copied();
         let required = kept.first().map_or(1, |oldest| oldest.next_segment);
         let numbers = replay::contiguous(files, &places.journal, required);
-        let numbers = match (numbers, damage) {
-            // That there is no snapshot to begin with is what is wrong then.
-            (Err(OpenError::Corrupt { .. }), Some(damage)) if kept.is_empty() => return Err(damage),
-            (numbers, _) => numbers?,
+        // That there is no snapshot to begin with is what is wrong then.
+        let mut without = |error: OpenError| match error {
+            OpenError::Corrupt { .. } if kept.is_empty() => damage.take().unwrap_or(error),
+            error => error,
         };
+        let numbers = numbers.map_err(&mut without)?;
         if let Some(base) = base
             && *numbers.end() < base.next_segment
         {
@@ -62,6 +63,10 @@ impl State {
             let sound = leaves.is_some_and(|leaves| commit.before.size + leaves == commit.after.size);
             if sound { Ok(()) } else { Err(commit.place.is(Damage::Content)) }
         })?;
+        let next = base.map_or(0, |base| base.next_segment);
+        for segment in segments.iter().filter(|segment| segment.number >= next) {
+            segment.needed_whole().map_err(&mut without)?;
+        }
         let mut snapshots = Vec::with_capacity(kept.len());
         for Header { next_segment, head, .. } in kept {
             let path = snapshot::path(&places.snapshots, next_segment);
@@ -83,6 +88,12 @@ impl State {
 
     pub(super) fn first_segment(&self) -> u64 {
         self.segments[0].number
+    }
+
+    /// The sequence from which on the journal has all of every commit.
+    pub(super) fn whole_from(&self) -> u64 {
+        let stripped = self.segments.iter().rev().find(|segment| !segment.whole);
+        stripped.map_or(self.segments[0].before.sequence, |segment| segment.after.sequence)
     }
 
     /// The first leaf that the journal has.

@@ -23,7 +23,7 @@ use countersign_store::Head;
 use countersign_store::layout::WIDTH;
 use parking_lot::{Condvar, Mutex};
 
-use super::{Header, Item, Reader, SnapshotError, Writer, path};
+use super::{Header, Item, Reader, SnapshotError, Writer, path, verify};
 use crate::bundles::Lengths;
 use crate::errors::{Damage, OpenError};
 use crate::files::Files;
@@ -31,6 +31,7 @@ use crate::index::is_stale;
 use crate::journal::{frame, replay};
 use crate::manifest::StoreId;
 use crate::placer::Placer;
+use crate::scrub::Wanted;
 use crate::stretch::Stretch;
 
 /// How many snapshots stand: the one before the newest is there for the day when the newest is damaged.
@@ -131,7 +132,7 @@ impl Keeper {
                 Ok(())
             };
             let read = replay::read_segment(&*self.files, &self.journal, segment, Some(head), false, add);
-            head = match read {
+            head = match read.and_then(replay::Segment::needed_whole) {
                 Ok(read) => read.after,
                 Err(OpenError::Io { source, .. }) => return Err(source.into()),
                 Err(damaged) => return Err(MakeError::Damaged(damaged)),
@@ -161,6 +162,13 @@ impl Keeper {
         self.files.sync_folder(&self.folder)?;
         let bytes = self.files.length(&path)?.unwrap_or(0);
         Ok(Kept { next_segment: segment, head, bytes })
+    }
+
+    /// Reads all of the last snapshot: whether it is what was written.
+    pub(crate) fn verify_last(&self) -> Result<Kept, MakeError> {
+        let last = *self.kept.last().ok_or(MakeError::Ended)?;
+        verify(&*self.files, &self.folder, last.next_segment, self.id)?;
+        Ok(last)
     }
 
     /// Removes all snapshots but the last.
@@ -196,6 +204,14 @@ fn check_ending(ending: &AtomicBool) -> Result<(), MakeError> {
     if ending.load(Ordering::Relaxed) { Err(MakeError::Ended) } else { Ok(()) }
 }
 
+/// What the thread that makes snapshots is to do.
+pub(crate) enum Due {
+    /// A snapshot up to this closed segment.
+    Snapshot(u64),
+    /// A scrub that somebody waits for.
+    Scrub(Wanted),
+}
+
 /// What the thread that makes snapshots waits for.
 pub(crate) struct SnapshotWork {
     state: Mutex<WorkState>,
@@ -214,6 +230,8 @@ struct WorkState {
     newest_bytes: u64,
     /// The segment up to which a snapshot was tried and failed: the next try waits for a further one.
     failed: u64,
+    /// Scrubs that are waited for.
+    scrubs: VecDeque<Wanted>,
     /// The thread waits for work.
     idle: bool,
     /// The thread has ended.
@@ -243,11 +261,22 @@ impl SnapshotWork {
         self.changed.notify_all();
     }
 
-    /// The closed segment up to which a snapshot is due; `None` when the thread is to end.
-    pub(crate) fn wait(&self) -> Option<u64> {
+    /// Asks for a scrub.
+    pub(crate) fn scrub(&self, wanted: Wanted) {
+        let mut state = self.state.lock();
+        // Whoever waits learns that it is not to be when this is dropped.
+        if !state.ended {
+            state.scrubs.push_back(wanted);
+        }
+        self.changed.notify_all();
+    }
+
+    /// What is due; `None` when the thread is to end.
+    pub(crate) fn wait(&self) -> Option<Due> {
         let mut state = self.state.lock();
         while !self.ending.load(Ordering::Relaxed) {
-            let due = state.due(self.due_bytes);
+            let scrub = state.scrubs.pop_front().map(Due::Scrub);
+            let due = scrub.or_else(|| state.due(self.due_bytes).map(Due::Snapshot));
             state.idle = due.is_none();
             if due.is_some() {
                 return due;
@@ -282,6 +311,7 @@ impl SnapshotWork {
         let mut state = self.state.lock();
         (state.idle, state.ended) = (true, true);
         state.closed.clear();
+        state.scrubs.clear();
         self.changed.notify_all();
     }
 

@@ -29,7 +29,7 @@ use crate::errors::OpenError;
 use crate::files::Files;
 use crate::manifest::StoreId;
 
-pub(crate) use keeper::{Keeper, Kept, MAX_STRETCH_BYTES, MakeError, SnapshotWork};
+pub(crate) use keeper::{Due, Keeper, Kept, MAX_STRETCH_BYTES, MakeError, SnapshotWork};
 pub(crate) use read::{Reader, SnapshotError, verify};
 pub(crate) use write::Writer;
 

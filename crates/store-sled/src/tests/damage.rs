@@ -25,7 +25,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-fn put_back(from: &Path, to: &Path) {
+pub(super) fn put_back(from: &Path, to: &Path) {
     fs::remove_dir_all(to).unwrap();
     copy(from, to);
 }
@@ -91,11 +91,11 @@ async fn whatever_happens_to_sled_nothing_is_lost() {
         }
     }
     harm("with a half-written snapshot", &|| {
-        fs::write(sled.join("snap.FFFFFFFFFFFFFFFF.generating"), rubbish(99)).unwrap();
+        fs::write(sled.join("1/snap.FFFFFFFFFFFFFFFF.generating"), rubbish(99)).unwrap();
     })
     .await;
     harm("with a snapshot of rubbish", &|| {
-        fs::write(sled.join("snap.FFFFFFFFFFFFFFFF"), rubbish(99)).unwrap();
+        fs::write(sled.join("1/snap.FFFFFFFFFFFFFFFF"), rubbish(99)).unwrap();
     })
     .await;
 }

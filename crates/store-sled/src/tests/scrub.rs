@@ -1,19 +1,21 @@
-//! What was deleted is on no disk once it was scrubbed, wherever the scrub is interrupted.
+//! What was deleted is on no disk once it was scrubbed, while the store is in use, and wherever the scrub is interrupted.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
+use countersign_store::memory::MemoryStore;
 use countersign_store::{Batch, Leaf, ReadError, Store};
 use tempfile::TempDir;
 
+use super::damage::put_back;
 use super::faults::FaultyFiles;
 use super::{Content, batch, commit, content, copy, segments, snapshots::snapshots, snapshotting};
-use crate::files::Files;
-use crate::scrub::{Left, Scrubbed, scrub, scrub_on};
-use crate::{Options, SledStore};
+use crate::errors::Damage;
+use crate::scrub::{Left, ScrubError, Scrubbed};
+use crate::{OpenError, Options, SledStore};
 
 /// In a row that is deleted, in one that is written anew, and in private parts of the bundles that are full and of the one
 /// that grows.
@@ -72,22 +74,27 @@ fn marked(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Opens the store, and holds it against what it held: all of it, but private parts that may be blank by now.
-async fn check(folder: &Path, expected: &Content) {
-    let store = SledStore::open(folder, snapshotting()).await.unwrap();
-    let found = content(&store).await;
+/// Holds a store against what it held: all of it, but private parts that may be blank by now.
+async fn check_open(store: &SledStore, expected: &Content) {
+    let found = content(store).await;
     let blank = |part: &Bytes| part.iter().all(|byte| *byte == 0);
     for (found, expected) in found.private.iter().zip(&expected.private) {
         assert!(found == expected || (blank(found) && found.len() == expected.len()), "{found:?}");
     }
     let private = expected.private.clone();
     assert_eq!(&Content { private, ..found }, expected);
+}
+
+/// The same with a store that was dropped or closed.
+async fn check(folder: &Path, expected: &Content) {
+    let store = SledStore::open(folder, snapshotting()).await.unwrap();
+    check_open(&store, expected).await;
     store.close().await.unwrap();
 }
 
 #[tokio::test]
 async fn nothing_that_was_deleted_is_in_any_file_afterwards() {
-    for options in [snapshotting(), super::options()] {
+    for (options, closes) in [(snapshotting(), true), (super::options(), false)] {
         let folder = TempDir::new().unwrap();
         let expected = deleted(folder.path(), options.clone()).await;
         let folders: Vec<_> = marked(folder.path());
@@ -97,20 +104,28 @@ async fn nothing_that_was_deleted_is_in_any_file_afterwards() {
                 "{part}: {folders:?}"
             );
         }
-        let done = scrub(folder.path(), options.clone(), left()).await.unwrap();
-        assert_eq!(marked(folder.path()), Vec::<PathBuf>::new());
+        let store = SledStore::open(folder.path(), options.clone()).await.unwrap();
+        let done = store.scrub(left()).await.unwrap();
+        assert_eq!(marked(folder.path()), Vec::<PathBuf>::new(), "while it is open");
         assert!(done.blanked == 3 && done.stripped >= 1 && done.removed >= 1, "{done:?}");
         assert_eq!(snapshots(folder.path()).len(), 1);
+        check_open(&store, &expected).await;
+        if closes {
+            store.close().await.unwrap();
+        }
+        drop(store);
         check(folder.path(), &expected).await;
 
-        // Again there is nothing left to do, and the store goes on as ever.
-        let again = scrub(folder.path(), options.clone(), left()).await.unwrap();
-        assert_eq!((again.blanked, again.removed), (0, 0));
+        // Again there is nothing left to blank, and the store goes on as ever.
         let store = SledStore::open(folder.path(), options).await.unwrap();
+        let again = store.scrub(left()).await.unwrap();
+        assert_eq!((again.blanked, again.removed), (0, 0));
         for step in store.head().sequence..expected.head.sequence + 60 {
             commit(&store, step, 29).await;
             store.settle();
         }
+        // Full bundles are written from memory, where their private parts were blanked too.
+        assert_eq!(marked(folder.path()), Vec::<PathBuf>::new());
         let grown = content(&store).await;
         drop(store);
         assert!(!segments(folder.path()).is_empty());
@@ -121,9 +136,128 @@ async fn nothing_that_was_deleted_is_in_any_file_afterwards() {
 #[tokio::test]
 async fn an_empty_store_is_scrubbed_too() {
     let folder = TempDir::new().unwrap();
-    SledStore::open(folder.path(), snapshotting()).await.unwrap().close().await.unwrap();
-    assert_eq!(scrub(folder.path(), snapshotting(), left()).await.unwrap(), Scrubbed::default());
-    SledStore::open(folder.path(), snapshotting()).await.unwrap();
+    let store = SledStore::open(folder.path(), snapshotting()).await.unwrap();
+    assert_eq!(store.scrub(left()).await.unwrap(), Scrubbed::default());
+    commit(&store, 0, 3).await;
+    let found = content(&store).await;
+    drop(store);
+    check(folder.path(), &found).await;
+}
+
+#[tokio::test]
+async fn a_store_that_is_closed_is_not_scrubbed() {
+    let folder = TempDir::new().unwrap();
+    let store = SledStore::open(folder.path(), snapshotting()).await.unwrap();
+    commit(&store, 0, 3).await;
+    store.close().await.unwrap();
+    assert!(matches!(store.scrub(left()).await, Err(ScrubError::Ended)));
+}
+
+/// Commits and reads go on while one scrub follows the other, and none of them is lost or sees another state than its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_is_scrubbed_while_it_is_in_use() {
+    const STEPS: u64 = 400;
+    let (folder, model) = (TempDir::new().unwrap(), MemoryStore::new());
+    let store = Arc::new(SledStore::open(folder.path(), snapshotting()).await.unwrap());
+    for step in 0..40 {
+        commit(&store, step, 29).await;
+        model.commit(model.head(), batch(step, 29)).await.unwrap();
+    }
+    let scrubbing = Arc::new(AtomicBool::new(true));
+    let scrubs = tokio::spawn({
+        let (store, scrubbing) = (Arc::clone(&store), Arc::clone(&scrubbing));
+        async move {
+            let mut done = 0;
+            while scrubbing.load(Ordering::SeqCst) {
+                store.scrub(left()).await.unwrap();
+                done += 1;
+            }
+            done
+        }
+    });
+    for step in 40..STEPS {
+        commit(&store, step, 7).await;
+        model.commit(model.head(), batch(step, 7)).await.unwrap();
+        for key in [format!("row {}", step % 5), format!("once {step}"), format!("row {}", (step + 1) % 5)] {
+            let (found, expected) = (store.get(key.as_bytes()).await, model.get(key.as_bytes()).await);
+            assert_eq!(found.unwrap(), expected.unwrap(), "{key} at {step}");
+        }
+        let request = format!("request {}", step - 3);
+        let (found, expected) =
+            (store.request(request.as_bytes()).await, model.request(request.as_bytes()).await);
+        assert_eq!(found.unwrap(), expected.unwrap(), "{request} at {step}");
+    }
+    scrubbing.store(false, Ordering::SeqCst);
+    assert!(scrubs.await.unwrap() > 1, "scrubs went on beside it");
+    // A store that was opened has an epoch of its own.
+    let expected = Content { head: store.head(), ..content(&model).await };
+    assert_eq!((expected.head.size, expected.head.sequence), (model.head().size, STEPS));
+    assert!(content(&*store).await == expected, "it holds what a store holds that nobody scrubbed");
+    assert_eq!(store.failure(), None);
+    drop(store);
+    check(folder.path(), &expected).await;
+}
+
+/// The rows of a stripped segment are nowhere else once the snapshot is gone: to open would be to lose them silently.
+#[tokio::test]
+async fn without_its_snapshot_a_scrubbed_store_is_refused() {
+    let folder = TempDir::new().unwrap();
+    let store = SledStore::open(folder.path(), super::options()).await.unwrap();
+    for step in 0..3 {
+        commit(&store, step, 29).await;
+    }
+    let done = store.scrub(left()).await.unwrap();
+    assert!(done.stripped > 0 && done.removed == 0, "the journal reaches back to its beginning: {done:?}");
+    let expected = content(&store).await;
+    store.close().await.unwrap();
+    drop(store);
+    let snapshot = snapshots(folder.path()).remove(0);
+    let bytes = fs::read(&snapshot).unwrap();
+    let broken = TempDir::new().unwrap();
+    for harm in ["a flipped bit", "cut", "gone"] {
+        put_back(folder.path(), broken.path());
+        let snapshot = broken.path().join(snapshot.strip_prefix(folder.path()).unwrap());
+        let mut harmed = bytes.clone();
+        match harm {
+            "a flipped bit" => harmed[bytes.len() / 2] ^= 1,
+            "cut" => harmed.truncate(bytes.len() - 1),
+            _ => harmed.clear(),
+        }
+        if harmed.is_empty() {
+            fs::remove_file(&snapshot).unwrap();
+        } else {
+            fs::write(&snapshot, &harmed).unwrap();
+        }
+        let error = SledStore::open(broken.path(), super::options()).await.err().expect(harm);
+        match harm {
+            "gone" => {
+                assert!(
+                    matches!(error, OpenError::Corrupt { what: Damage::Stripped, .. }),
+                    "{harm}: {error}"
+                );
+            }
+            _ => assert!(matches!(error, OpenError::Snapshot { .. }), "{harm}: {error}"),
+        }
+        // Put back, nothing was lost by the try.
+        fs::write(&snapshot, &bytes).unwrap();
+        check(broken.path(), &expected).await;
+    }
+}
+
+#[tokio::test]
+async fn an_index_that_was_being_made_is_given_up() {
+    let folder = TempDir::new().unwrap();
+    let expected = deleted(folder.path(), snapshotting()).await;
+    let sled = folder.path().join("sled");
+    copy(&sled.join("1"), &sled.join("2"));
+    fs::write(sled.join("2/db"), "half").unwrap();
+    check(folder.path(), &expected).await;
+    assert!(sled.join("1").exists() && !sled.join("2").exists());
+
+    let store = SledStore::open(folder.path(), snapshotting()).await.unwrap();
+    store.scrub(left()).await.unwrap();
+    assert!(!sled.join("1").exists() && sled.join("2").exists());
+    check_open(&store, &expected).await;
 }
 
 #[tokio::test]
@@ -134,15 +268,19 @@ async fn a_scrub_that_is_interrupted_anywhere_leaves_a_store_that_opens_and_is_s
         let folder = TempDir::new().unwrap();
         copy(whole.path(), folder.path());
         let (files, struck) = FaultyFiles::stopping(turn);
-        let files: Arc<dyn Files> = Arc::new(files);
-        let done = scrub_on(files, folder.path().to_owned(), snapshotting(), left()).await;
+        if let Ok(store) = SledStore::open_on(Arc::new(files), folder.path(), snapshotting()).await {
+            let done = store.scrub(left()).await;
+            assert_eq!(done.is_err(), struck.load(Ordering::SeqCst), "{turn}: {done:?}");
+        }
         if !struck.load(Ordering::SeqCst) {
-            assert!(done.is_ok() && turn > 20, "{turn}: {done:?}");
+            assert!(turn > 20, "{turn}");
             return;
         }
         check(folder.path(), &expected).await;
-        scrub(folder.path(), snapshotting(), left()).await.unwrap();
+        let store = SledStore::open(folder.path(), snapshotting()).await.unwrap();
+        store.scrub(left()).await.unwrap();
         assert_eq!(marked(folder.path()), Vec::<PathBuf>::new(), "{turn}");
+        drop(store);
         check(folder.path(), &expected).await;
         turn += 1;
     }
