@@ -30,7 +30,6 @@ use countersign_proto::{
     v1::{self, grant::ErasureState},
 };
 use countersign_store::{ReadError, Store};
-use countersign_store_sled::{Options, scrub};
 
 use crate::{
     journey::check_world,
@@ -332,19 +331,30 @@ async fn a_closed_account_leaves_the_log_the_broker_and_after_a_scrub_the_disk()
     assert!(matches!(part, PrivatePart::Kept));
     missing(&granted, &eve).await;
 
+    for (what, marker) in markers.iter().take(3) {
+        assert!(!holding(&folder, marker).is_empty(), "{what} goes with time, and not at once");
+    }
+    // What was removed is known to be due, and no longer once the store was scrubbed, which the broker goes on through.
+    let broker = Arc::clone(&granted.world.broker);
+    assert!(removed::due(&broker, Duration::from_secs(3600)).await.expect("reads").is_empty(), "not yet");
+    let due = removed::due(&broker, Duration::ZERO).await.expect("reads");
+    assert_eq!(due.len(), 1);
+    let left =
+        |sealed: &[u8], stands: &dyn Fn(&[u8]) -> Result<bool, ReadError>| private::left_of(sealed, stands);
+    store.scrub(Arc::new(left)).await.expect("scrubs");
+    for (what, marker) in &markers {
+        assert_eq!(holding(&folder, marker), Vec::<PathBuf>::new(), "{what}");
+    }
+    removed::gone(&broker, &due).await.expect("notes it");
+    assert!(removed::due(&broker, Duration::ZERO).await.expect("reads").is_empty());
+    let (_, part) = eve.entry_and_private_part(first(Kind::Transfer)).await.expect("proven");
+    assert!(matches!(part, PrivatePart::Erased { by } if by.index() == receipt.index()));
+    drop((broker, eve));
+
     let (world, log_key) = (granted.world, crate::world::signer(1).verifier().clone());
     world.end().await;
     drop((granted.mei, granted.skylark, granted.hopp));
     close(store).await;
-    for (what, marker) in markers.iter().take(3) {
-        assert!(!holding(&folder, marker).is_empty(), "{what} goes with time, and not at once");
-    }
-    let left =
-        |sealed: &[u8], stands: &dyn Fn(&[u8]) -> Result<bool, ReadError>| private::left_of(sealed, stands);
-    scrub(&folder, Options::default(), Arc::new(left)).await.expect("scrubs");
-    for (what, marker) in &markers {
-        assert_eq!(holding(&folder, marker), Vec::<PathBuf>::new(), "{what}");
-    }
     // The log in the folder verifies in full, by itself.
     let mut log = FolderLog::open(&folder.join("log")).expect("a folder");
     let report = verify(&mut log, &log_key, &[], &mut |_| ()).expect("reads");

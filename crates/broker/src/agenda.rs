@@ -25,14 +25,18 @@ pub const ASKED: Agenda = Agenda("asked");
 /// The grants that end before long, by when that is told.
 pub const EXPIRING: Agenda = Agenda("expiring");
 
+/// What was removed and is to leave the disk, by when that was.
+pub const REMOVED: Agenda = Agenda("removed");
+
 /// Entries that are read together when all are looked through.
 const PAGE: usize = 1_024;
 
 /// One entry.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    at: u64,
-    digest: [u8; 32],
+    /// The time that it is placed by, in milliseconds of Unix time.
+    pub(crate) at: u64,
+    pub(crate) digest: [u8; 32],
     /// The resource's name.
     pub name: String,
 }

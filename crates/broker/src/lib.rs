@@ -31,6 +31,7 @@ pub mod private;
 pub mod receipts;
 pub mod record;
 mod remembered;
+pub mod removed;
 pub mod rows;
 pub mod service;
 pub mod sources;

@@ -234,6 +234,9 @@ engine = "embedded"
 # how long a partner is silent that was refused twice.
 # asking = {{ per_day = 1, per_week = 3, silence_days = 90 }}
 
+# How many seconds after a customer closed the account what is left of it leaves the disk.
+# erasure = {{ scrub_after_seconds = 86400 }}
+
 # What one of them vets, another approves: with fewer than two no partner is let in.
 {operators}
 [[listeners]]

@@ -1,6 +1,6 @@
 //! `countersignd serve`: wires the broker, and runs it until it is told to stop.
 
-use std::{io, io::Write as _, path::Path, sync::Arc};
+use std::{io, io::Write as _, path::Path, sync::Arc, time::Duration};
 
 use countersign_broker::grants::{
     id::{Origin, Principal},
@@ -16,6 +16,7 @@ use countersign_ledger::Ledger;
 use countersign_store::{Store, memory::MemoryStore};
 use countersign_store_sled::SledStore;
 use serde_json::json;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -24,6 +25,7 @@ use crate::{
     folder::DataFolder,
     keyfile::{self, ReadKeyError},
     real::{SystemClock, SystemEntropy},
+    scrub,
 };
 
 /// Why the broker isn't served, or not any more.
@@ -125,6 +127,7 @@ pub struct Ready {
     listeners: Vec<Listener>,
     options: Options,
     engine: Opened,
+    scrub_after: Duration,
 }
 
 /// Opens everything that the configuration names.
@@ -152,13 +155,23 @@ pub async fn prepare(config: &Config) -> Result<Ready, ServeError> {
         settings: Settings { reflection: config.reflection, asking, ..Settings::default() },
     })
     .await?;
-    Ok(Ready { broker, listeners, options, engine })
+    Ok(Ready { broker, listeners, options, engine, scrub_after: config.erasure.scrub_after() })
 }
 
 impl Ready {
     /// The ports, with the numbers that the system chose.
     pub fn listeners(&self) -> &[Listener] {
         &self.listeners
+    }
+
+    /// The broker, and its store if that is on a disk.
+    #[cfg(test)]
+    pub(crate) fn parts(&self) -> (Arc<Broker>, Option<Arc<SledStore>>) {
+        let store = match &self.engine {
+            Opened::Embedded(store) => Some(Arc::clone(store)),
+            Opened::Memory(_) => None,
+        };
+        (Arc::clone(&self.broker), store)
     }
 
     /// Says on stdout, and in `ready_file`, where it can be connected to.
@@ -169,7 +182,12 @@ impl Ready {
     /// Serves until `stop` is cancelled; returns when everything is synced and closed. That the log takes nothing any more
     /// is an error: it recovers by being opened again, which is for whoever starts this process.
     pub async fn run(self, stop: CancellationToken) -> Result<(), ServeError> {
+        let scrubbing = self.engine.scrubbing(&self.broker, self.scrub_after);
         let ended = surface::serve(self.broker, self.listeners, self.options, stop).await;
+        // One that is under way ends when the store is closed.
+        if let Some(scrubbing) = scrubbing {
+            scrubbing.abort();
+        }
         self.engine.close().await;
         match ended {
             Ended::Stopped => {
@@ -226,6 +244,17 @@ impl Opened {
         match self {
             Self::Embedded(store) => Arc::clone(store) as Arc<dyn Store>,
             Self::Memory(store) => Arc::clone(store) as Arc<dyn Store>,
+        }
+    }
+
+    /// Has what was removed leave the disk while the broker serves.
+    fn scrubbing(&self, broker: &Arc<Broker>, after: Duration) -> Option<JoinHandle<()>> {
+        match self {
+            Self::Embedded(store) => {
+                let scrubbing = scrub::scrub_when_due(Arc::clone(broker), Arc::clone(store), after);
+                Some(tokio::spawn(scrubbing))
+            }
+            Self::Memory(_) => None,
         }
     }
 

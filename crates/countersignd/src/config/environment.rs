@@ -15,7 +15,7 @@ use super::ConfigError;
 pub const PREFIX: &str = "COUNTERSIGN_";
 
 /// The keys that a variable can set; `#` is an entry's number.
-pub(super) const KEYS: [&str; 24] = [
+pub(super) const KEYS: [&str; 25] = [
     "origin",
     "data",
     "engine",
@@ -34,6 +34,7 @@ pub(super) const KEYS: [&str; 24] = [
     "asking.per_day",
     "asking.per_week",
     "asking.silence_days",
+    "erasure.scrub_after_seconds",
     "operators.#.name",
     "operators.#.public_key",
     "listeners.#.address",

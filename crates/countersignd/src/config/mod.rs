@@ -11,7 +11,9 @@ use countersign_broker::grants::id::Origin;
 pub use self::{
     environment::PREFIX,
     read::{ConfigError, read},
-    values::{Asking, Engine, JournalFiles, Listener, LogFormat, Logging, Operator, Quotas, Surface, Tls},
+    values::{
+        Asking, Engine, Erasure, JournalFiles, Listener, LogFormat, Logging, Operator, Quotas, Surface, Tls,
+    },
 };
 
 /// Everything that the daemon can be told. Paths are as given: relative ones are meant from the folder that the
@@ -48,6 +50,9 @@ pub struct Config {
     /// How often customers are asked who have set nothing.
     #[serde(default)]
     pub asking: Asking,
+    /// When what was removed leaves the disk.
+    #[serde(default)]
+    pub erasure: Erasure,
     /// Who may run this broker through the API.
     #[serde(default)]
     pub operators: Vec<Operator>,

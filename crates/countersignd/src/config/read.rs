@@ -8,7 +8,7 @@ use std::{
 use toml::Table;
 
 use super::{
-    Config, JournalFiles,
+    Config, Erasure, JournalFiles,
     environment::{self, SetBy},
 };
 
@@ -127,6 +127,11 @@ fn check(config: &Config) -> Result<(), (String, String)> {
         }
     }
     config.asking.defaults().map_err(|(key, wrong)| (key.to_owned(), wrong))?;
+    let most = Erasure::MAX_SCRUB_AFTER_SECONDS;
+    if let Some(seconds) = config.erasure.scrub_after_seconds.filter(|seconds| *seconds > most) {
+        let wrong = format!("{seconds} seconds; at most {most}");
+        return Err(("erasure.scrub_after_seconds".to_owned(), wrong));
+    }
     for (number, operator) in config.operators.iter().enumerate() {
         if config.operators[..number].iter().any(|other| other.name == operator.name) {
             return refuse(format!("operators[{number}].name"), "names an operator twice");
@@ -151,6 +156,7 @@ mod tests {
         logging = { format = "json", filter = "debug" }
         quotas = { partner = 1, customer = 2, auditor = 3, operator = 4, newcomers = 5 }
         asking = { per_day = 2, per_week = 5, silence_days = 30 }
+        erasure = { scrub_after_seconds = 60 }
         operators = [{ name = "operators/root", public_key = "6kpsY-KcUgq-9VB7Ey7F-ZVHdq6-vnuSQh7qaRRG0iw" }]
         [[listeners]]
         address = "0.0.0.0:7443"
@@ -260,6 +266,11 @@ mod tests {
             &FULL.replace("silence_days = 30", "silence_days = 367"),
             &[],
             "/countersign.toml: asking.silence_days: must be at most 366",
+        );
+        check(
+            &FULL.replace("scrub_after_seconds = 60", "scrub_after_seconds = 2419201"),
+            &[],
+            "/countersign.toml: erasure.scrub_after_seconds: 2419201 seconds; at most 2419200",
         );
         check("origin = ", &[], "/countersign.toml: TOML parse error at line 1");
         check("origin = \"x\"\ndata = \".\"", &[], "/countersign.toml: ");

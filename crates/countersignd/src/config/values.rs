@@ -117,6 +117,28 @@ impl JournalFiles {
     pub const MAX_SEGMENT_BYTES: u64 = 1 << 30;
 }
 
+/// When what was removed leaves the disk; what isn't set keeps its default.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Erasure {
+    /// So long after a customer closed the account, or removed an authenticator, the store is scrubbed.
+    pub scrub_after_seconds: Option<u64>,
+}
+
+impl Erasure {
+    /// A day: what is removed in it leaves the disk together, for to scrub is to write all that lives anew.
+    const SCRUB_AFTER_SECONDS: u64 = 24 * 3600;
+
+    /// The longest: the month in which a request for erasure is to be answered (GDPR, article 12, 3), less two days in which a
+    /// scrub can fail and be noticed.
+    pub const MAX_SCRUB_AFTER_SECONDS: u64 = 28 * 24 * 3600;
+
+    /// How long what was removed waits for a scrub.
+    pub fn scrub_after(self) -> Duration {
+        Duration::from_secs(self.scrub_after_seconds.unwrap_or(Self::SCRUB_AFTER_SECONDS))
+    }
+}
+
 /// Who may run this broker through the API.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -6,6 +6,7 @@ use countersign_grants::{
     id::{CustomerName, LinkName, PartnerName, SubjectHandle},
     lifecycle::{Identity, Link},
     statement::{CustomerChange, CustomerChanged},
+    time::Timestamp,
     token::MAX_CLOCK_AHEAD,
 };
 use countersign_proto::{
@@ -18,7 +19,7 @@ use countersign_proto::{
 };
 
 use crate::{
-    Broker, Caller, Fault,
+    Broker, Caller, Fault, agenda,
     broker::{damaged, stored_key},
     caller::Party,
     record::{CustomerKey, Happening},
@@ -131,6 +132,9 @@ async fn attempt(
             Kind::CustomerStolen
         }
     };
+    if !matches!(kind, Kind::AuthenticatorAdded) {
+        work.look_at(&agenda::REMOVED.key(Timestamp::from_millis(now), signed.digest()), "");
+    }
     work.update(&read, &row)?;
     work.create(&place, &CustomerChangeRow { statement: Some(signed.envelope().clone()) })?;
     let evidence = [signed.digest()];

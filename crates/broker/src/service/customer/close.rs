@@ -15,6 +15,7 @@ use countersign_grants::{
     key::PublicKey,
     lifecycle,
     statement::AccountClosure,
+    time::Timestamp,
 };
 use countersign_proto::{
     row::v1::CustomerRow,
@@ -22,7 +23,7 @@ use countersign_proto::{
 };
 
 use crate::{
-    Broker, Caller, Fault,
+    Broker, Caller, Fault, agenda,
     broker::{damaged, stranger},
     caller::Party,
     erasing,
@@ -99,8 +100,10 @@ async fn attempt(
     // An approval writes this row anew: one that came since the grants were looked at is a conflict.
     work.update(&read, &row)?;
     work.delete(&rows::data_key(id));
-    let left = rows::closed_customers().entry(now, Digest::of(name.as_str().as_bytes()));
+    let digest = Digest::of(name.as_str().as_bytes());
+    let left = rows::closed_customers().entry(now, digest);
     work.index(&left, name.as_str())?;
+    work.look_at(&agenda::REMOVED.key(Timestamp::from_millis(now), digest), "");
     work.record(broker.draft_erased(name, id, signed.digest()));
     let Some(mut entered) = broker.enter(work).await? else { return Ok(None) };
     entered.pop().map(Some).ok_or(Fault::Bug { what: "a closing was entered without a record" })

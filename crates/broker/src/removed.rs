@@ -1,0 +1,40 @@
+//! What was removed and is still in files: from when on it is to leave the disk, and that it has.
+//!
+//! Nothing here says what was removed, or of whom.
+
+use std::time::Duration;
+
+use countersign_grants::time::Timestamp;
+
+use crate::{
+    agenda::{self, Entry},
+    broker::Broker,
+    error::Fault,
+    rows,
+};
+
+/// Removals that one scrub takes off the disk and are marked as such; the next ones are in the next.
+const AT_ONCE: usize = 1_024;
+
+/// The removals that are complete, and were begun so long ago or longer: all of them are off the disk once it is scrubbed.
+pub async fn due(broker: &Broker, after: Duration) -> Result<Vec<Entry>, Fault> {
+    let millis = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+    let until = Timestamp::from_millis(broker.now().as_millis().saturating_sub(millis));
+    let mut due = Vec::new();
+    for entry in agenda::REMOVED.due(broker, until, AT_ONCE).await? {
+        // A closed account whose rows are not all gone: the sweeper is still at it.
+        let going = rows::closed_customers().entry(entry.at, entry.digest.into());
+        if broker.load(going).await?.is_none() {
+            due.push(entry);
+        }
+    }
+    Ok(due)
+}
+
+/// These have left the disk.
+pub async fn gone(broker: &Broker, entries: &[Entry]) -> Result<(), Fault> {
+    for entry in entries {
+        agenda::REMOVED.done(broker, entry, None).await?;
+    }
+    Ok(())
+}
