@@ -21,7 +21,7 @@ use countersign_proto::statement::v1 as wire;
 use parking_lot::Mutex;
 use tokio::{net::TcpListener, task::JoinSet};
 
-use crate::notes::Notes;
+use crate::{load::said_no, notes::Notes};
 
 /// The purpose of every offer.
 pub(crate) const PURPOSE: &str = "pickup_planning";
@@ -111,6 +111,15 @@ async fn listen(partner: Partner, heard: Arc<Mutex<std::collections::BTreeSet<u6
     let ended = partner
         .run(|noted| {
             match &noted.event {
+                PartnerEvent::EraseDue { grant, .. } => {
+                    let (partner, grant, notes) = (partner.clone(), grant.clone(), notes.clone());
+                    tokio::spawn(async move {
+                        // What can't be sent now is sent by the SDK's own upkeep.
+                        if let Err(error) = partner.attest_erasure(&grant).await {
+                            said_no(&notes, "an attestation", &error);
+                        }
+                    });
+                }
                 PartnerEvent::ChangeNotice { .. } => drop(heard.lock().insert(noted.index)),
                 PartnerEvent::Failed { kind, error, .. } => {
                     notes.fault(format!("{name}: event {} ({kind:?}) failed a check: {error}", noted.index));

@@ -1,7 +1,7 @@
 //! What the clients were told. The world check believes this and the disk, and nothing else.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -79,6 +79,8 @@ pub(crate) struct Tally {
 pub(crate) struct Book {
     pub(crate) receipts: Vec<Noted>,
     pub(crate) names: Vec<Named>,
+    /// Those of people who are leaving: they may be gone.
+    pub(crate) gone: HashSet<Named>,
     /// The index of each acknowledged stop.
     pub(crate) stops: HashMap<Tag, u64>,
     pub(crate) uses: HashMap<Tag, Uses>,
@@ -157,6 +159,16 @@ impl Notes {
         let mut state = self.state.lock();
         state.tally.changes += 1;
         state.book.names.push(name);
+    }
+
+    /// What stands by this name is about to be removed, with all that is about its customer.
+    pub(crate) fn gone(&self, name: Named) {
+        self.state.lock().book.gone.insert(name);
+    }
+
+    /// Whether it may be gone by now.
+    pub(crate) fn is_gone(&self, name: &Named) -> bool {
+        self.state.lock().book.gone.contains(name)
     }
 
     /// A record with its proof, and what it says.

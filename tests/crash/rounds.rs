@@ -103,7 +103,12 @@ async fn live(
     folder: &Path,
 ) -> Result<()> {
     let deck = harm::Deck::shuffle(seed, options.only.as_deref())?;
-    let mut life = Life::begin((number, seed), folder, deck).await?;
+    let mut environment = harm::environment();
+    if !harmed {
+        // After a scrub there is one snapshot for some time, where harm to the newest rests on an older one.
+        environment.push(("COUNTERSIGN_ERASURE__SCRUB_AFTER_SECONDS".to_owned(), "1".to_owned()));
+    }
+    let mut life = Life::begin((number, seed), folder, environment, deck).await?;
     for round in 0..rounds {
         let harmed = harmed.then(|| life.harms.draw(&life.setting.data.join("store")));
         let running = life.round(round, options.load_ms, harmed);
@@ -125,7 +130,12 @@ async fn live(
 
 impl Life {
     /// A fresh folder, a broker in it, partners, people.
-    pub(crate) async fn begin((number, seed): (u32, u64), folder: &Path, harms: harm::Deck) -> Result<Self> {
+    pub(crate) async fn begin(
+        (number, seed): (u32, u64),
+        folder: &Path,
+        environment: Vec<(String, String)>,
+        harms: harm::Deck,
+    ) -> Result<Self> {
         std::fs::create_dir_all(folder)?;
         let mut random = Random::part(seed, "beginning", 0);
         let catalogue = folder.join("catalogue.toml");
@@ -139,7 +149,7 @@ impl Life {
             port,
             catalogue,
             log: folder.join("broker.log"),
-            environment: harm::environment(),
+            environment,
         };
         // A folder that is only being made must survive that too.
         for _ in 0..random.below(3) {

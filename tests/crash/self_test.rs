@@ -35,7 +35,7 @@ struct Trial<'a> {
 /// Runs a broker under load, kills it, and tries every check on copies of what is left.
 pub(crate) async fn run(seed: u64, folder: &Path) -> Result<()> {
     let deck = harm::Deck::shuffle(seed, None)?;
-    let mut life = Life::begin((0, seed), &folder.join("life"), deck).await?;
+    let mut life = Life::begin((0, seed), &folder.join("life"), harm::environment(), deck).await?;
     for _ in 0..MAX_LOADS {
         let book = life.world.notes.book();
         if !book.stops.is_empty() && book.receipts.len() > 20 {

@@ -153,6 +153,7 @@ impl World {
         for number in 0..2 {
             tasks.spawn(load::changes::run(Arc::clone(self), random("changes", number)));
         }
+        tasks.spawn(load::leavers::run(Arc::clone(self), random("leavers", 0)));
         tasks.spawn(load::offers::run(Arc::clone(self), random("offers", 0)));
         tasks.spawn(load::readers::heads(Arc::clone(self), random("heads", 0)));
         tasks.spawn(load::readers::auditor(Arc::clone(self), random("auditor", 0)));

@@ -9,7 +9,7 @@ use std::{
 
 use countersign_broker::{
     private::{self, DataKeyId},
-    rows, sweeper,
+    removed, rows, sweeper,
 };
 use countersign_client::{
     Error, PartnerEvent,

@@ -4,9 +4,16 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use countersign_client::{
     Error,
-    customer::{Acknowledged, Choice, Customer, CustomerBook, GrantRow, Narrowing, Recorded, Standing},
+    customer::{
+        Acknowledged, AuthenticatorSecret, Choice, Customer, CustomerBook, GrantRow, Narrowing, ReadRequest,
+        Recorded, Standing,
+    },
 };
-use countersign_grants::id::{GrantName, Principal, RequestName};
+use countersign_grants::{
+    catalogue::FieldPath,
+    digest::Digest,
+    id::{GrantName, Principal, RequestName},
+};
 use countersign_proto::{
     log::v1::Kind,
     v1::{grant, grant_request::State},
@@ -15,11 +22,14 @@ use tokio::time::sleep;
 
 use crate::{
     hosts::PAUSE,
-    partner::short,
+    partner::{FIELDS, short},
     plan::CUSTOMER_HOSTS,
     random::Random,
     world::{Ceremony, Phase, World, wallet_of},
 };
+
+/// The most authenticators that a customer keeps.
+const MAX_AUTHENTICATORS: usize = 4;
 
 /// How long a customer waits for the source's word.
 const WAITS: Duration = Duration::from_secs(60);
@@ -156,6 +166,9 @@ impl App {
         let read = self.customer.read_request(name).await;
         self.outcome("read request", &read, |read| format!("{} rows", read.rows().len()));
         let Ok(read) = read else { return };
+        if random.chance(30) {
+            self.preview(&read).await;
+        }
         let mut choice = Choice::required("en");
         if read.rows().len() > 1 && random.chance(60) {
             choice = choice.with_row(2);
@@ -172,11 +185,48 @@ impl App {
         }
     }
 
+    /// Looks at what would leave, by the first row.
+    async fn preview(&self, read: &ReadRequest) {
+        let fields: Vec<FieldPath> = FIELDS.iter().filter_map(|field| FieldPath::parse(field).ok()).collect();
+        let came = self.customer.preview(read, 1, &fields).await;
+        self.outcome("preview", &came, |seen| format!("{} values", seen.values.len()));
+        if let Ok(seen) = &came {
+            self.world.checks.lock().acknowledged(self.host, &self.world.storage.current(), &seen.receipt);
+        }
+    }
+
+    /// Keeps another authenticator, or lets go of the one before it.
+    async fn authenticators(&self, random: &mut Random, kept: &mut Vec<Digest>) {
+        let (what, came) = if kept.len() > 1 && random.chance(60) {
+            ("remove authenticator", self.customer.remove_authenticator(kept[0]).await)
+        } else if kept.len() < MAX_AUTHENTICATORS {
+            let mut secret = [0; 32];
+            secret.iter_mut().for_each(|byte| *byte = random.below(256) as u8);
+            let secret = AuthenticatorSecret::from_secret(&secret);
+            kept.push(secret.id());
+            ("add authenticator", self.customer.add_authenticator(&secret, "telephone").await)
+        } else {
+            return;
+        };
+        self.outcome(what, &came, |leaf| format!("record {}", leaf.index()));
+        if let Ok(leaf) = &came {
+            self.world.checks.lock().acknowledged(self.host, &self.world.storage.current(), leaf);
+        }
+        // What became of a change that was not answered, the broker says.
+        if let Ok(devices) = self.customer.devices().await {
+            *kept = devices.iter().map(|device| device.authenticator).collect();
+        }
+    }
+
     /// Pauses, resumes, narrows and stops; and in the end sees to it that everything that was begun is known.
     async fn change(self: Arc<Self>) {
         let mut random = self.world.random(&format!("{} change", self.host));
+        let mut kept = Vec::new();
         while self.world.phase() == Phase::Works {
             sleep(Duration::from_millis(random.between(800, 5_000))).await;
+            if random.chance(15) {
+                Box::pin(self.authenticators(&mut random, &mut kept)).await;
+            }
             let rows = self.customer.book().grants();
             let Some(row) = random.pick(&rows) else { continue };
             let roll = random.below(100);

@@ -136,6 +136,20 @@ impl Desk {
                 }
                 format!("Failed {}: {}", kind.as_str_name(), crate::blame::word(error))
             }
+            PartnerEvent::EraseDue { grant, .. } => {
+                let (world, host) = (Arc::clone(&self.world), self.host);
+                let (partner, grant) = (self.partner.clone(), grant.clone());
+                tokio::spawn(async move {
+                    // What can't be sent now is sent by the SDK's own upkeep.
+                    let came = partner.attest_erasure(&grant).await;
+                    let told = short(grant.as_str());
+                    world.outcome(host, "attest erasure", &came, |leaf| format!("{told}, record {}", leaf.index()));
+                    if let Ok(leaf) = &came {
+                        world.checks.lock().acknowledged(host, &world.storage.current(), leaf);
+                    }
+                });
+                "EraseDue".to_owned()
+            }
             PartnerEvent::UnknownKeys { .. } => {
                 self.world.fail("event", format!("{} hears of unknown keys", self.host));
                 "UnknownKeys".to_owned()

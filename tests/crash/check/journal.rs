@@ -16,6 +16,9 @@ pub(crate) const PREFIX_BYTES: usize = 12;
 
 const MAGIC: &[u8] = b"CSGNJRNL";
 
+/// How one begins whose rows were scrubbed.
+const STRIPPED: &[u8] = b"CSGNLEAF";
+
 /// A segment with its whole frames; what follows them is a write that was cut short.
 pub(crate) struct Segment {
     pub(crate) number: u64,
@@ -42,7 +45,8 @@ pub(crate) fn read(folder: &Path) -> Result<Vec<Segment>> {
     let mut segments = Vec::new();
     for (number, path) in segments_in(folder)? {
         let bytes = Bytes::from(fs::read(&path).with_context(|| path.display().to_string())?);
-        ensure!(bytes.starts_with(MAGIC) && bytes.len() >= HEADER_BYTES, "{} is no segment", path.display());
+        let known = bytes.starts_with(MAGIC) || bytes.starts_with(STRIPPED);
+        ensure!(known && bytes.len() >= HEADER_BYTES, "{} is no segment", path.display());
         let (mut frames, mut end) = (Vec::new(), HEADER_BYTES);
         while let Some(body) = whole(&bytes, end) {
             let length = PREFIX_BYTES + body.len();

@@ -67,7 +67,7 @@ async fn open(copy: &Path) -> Result<SledStore> {
 async fn inside(store: &SledStore, (book, seen): (&Book, usize), records: u64) -> Result<()> {
     let size = store.head().size;
     ensure!(size == records, "the store opens with {size} records, and the disk has {records}");
-    for name in book.names.iter().skip(seen) {
+    for name in book.names.iter().skip(seen).filter(|name| !book.gone.contains(name)) {
         named(store, name).await.with_context(|| format!("{name:?} was acknowledged"))?;
     }
     Ok(())

@@ -22,7 +22,7 @@ pub(super) fn delete(store: &Path) -> Result<Done> {
 }
 
 pub(super) fn older(store: &Path, older: &Path) -> Result<Done> {
-    if !older.join("db").exists() {
+    if !fs::read_dir(older).is_ok_and(|mut entries| entries.next().is_some()) {
         return delete(store);
     }
     let sled = store.join("sled");
@@ -57,18 +57,19 @@ pub(super) fn rubbish(store: &Path, random: &mut Random) -> Result<Done> {
 
 /// Mostly the one large file, sometimes another.
 fn any_file(store: &Path, random: &mut Random) -> Result<PathBuf> {
-    let folder = store.join("sled");
-    let mut files = Vec::new();
-    for entry in fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
-        let entry = entry?;
-        if entry.file_type()?.is_file() {
-            files.push(entry.path());
+    let (mut files, mut folders) = (Vec::new(), vec![store.join("sled")]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
+            let entry = entry?;
+            let into = if entry.file_type()?.is_dir() { &mut folders } else { &mut files };
+            into.push(entry.path());
         }
     }
     files.sort();
-    let db = folder.join("db");
-    if db.exists() && random.chance(2, 3) {
-        return Ok(db);
+    if let Some(db) = files.iter().find(|path| path.ends_with("db"))
+        && random.chance(2, 3)
+    {
+        return Ok(db.clone());
     }
     random.pick(&files).cloned().context("sled has no file")
 }

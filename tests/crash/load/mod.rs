@@ -2,6 +2,7 @@
 //! and never stops for a broker that is away.
 
 pub(crate) mod changes;
+pub(crate) mod leavers;
 pub(crate) mod offers;
 pub(crate) mod people;
 pub(crate) mod readers;

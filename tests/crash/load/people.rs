@@ -133,7 +133,7 @@ async fn register(notes: &Notes, customer: &Customer) -> Result<(), Error> {
 }
 
 /// The whole ceremony. An invitation that was not answered is given up; all else is sent again with the same bytes.
-async fn link(notes: &Notes, customer: &Customer, partner: &Partner) -> Result<SubjectHandle, Error> {
+pub(super) async fn link(notes: &Notes, customer: &Customer, partner: &Partner) -> Result<SubjectHandle, Error> {
     let invited = loop {
         let mut sending = notes.sending(Kind::LinkInvited);
         match partner.invite("gold card").await {
@@ -173,7 +173,7 @@ async fn link(notes: &Notes, customer: &Customer, partner: &Partner) -> Result<S
 }
 
 /// A request by hand, so that the same bytes can be sent again.
-async fn request(
+pub(super) async fn request(
     notes: &Notes,
     requester: &Brand,
     subject: &SubjectHandle,
@@ -263,7 +263,7 @@ async fn defer(notes: &Notes, customer: &Customer, request: &RequestName) -> Res
 
 /// Approves the request's one row. Each try signs terms of its own, so after one without an answer the broker is asked
 /// which of them stand: that one, or none.
-async fn approve(
+pub(super) async fn approve(
     notes: &Notes,
     customer: &Customer,
     request: &RequestName,
