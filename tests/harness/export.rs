@@ -4,15 +4,19 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use countersign_client::customer::{Choice, ExportError, Wallet};
+use countersign_client::{
+    customer::{Choice, Customer, CustomerBook, ExportError, Narrowing, Wallet},
+    partner::AskedRow,
+};
 use countersign_grants::{
     commitment,
     digest::Digest,
     envelope,
-    id::LinkName,
-    statement::{ChangeReason, GrantTerms},
+    id::{GrantName, LinkName},
+    statement::{ChangeReason, GrantChange, GrantTerms},
 };
 use countersign_proto::{
     log::v1::{Kind, Record},
@@ -24,7 +28,7 @@ use oxjsonld::JsonLdParser;
 use prost::Message as _;
 use serde_json::Value;
 
-use crate::world::{Granted, MEI};
+use crate::world::{Granted, MEI, PICKUP, TRIP};
 
 fn read(folder: &Path, name: &str) -> Value {
     let text = fs::read_to_string(folder.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -49,18 +53,66 @@ fn dsse(json: &Value) -> Envelope {
     }
 }
 
-/// A world with a life in it: transfers, a pause, a stop, a revocation, and another customer of the same brands.
-async fn lived() -> (Granted, Vec<String>) {
+/// A grant of an export.
+fn of<'a>(grants: &'a Value, name: &GrantName) -> &'a Value {
+    let mut grants = grants.as_array().expect("a list").iter();
+    grants.find(|grant| grant["grant"]["name"] == name.as_str()).unwrap_or_else(|| panic!("no {name}"))
+}
+
+/// A life that was lived, and who else was there.
+struct Lived {
+    granted: Granted,
+    /// A grant that was narrowed, and what stands in its place, of which all uses are spent.
+    narrowed: [GrantName; 2],
+    /// A grant that was renewed, and what stands in its place.
+    renewed: [GrantName; 2],
+    /// What must not be in anything of Mei's.
+    of_kai: Vec<String>,
+}
+
+impl Granted {
+    /// Another moment: lists are in the order of time.
+    fn later(&self) {
+        self.world.clock.advance(Duration::from_secs(1));
+    }
+
+    /// Puts another grant in the place of this one, by a new approval.
+    async fn renewed(&self, renews: &GrantName) -> GrantName {
+        let offer = self.hopp.offer_trip(&self.skylark, 12).await;
+        let rows = [AskedRow { offer, optional: false, renews: Some(renews.clone()) }];
+        let life = Duration::from_secs(3600);
+        let asked = self.skylark.partner.request_rows(&self.at_skylark, &rows, life).await.expect("asks");
+        let read = self.mei.read_request(&asked).await.expect("verifies");
+        self.mei.approve(&read, &Choice::required("en")).await.expect("approves")[0].grant.clone()
+    }
+}
+
+/// A world with a life in it: transfers, a pause, a stop, a revocation, a narrowing, uses that are spent, a renewal, and
+/// another customer of the same brands.
+async fn lived() -> Lived {
     let granted = Granted::start().await;
     granted.skylark.shelf.put("trip.airport", "FLL");
     granted.fetch().await.expect("flows");
     granted.mei.pause(&granted.grant).await.expect("pauses");
     granted.mei.resume(&granted.grant).await.expect("resumes");
     granted.mei.stop(&granted.grant, true).await.expect("stops");
-    // Lists are in the order of time.
-    granted.world.clock.advance(std::time::Duration::from_secs(1));
+    granted.later();
     let revoked = granted.approve_one().await;
     granted.skylark.partner.revoke_grant(&revoked, ChangeReason::Closed).await.expect("revokes");
+
+    granted.later();
+    let wide = granted.approve_one().await;
+    granted.later();
+    let narrow = granted.mei.narrow(&wide, &Narrowing::default().uses(2)).await.expect("narrows").grant;
+    granted.hopp.until_in_book(&narrow).await;
+    for _ in 0..2 {
+        granted.hopp.partner.fetch(&narrow, PICKUP, &TRIP).await.expect("flows");
+    }
+    granted.later();
+    let old = granted.approve_one().await;
+    granted.later();
+    let new = granted.renewed(&old).await;
+    let (narrowed, renewed) = ([wide, narrow], [old, new]);
 
     let kai = granted.world.customer().await;
     let invited = granted.skylark.partner.invite("Kai, platinum card").await.expect("invites");
@@ -68,7 +120,7 @@ async fn lived() -> (Granted, Vec<String>) {
     granted.skylark.partner.confirm(&invited.link, &accepted.code).await.expect("confirms");
     let at_hopp = granted.world.link(&kai, &granted.hopp).await;
     let offer = granted.hopp.offer_trip(&granted.skylark, 12).await;
-    let lifetime = std::time::Duration::from_secs(3600);
+    let lifetime = Duration::from_secs(3600);
     let asked =
         granted.skylark.partner.request(&invited.subject, &[(offer, false)], lifetime).await.expect("asks");
     let request = kai.read_request(&asked).await.expect("verifies");
@@ -83,17 +135,17 @@ async fn lived() -> (Granted, Vec<String>) {
         HEXLOWER.encode(approved[0].grant.digest().as_bytes()),
         BASE64.encode(&approved[0].terms.log_tag),
     ];
-    (granted, of_kai)
+    Lived { granted, narrowed, renewed, of_kai }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_about_the_customer_is_there_and_nothing_of_anybody_else() {
-    let (granted, of_kai) = Box::pin(lived()).await;
+    let Lived { granted, narrowed, renewed, of_kai } = Box::pin(lived()).await;
     let folder = tempfile::tempdir().expect("a folder");
     let folder = folder.path().join("mine");
     let exported = granted.mei.export(&folder).await.expect("exports");
     let activity = granted.mei.activity(0, &[]).await.expect("lists");
-    assert_eq!((exported.links, exported.requests, exported.grants), (2, 2, 2));
+    assert_eq!((exported.links, exported.requests, exported.grants), (2, 5, 6));
     assert_eq!(exported.records, activity.len());
 
     let manifest = read(&folder, "manifest.json");
@@ -112,23 +164,37 @@ async fn everything_about_the_customer_is_there_and_nothing_of_anybody_else() {
     let grants = read(&folder, "grants.json");
     let grant = &grants[0];
     assert_eq!(grant["grant"]["name"], granted.grant.as_str());
+    assert_eq!(grant["grant"]["erasure_state"], "ERASURE_STATE_DUE");
     assert_eq!(grant["grant"]["changes"].as_array().map(Vec::len), Some(3));
     assert_eq!(grant["grant"]["changes"][2]["said"]["verb"], "VERB_STOP");
     assert_eq!(grants[1]["grant"]["partner_changes"][0]["statement"]["said"]["verb"], "VERB_REVOKE");
     assert!(grant["grant"]["acknowledgements"].as_array().is_some_and(|words| !words.is_empty()));
-    let wallet = Wallet::from_secret(&MEI);
-    for (terms, link) in [
-        (&grant["grant"]["terms"], &grant["source_link"]),
-        (&grant["recipient_terms"], &grant["recipient_link"]),
-    ] {
-        let link = LinkName::parse(link.as_str().expect("a name")).expect("a link");
-        let key = wallet.link_key(link.digest());
-        let origin = &granted.world.trust.origin;
-        let signed =
-            envelope::verify::<GrantTerms>(Some(&dsse(terms)), &[key.public()], origin).expect("verifies");
-        assert_eq!(signed.digest(), granted.grant.digest());
+    let (wallet, origin) = (Wallet::from_secret(&MEI), &granted.world.trust.origin);
+    for grant in grants.as_array().expect("a list") {
+        for (terms, link) in [
+            (&grant["grant"]["terms"], &grant["source_link"]),
+            (&grant["recipient_terms"], &grant["recipient_link"]),
+        ] {
+            let link = LinkName::parse(link.as_str().expect("a name")).expect("a link");
+            let key = wallet.link_key(link.digest());
+            let signed = envelope::verify::<GrantTerms>(Some(&dsse(terms)), &[key.public()], origin)
+                .expect("verifies");
+            assert_eq!(GrantName::of(signed.digest()).as_str(), grant["grant"]["name"]);
+        }
     }
-    assert_eq!(grant["recipient_changes"].as_array().map(Vec::len), Some(3));
+    for (one, all) in [(&granted.grant, 3), (&narrowed[0], 1), (&renewed[0], 0)] {
+        let grant = of(&grants, one);
+        let key = LinkName::parse(grant["recipient_link"].as_str().expect("a name")).expect("a link");
+        let key = wallet.link_key(key.digest());
+        let changes = grant["recipient_changes"].as_array().expect("a list");
+        assert_eq!(changes.len(), all, "{one}");
+        for change in changes {
+            envelope::verify::<GrantChange>(Some(&dsse(change)), &[key.public()], origin).expect("verifies");
+        }
+    }
+    // What nobody but the broker vouches for is said to be so.
+    let word = manifest["brokers_word"]["grants.json"].as_array().expect("a list");
+    assert!(word.contains(&Value::from("grant.state")) && !word.contains(&Value::from("grant.terms")));
 
     let files = all_files(&folder);
     for path in &files {
@@ -146,11 +212,22 @@ async fn everything_about_the_customer_is_there_and_nothing_of_anybody_else() {
     }
     let again = granted.mei.export(&folder).await;
     assert!(matches!(again, Err(ExportError::NotEmpty { .. })), "{again:?}");
+
+    // Another device has not what was signed for the recipient, and nothing is signed anew.
+    let (trust, system) = (granted.world.trust.clone(), granted.world.system());
+    let second = Customer::open(trust, wallet, CustomerBook::in_memory(), system).expect("opens");
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    let again = second.export(elsewhere.path()).await.expect("exports");
+    assert_eq!((again.grants, again.records), (exported.grants, exported.records));
+    let grants = read(elsewhere.path(), "grants.json");
+    let grant = of(&grants, &granted.grant);
+    assert_eq!((&grant["recipient_terms"], &grant["recipient_changes"][2]), (&Value::Null, &Value::Null));
+    assert_eq!(grant["grant"]["changes"][2]["said"]["verb"], "VERB_STOP");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_record_of_an_export_proves_itself_and_opens() {
-    let (granted, _) = Box::pin(lived()).await;
+    let Lived { granted, .. } = Box::pin(lived()).await;
     let folder = tempfile::tempdir().expect("a folder");
     let folder = folder.path().join("mine");
     granted.mei.export(&folder).await.expect("exports");
@@ -182,7 +259,8 @@ async fn each_record_of_an_export_proves_itself_and_opens() {
                 Digest::from(<[u8; 32]>::try_from(bytes).expect("32 bytes"))
             });
             let evidence: Vec<_> = evidence.collect();
-            assert_eq!((evidence.len(), evidence[0]), (3, granted.grant.digest()));
+            assert_eq!(evidence.len(), 3);
+            assert_eq!(event["event"]["grant"], GrantName::of(evidence[0]).as_str());
             let opened = commitment::evidence(&salt("evidence_salt"), &evidence);
             assert_eq!(opened.as_bytes().as_slice(), record.evidence_commitment.as_ref());
             assert_eq!(event["event"]["fields"][1], "trip.airport");
@@ -204,13 +282,15 @@ fn triples(folder: &Path, name: &str) -> BTreeSet<(String, String, String)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_consent_receipt_means_the_same_to_a_processor_of_json_ld() {
-    let (granted, _) = Box::pin(lived()).await;
+    let Lived { granted, narrowed, renewed, .. } = Box::pin(lived()).await;
+    // A grant lasts for a day.
+    granted.world.clock.advance(Duration::from_secs(25 * 3600));
     let folder = tempfile::tempdir().expect("a folder");
     let folder = folder.path().join("mine");
     granted.mei.export(&folder).await.expect("exports");
     let grants = read(&folder, "grants.json");
-    let consent = |at: usize| triples(&folder, grants[at]["consent"].as_str().expect("a file"));
-    let triples = consent(0);
+    let consent = |name: &GrantName| triples(&folder, of(&grants, name)["consent"].as_str().expect("a file"));
+    let triples = consent(&granted.grant);
 
     let own = |name: &str| format!("<https://broker.test/log/{name}>");
     let dpv = |term: &str| format!("<https://w3id.org/dpv#{term}>");
@@ -260,6 +340,29 @@ async fn a_consent_receipt_means_the_same_to_a_processor_of_json_ld() {
         assert!(time.ends_with("^^<http://www.w3.org/2001/XMLSchema#dateTime>"), "{time}");
     }
     // Somebody else's stop is another word than the customer's own.
-    assert!(consent(1).iter().any(|(_, _, object)| *object == dpv("ConsentRevoked")));
-    assert!(!consent(1).iter().any(|(_, _, object)| *object == dpv("ConsentWithdrawn")));
+    let statuses = |name: &GrantName| -> Vec<String> {
+        let all = consent(name);
+        let is = |term: &&str| all.iter().any(|(_, _, object)| *object == dpv(term));
+        let terms =
+            ["ConsentRevoked", "ConsentWithdrawn", "ConsentExpired", "ConsentStatusInvalidForProcessing"];
+        terms.into_iter().filter(is).map(str::to_owned).collect()
+    };
+    let revoked = GrantName::parse(grants[1]["grant"]["name"].as_str().expect("a name")).expect("a grant");
+    assert_eq!(statuses(&revoked), ["ConsentRevoked"]);
+    // Each ended in its own way, and only once: for a newer revision, with the last use, or when its time was over.
+    let says = |name: &GrantName, title: &str| {
+        consent(name).iter().any(|(_, _, object)| *object == format!("\"{title}\""))
+    };
+    for old in [&narrowed[0], &renewed[0]] {
+        assert_eq!(statuses(old), ["ConsentStatusInvalidForProcessing"]);
+        assert!(says(old, "A newer revision stands in its place"));
+    }
+    assert_eq!(statuses(&narrowed[1]), ["ConsentExpired"]);
+    assert!(says(&narrowed[1], "All uses are spent") && !says(&narrowed[1], "Its time is over"));
+    assert_eq!(statuses(&renewed[1]), ["ConsentExpired"]);
+    assert!(says(&renewed[1], "Its time is over") && !says(&renewed[1], "All uses are spent"));
+    for [old, new] in [&narrowed, &renewed] {
+        let replaces = "<http://purl.org/dc/terms/replaces>".to_owned();
+        assert!(consent(new).contains(&(own(new.as_str()), replaces, own(old.as_str()))));
+    }
 }

@@ -8,6 +8,7 @@
 mod changes;
 mod devices;
 mod erasures;
+mod exports;
 mod grants;
 mod keys;
 mod logs;

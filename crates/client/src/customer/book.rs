@@ -131,13 +131,24 @@ pub struct GrantRow {
     pub(crate) recipient_terms: Envelope,
     /// What opens the two commitments, of terms that narrow others.
     pub(crate) salts: Option<Salts>,
-    changes: Vec<(Bytes, Option<u64>)>,
+    changes: Vec<Change>,
     /// A change that was signed and stands nowhere that this side has seen: source's and recipient's envelope.
     pub(crate) pending: Option<(Envelope, Envelope)>,
     /// The broker's word is that the pending change was not taken. Without any word its number is not free.
     pub(crate) pending_refused: bool,
     /// Changes that were pending before, and whose number the broker let another one have.
     abandoned: Vec<(Envelope, Envelope)>,
+}
+
+/// A change that stands.
+#[derive(Clone, Debug)]
+pub(crate) struct Change {
+    /// SHA-256 of the statement.
+    pub(crate) digest: Digest,
+    source: Bytes,
+    /// As it was signed for the recipient; known where it was signed.
+    pub(crate) recipient: Option<Envelope>,
+    index: Option<u64>,
 }
 
 /// What opens the commitments to the links of source and recipient.
@@ -559,17 +570,25 @@ impl GrantRow {
 
     /// Whether this very change stands.
     pub(crate) fn has(&self, change: Digest) -> bool {
-        self.changes.iter().any(|(bytes, _)| {
-            Envelope::decode(bytes.clone()).is_ok_and(|stands| envelope::digest(&stands) == change)
-        })
+        self.changes.iter().any(|stands| stands.digest == change)
+    }
+
+    /// What stands, oldest first.
+    pub(crate) fn changes(&self) -> &[Change] {
+        &self.changes
+    }
+
+    /// The terms as they were signed for the recipient; known where they were signed.
+    pub(crate) fn terms_for_recipient(&self) -> Option<&Envelope> {
+        Some(&self.recipient_terms).filter(|terms| !terms.signatures.is_empty())
     }
 
     /// The change that orders the recipient to delete, as it was signed for the source.
     pub(crate) fn erase_order(&self) -> Option<Envelope> {
         // Nothing follows it.
         let ordered = matches!(self.standing, Standing::Stopped { erase: true });
-        let (bytes, _) = self.changes.last().filter(|_| ordered)?;
-        Envelope::decode(bytes.clone()).ok()
+        let change = self.changes.last().filter(|_| ordered)?;
+        Envelope::decode(change.source.clone()).ok()
     }
 
     #[cfg(test)]
@@ -596,8 +615,11 @@ impl GrantRow {
         // A change stands only where there is a grant.
         self.refused = false;
         self.pending_refused = false;
-        self.abandoned.extend(self.pending.take().filter(|(source, _)| envelope::digest(source) != digest));
-        self.changes.push((bytes, index));
+        let signed_here = |(source, _): &&(Envelope, Envelope)| envelope::digest(source) == digest;
+        let recipient = self.pending.iter().chain(&self.abandoned).find(signed_here);
+        let recipient = recipient.map(|(_, recipient)| recipient.clone());
+        self.abandoned.extend(self.pending.take().filter(|pending| !signed_here(&pending)));
+        self.changes.push(Change { digest, source: bytes, recipient, index });
         Ok(())
     }
 
@@ -620,12 +642,18 @@ impl GrantRow {
         };
         // Each gives way to the next, and the last to the first change or to the pending one: it gave way to one of them.
         entries.extend(self.abandoned.iter().map(changing));
-        let changed = |(change, index): &(Bytes, Option<u64>)| Entry::Changed {
-            grant,
-            change: change.to_vec(),
-            index: *index,
-        };
-        entries.extend(self.changes.iter().map(changed));
+        for change in &self.changes {
+            let (source_change, index) = (change.source.to_vec(), change.index);
+            if let Some(recipient) = &change.recipient {
+                let recipient_change = recipient.encode_to_vec();
+                entries.push(Entry::Changing {
+                    grant,
+                    source_change: source_change.clone(),
+                    recipient_change,
+                });
+            }
+            entries.push(Entry::Changed { grant, change: source_change, index });
+        }
         entries.extend(self.acknowledged.map(|time| Entry::Acknowledged {
             grant,
             change: *self.last.as_bytes(),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use countersign_grants::{
     digest::Digest,
-    envelope,
+    envelope::{self, Signed},
     id::{GrantName, PartnerName},
     key::PublicKey,
     statement::{self as statements, GrantChange, Verb, WorkingKey},
@@ -332,6 +332,17 @@ impl Customer {
         (partner, identity): (&PartnerName, &PublicKey),
         word: &Acknowledgement,
     ) -> Result<Option<Timestamp>, Error> {
+        let signed = self.verify_acknowledged((partner, identity), word)?;
+        let said = signed.statement();
+        Ok((said.statement == row.last).then_some(said.time))
+    }
+
+    /// A side's word that a statement is in its book.
+    pub(super) fn verify_acknowledged(
+        &self,
+        (partner, identity): (&PartnerName, &PublicKey),
+        word: &Acknowledgement,
+    ) -> Result<Signed<statements::Acknowledgement>, Error> {
         let who = Party::Partner(partner.clone());
         let signed = WorkingKey::certified(word.partner_key.as_ref(), identity, partner, self.origin())
             .and_then(|key| {
@@ -343,7 +354,7 @@ impl Customer {
             return Err(Error::misbehaved(who, "acknowledgement", "partner", "names another partner"));
         }
         self.0.monitor.take(&said.checkpoint.0, Met::InStatement, &who)?;
-        Ok((said.statement == row.last).then_some(said.time))
+        Ok(signed)
     }
 
     pub(super) fn row(&self, grant: &GrantName) -> Result<GrantRow, Error> {

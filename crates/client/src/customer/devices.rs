@@ -188,13 +188,19 @@ impl Customer {
     }
 
     /// What the changes add up to. Fewer than this device has seen, or others, are the broker's misbehaviour.
-    pub(super) async fn identity(&self) -> Result<Identity, Error> {
+    async fn identity(&self) -> Result<Identity, Error> {
+        self.identity_and_changes().await.map(|(identity, _)| identity)
+    }
+
+    /// The same, with the changes.
+    pub(super) async fn identity_and_changes(&self) -> Result<(Identity, Vec<Envelope>), Error> {
         let wrong = |check, detail: String| Error::misbehaved(Party::Broker, "authenticators", check, detail);
         let (key, known) = (self.0.wallet.call_key().public(), self.0.book.identity());
         let mut seen_before = known.is_none();
         let mut identity = Identity::default();
-        for change in changes(&self.0.connection, self.name()).await? {
-            identity = follow(identity, &change, key, self.name(), self.origin())?;
+        let changes = changes(&self.0.connection, self.name()).await?;
+        for change in &changes {
+            identity = follow(identity, change, key, self.name(), self.origin())?;
             if known.is_some_and(|(sequence, last)| {
                 sequence == identity.sequence() && Some(last) == identity.last()
             }) {
@@ -216,7 +222,7 @@ impl Customer {
             let entry = Entry::Identity { sequence: identity.sequence(), last: *last.as_bytes() };
             self.0.book.enter(entry).await?;
         }
-        Ok(identity)
+        Ok((identity, changes))
     }
 
     fn own_change(&self, change: &Envelope) -> Result<Signed<CustomerChange>, Error> {
@@ -239,7 +245,7 @@ async fn chain(
         .try_fold(Identity::default(), |identity, change| follow(identity, change, key, name, origin))
 }
 
-pub(super) async fn changes(connection: &Connection, name: &CustomerName) -> Result<Vec<Envelope>, Error> {
+async fn changes(connection: &Connection, name: &CustomerName) -> Result<Vec<Envelope>, Error> {
     all_pages(|page_token| async {
         let asked = ListCustomerChangesRequest { parent: name.to_string(), page_size: PAGE_SIZE, page_token };
         let page = connection.customers().list_customer_changes(call(asked)).await?.into_inner();

@@ -1,49 +1,36 @@
 //! Everything about the customer, taken along: into a folder of plain files that others can read and check.
 //!
-//! What is written was verified first: each record's proof, what its commitments open to, each grant's signatures. What
-//! does not verify ends the export with an error, and a folder without `manifest.json` is not a whole one.
+//! What is written was verified first: each record's proof, what its commitments open to, each signature of the customer's
+//! and of partners. What does not verify ends the export with an error, and a folder without `manifest.json` is not a whole
+//! one. What nobody but the broker vouches for is named in the manifest.
 
 mod consent;
+mod events;
 mod folder;
+mod grants;
 mod json;
+mod word;
 
 use std::{
-    collections::{BTreeSet, HashMap},
     io,
     path::{Path, PathBuf},
 };
 
-use bytes::Bytes;
 use countersign_grants::{
-    catalogue::FieldPath,
     digest::Digest,
-    envelope,
-    id::{GrantName, LinkName, RequestName},
-    key::SigningKey,
-    statement::{GrantChange, GrantTerms, Offer, Statement, WorkingKey},
+    id::{LinkName, RequestName},
 };
-use countersign_proto::{
-    log::v1::Kind,
-    statement::v1::Envelope,
-    v1::{
-        GetCustomerRequest, Grant, ListGrantRequestsRequest, ListGrantsRequest, ListLinksRequest,
-        ListProvenEventsRequest, ProvenEvent,
-    },
-};
-use prost::Message as _;
+use countersign_proto::v1::{self, GetCustomerRequest, ListGrantRequestsRequest, ListLinksRequest};
 use serde_json::json;
 
 use self::{
-    consent::{Consent, Happened},
     folder::Folder,
-    json::{dsse, message, moment},
+    json::{dsse, is_at, message, moment},
 };
-use super::{Customer, GrantRow, activity::Numbering, devices::changes};
+use super::{Customer, GrantRow, LinkRow};
 use crate::{
-    auditor::proof_file,
     channel::call,
     error::{Error, Party},
-    receipt::ProvenLeaf,
 };
 
 /// The version of what is written.
@@ -109,8 +96,10 @@ impl Customer {
         self.export_customer(&mut folder).await?;
         let links = self.export_links(&mut folder).await?;
         let requests = self.export_requests(&mut folder).await?;
-        let (records, happened) = self.export_events(&mut folder).await?;
-        let grants = self.export_grants(&mut folder, &happened).await?;
+        let (records, past) = self.export_events(&mut folder).await?;
+        // A grant's end can rest on the terms of a later one: all of them are in the book first.
+        self.grants().await?;
+        let grants = self.export_grants(&mut folder, &past).await?;
         self.settle().await?;
         folder.flush().await?;
         let exported = Exported { links, requests, grants, records };
@@ -123,6 +112,7 @@ impl Customer {
             "log_verifier_key": self.0.trust.log_key.to_string(),
             "time": moment(self.now()),
             "links": links, "requests": requests, "grants": grants, "records": records,
+            "brokers_word": word::brokers_word(),
         });
         folder.document("manifest.json".to_owned(), &manifest).await?;
         folder.flush().await?;
@@ -135,9 +125,11 @@ impl Customer {
         if customer.name != self.name().as_str() {
             return Err(twisted("customer", "name", "it is another one").into());
         }
+        if customer.public_key != self.0.wallet.call_key().public().as_bytes().as_slice() {
+            return Err(twisted("customer", "public_key", "it is another one").into());
+        }
         folder.document("customer.json".to_owned(), &message("v1.Customer", &customer)).await?;
-        self.identity().await?;
-        let changes = changes(&self.0.connection, self.name()).await?;
+        let (_, changes) = self.identity_and_changes().await?;
         let labels = self.0.book.authenticator_labels();
         let labels = labels.into_iter().map(|(id, label)| (hex(id), json!(label)));
         let devices = json!({
@@ -155,12 +147,12 @@ impl Customer {
             let page = self.0.connection.links().list_links(call(asked)).await?.into_inner();
             pages.took(page.links.len(), page.next_page_token)?;
             for link in page.links {
-                let known = LinkName::parse(&link.name).ok().and_then(|name| self.0.book.link(&name));
+                let row = self.known_link(&link).await?;
                 let element = json!({
                     "link": message("v1.Link", &link),
                     // What only the customer and the partner know.
-                    "label": known.as_ref().map(|row| row.label.as_str()),
-                    "confirmed": known.as_ref().map(|row| row.confirmed),
+                    "label": row.label.as_str(),
+                    "confirmed": row.confirmed,
                 });
                 list.add(folder, &element).await?;
             }
@@ -181,10 +173,7 @@ impl Customer {
             for request in page.grant_requests {
                 let name = RequestName::parse(&request.name)
                     .map_err(|error| twisted("request", "name", &error.to_string()))?;
-                let (statement, link) = self.verify_statement(&name, &request)?;
-                for (row, offer) in statement.statement().rows.iter().zip(&request.offers) {
-                    self.verify_offer(row.offer, offer, &link)?;
-                }
+                let link = self.verify_request(&name, &request)?;
                 let element = json!({
                     "request": message("v1.GrantRequest", &request),
                     "link": link.name.as_str(),
@@ -195,193 +184,46 @@ impl Customer {
         list.end(folder).await
     }
 
-    /// Writes each record with its proof, and keeps what happened to each grant, by its tag.
-    async fn export_events(
-        &self,
-        folder: &mut Folder,
-    ) -> Result<(usize, HashMap<Bytes, Vec<Happened>>), ExportError> {
-        let (mut list, mut pages) = (Folder::list("events.json"), Pages::new(MAX_RECORDS));
-        let (mut numbering, mut happened) = (Numbering::new(true), HashMap::<Bytes, Vec<Happened>>::new());
-        let mut next = 0;
-        while let Some(page_token) = pages.next() {
-            let asked = ListProvenEventsRequest {
-                parent: self.name().to_string(),
-                cursor: 0,
-                page_size: PAGE_SIZE,
-                page_token,
-            };
-            let page = self.0.connection.events().list_proven_events(call(asked)).await?.into_inner();
-            pages.took(page.events.len(), page.next_page_token)?;
-            for proven in page.events {
-                let evidence = evidence(&proven)?;
-                let receipt = proven.receipt.clone();
-                let activity = self.check(proven.event.unwrap_or_default())?;
-                let leaf = ProvenLeaf::prove(receipt.as_ref(), &self.0.monitor)?;
-                if leaf.leaf() != &activity.event.record || leaf.index() != activity.index() {
-                    return Err(twisted("event", "receipt", "is the proof of another record").into());
-                }
-                if leaf.index() < next {
-                    return Err(twisted("events", "index", "is not larger than the one before").into());
-                }
-                next = leaf.index() + 1;
-                numbering.take(&activity)?;
-                self.opens(&leaf, &activity.event.fields, &evidence)?;
-                let record = leaf.record();
-                if tells_of_grant(record.kind()) {
-                    happened.entry(record.grant_tag.clone()).or_default().push(Happened {
-                        kind: record.kind(),
-                        time: activity.time(),
-                        index: leaf.index(),
-                    });
-                }
-                let proof = format!("proofs/{}.tlog-proof", leaf.index());
-                let mut event = message("v1.Event", &activity.event);
-                // It stands in the receipt, once.
-                if let Some(event) = event.as_object_mut() {
-                    event.remove("record");
-                }
-                let evidence =
-                    evidence.iter().map(|digest| data_encoding::HEXLOWER.encode(digest.as_bytes()));
-                let element = json!({
-                    "index": leaf.index(),
-                    "event": event,
-                    "record": message("log.v1.Record", record),
-                    "receipt": message("v1.Receipt", leaf.receipt()),
-                    "evidence": evidence.collect::<Vec<_>>(),
-                    "proof": proof,
-                });
-                list.add(folder, &element).await?;
-                folder.add(proof, proof_file(&leaf)?.to_string().into_bytes()).await?;
+    /// The book's row of a link of which every statement verifies. One that came since the links were learnt is taken over.
+    async fn known_link(&self, link: &v1::Link) -> Result<LinkRow, Error> {
+        let name =
+            LinkName::parse(&link.name).map_err(|error| twisted("link", "name", &error.to_string()))?;
+        let row = match self.0.book.link(&name) {
+            Some(row) => row,
+            None => self.adopt_link(&name, link).await?,
+        };
+        let invitation = self.verify_link(&row, link)?;
+        let said = invitation.statement();
+        for (same, check) in [
+            (link.partner == said.partner.as_str(), "partner"),
+            (link.subject == said.subject.as_str(), "subject"),
+            (is_at(link.expire_time.as_ref(), said.expire_time), "expire_time"),
+        ] {
+            if !same {
+                return Err(twisted("link", check, "is other than the invitation says"));
             }
         }
-        Ok((list.end(folder).await?, happened))
+        Ok(row)
     }
 
-    /// Whether all that a record commits to is what was handed over.
-    fn opens(&self, leaf: &ProvenLeaf, fields: &[String], evidence: &[Digest]) -> Result<(), Error> {
-        let record = leaf.record();
-        let fields = fields.iter().map(|field| FieldPath::parse(field)).collect::<Result<Vec<_>, _>>();
-        let fields = fields.map_err(|error| twisted("event", "fields", &error.to_string()))?;
-        // They can come when the account is closed, so they name nobody.
-        let names_nobody = matches!(record.kind(), Kind::ErasureAttested | Kind::ErasureOverdue);
-        leaf.opens(
-            (!names_nobody).then_some(self.name()),
-            (!record.fields_commitment.is_empty()).then_some(&fields),
-            (!record.evidence_commitment.is_empty()).then_some(evidence),
-        )
-    }
-
-    async fn export_grants(
-        &self,
-        folder: &mut Folder,
-        happened: &HashMap<Bytes, Vec<Happened>>,
-    ) -> Result<usize, ExportError> {
-        let (mut list, mut pages) = (Folder::list("grants.json"), Pages::new(MAX_LISTED));
-        let mut catalogues = BTreeSet::new();
-        while let Some(page_token) = pages.next() {
-            // As it stood before the broker was asked: what is changed meanwhile it need not show yet.
-            let known: HashMap<_, _> =
-                self.0.book.grants().into_iter().map(|row| (row.name, row.sequence)).collect();
-            let asked =
-                ListGrantsRequest { parent: self.name().to_string(), page_size: PAGE_SIZE, page_token };
-            let page = self.0.connection.grants().list_grants(call(asked)).await?.into_inner();
-            pages.took(page.grants.len(), page.next_page_token)?;
-            for grant in page.grants {
-                let row = self.reconcile(&grant, |name: &GrantName| known.get(name).copied()).await?;
-                let offer = self.offer_of(&row, &grant)?;
-                let version = row.terms.catalogue_version;
-                let catalogue = self.catalogue(version).await?;
-                if catalogues.insert(version) {
-                    let name = format!("catalogues/{}.toml", hex(version));
-                    folder.add(name, catalogue.document().to_vec()).await?;
-                }
-                let none = Vec::new();
-                let consent = Consent {
-                    origin: self.origin(),
-                    customer: self.name(),
-                    row: &row,
-                    offer: &offer,
-                    catalogue: &catalogue,
-                    state: grant.state(),
-                    happened: happened.get(row.terms.log_tag.as_slice()).unwrap_or(&none),
-                    now: self.now(),
-                };
-                let name = format!("consents/{}.jsonld", hex(row.name.digest()));
-                folder.document(name.clone(), &consent.receipt()).await?;
-                list.add(folder, &self.grant_element(&row, &grant, &name)?).await?;
-            }
+    /// The link through which a request came, if all of it verifies that was signed, and the rest agrees.
+    fn verify_request(&self, name: &RequestName, request: &v1::GrantRequest) -> Result<LinkRow, Error> {
+        let (statement, link) = self.verify_statement(name, request)?;
+        let said = statement.statement();
+        if request.offers.len() != said.rows.len() {
+            return Err(twisted("request", "offers", "are not as many as were signed"));
         }
-        list.end(folder).await
-    }
-
-    /// A grant as the broker shows it, and the recipient's copies of what was signed: the same payloads, signed with the key
-    /// of the link to the recipient, which gives the same signature each time.
-    fn grant_element(
-        &self,
-        row: &GrantRow,
-        grant: &Grant,
-        consent: &str,
-    ) -> Result<serde_json::Value, Error> {
-        let key = self.0.wallet.link_key(row.recipient_link);
-        let terms = grant.terms.as_ref().map(|terms| again::<GrantTerms>(terms, &key)).transpose()?;
-        let changes = grant.changes.iter().map(|change| Ok(dsse(&again::<GrantChange>(change, &key)?)));
-        Ok(json!({
-            "grant": message("v1.Grant", grant),
-            "recipient_terms": terms.as_ref().map(dsse),
-            "recipient_changes": changes.collect::<Result<Vec<_>, Error>>()?,
-            "source_link": LinkName::of(row.source_link).as_str(),
-            "recipient_link": LinkName::of(row.recipient_link).as_str(),
-            "consent": consent,
-        }))
-    }
-
-    /// The offer, as its recipient signed it under the identity that the terms name.
-    fn offer_of(&self, row: &GrantRow, grant: &Grant) -> Result<Offer, Error> {
-        let terms = &row.terms;
-        let who = Party::Partner(terms.recipient.clone());
-        let signed = WorkingKey::certified(
-            grant.offer_key.as_ref(),
-            &terms.recipient_identity,
-            &terms.recipient,
-            self.origin(),
-        )
-        .and_then(|key| key.verify::<Offer>(grant.offer.as_ref(), |said| said.time))
-        .map_err(|error| Error::bad_key(who, "offer", &error))?;
-        if signed.digest() == terms.offer {
-            Ok(signed.statement().clone())
-        } else {
-            Err(twisted("grant", "offer", "is not the one that the terms name"))
+        for (row, offer) in said.rows.iter().zip(&request.offers) {
+            self.verify_offer(row.offer, offer, &link)?;
         }
+        if request.requester != said.requester.as_str() {
+            return Err(twisted("request", "requester", "is another than the one who signed"));
+        }
+        if !is_at(request.expire_time.as_ref(), said.expire_time) {
+            return Err(twisted("request", "expire_time", "is other than the requester signed"));
+        }
+        Ok(link)
     }
-}
-
-/// The same payload, signed with another key.
-fn again<S: Statement>(envelope: &Envelope, key: &SigningKey) -> Result<Envelope, Error> {
-    let message = S::Message::decode(envelope.payload.clone())
-        .map_err(|error| twisted("grant", "payload", &error.to_string()))?;
-    Ok(envelope::sign::<S>(&message, &[key]))
-}
-
-fn evidence(proven: &ProvenEvent) -> Result<Vec<Digest>, Error> {
-    let read = |bytes: &Bytes| <[u8; 32]>::try_from(bytes.as_ref()).map(Digest::from);
-    let read = proven.evidence.iter().map(read).collect::<Result<_, _>>();
-    read.map_err(|_| twisted("event", "evidence", "a hash is not 32 bytes"))
-}
-
-/// Whether a record says that a grant's standing changed. Its changes are bounded, so that these may be held.
-fn tells_of_grant(kind: Kind) -> bool {
-    matches!(
-        kind,
-        Kind::GrantPaused
-            | Kind::GrantResumed
-            | Kind::GrantWithdrawn
-            | Kind::GrantSuspended
-            | Kind::GrantUnsuspended
-            | Kind::GrantRevoked
-            | Kind::GrantSuspendedByOperator
-            | Kind::GrantUnsuspendedByOperator
-            | Kind::GrantRevokedByOperator
-    )
 }
 
 fn hex(digest: Digest) -> String {

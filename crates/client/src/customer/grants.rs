@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use countersign_grants::{
-    envelope,
+    digest::Digest,
+    envelope::{self, Signed},
     id::GrantName,
     key::KeyId,
     statement::{GrantChange, GrantTerms},
@@ -116,18 +117,19 @@ impl Customer {
             let detail = format!("{shown} changes of `{name}` are shown, and the book has {known}");
             return Err(wrong("sequence", detail));
         }
-        let row = match self.0.book.grant(&name) {
-            Some(row) => row,
+        let mut row = match self.0.book.grant(&name) {
+            Some(row) => {
+                self.verify_terms(&name, grant, row.source_link)?;
+                row
+            }
             None => self.adopt(&name, grant).await?,
         };
-        let mut row = row;
         if row.refused {
             self.0.book.enter(Entry::Shown { grant: *name.digest().as_bytes() }).await?;
             row.refused = false;
         }
+        let key = self.0.wallet.link_key(row.source_link);
         for change in &grant.changes {
-            let Some(source_link) = self.link_by(row.source_link) else { break };
-            let key = self.0.wallet.link_key(source_link.name.digest());
             let signed = envelope::verify::<GrantChange>(Some(change), &[key.public()], self.origin())
                 .map_err(|error| Error::bad_statement(Party::Broker, "change", &error))?;
             let said = signed.statement();
@@ -161,12 +163,7 @@ impl Customer {
         else {
             return Err(wrong("terms", format!("`{name}` is not signed by this customer")));
         };
-        let key = self.0.wallet.link_key(source_link.name.digest());
-        let terms = envelope::verify::<GrantTerms>(grant.terms.as_ref(), &[key.public()], self.origin())
-            .map_err(|error| Error::bad_statement(Party::Broker, "terms", &error))?;
-        if terms.digest() != name.digest() {
-            return Err(wrong("name", format!("`{name}` has other terms")));
-        }
+        let terms = self.verify_terms(name, grant, source_link.name.digest())?;
         let entry = Entry::Granted {
             source_link: *source_link.name.digest().as_bytes(),
             recipient_link: *recipient_link.name.digest().as_bytes(),
@@ -177,7 +174,25 @@ impl Customer {
         self.0.book.grant(name).ok_or_else(|| wrong("terms", format!("`{name}` did not enter the book")))
     }
 
-    pub(super) fn link_by(&self, invitation: countersign_grants::digest::Digest) -> Option<LinkRow> {
+    /// The terms that the broker shows, if the customer signed these for the source, and the grant is theirs.
+    fn verify_terms(
+        &self,
+        name: &GrantName,
+        grant: &Grant,
+        source_link: Digest,
+    ) -> Result<Signed<GrantTerms>, Error> {
+        let key = self.0.wallet.link_key(source_link);
+        let terms = envelope::verify::<GrantTerms>(grant.terms.as_ref(), &[key.public()], self.origin())
+            .map_err(|error| Error::bad_statement(Party::Broker, "terms", &error))?;
+        if terms.digest() == name.digest() {
+            Ok(terms)
+        } else {
+            let detail = format!("`{name}` is shown with other terms");
+            Err(Error::misbehaved(Party::Broker, "grant", "terms", detail))
+        }
+    }
+
+    pub(super) fn link_by(&self, invitation: Digest) -> Option<LinkRow> {
         self.0.book.link(&countersign_grants::id::LinkName::of(invitation))
     }
 }

@@ -135,7 +135,7 @@ impl Customer {
 
     /// Takes a link over that was accepted with the same wallet elsewhere: the acceptance by the link's own key vouches for
     /// the invitation, and so for the identity in it. What the account is called stays on the other device.
-    async fn adopt_link(&self, name: &LinkName, link: &Link) -> Result<LinkRow, Error> {
+    pub(super) async fn adopt_link(&self, name: &LinkName, link: &Link) -> Result<LinkRow, Error> {
         let wrong = |check, detail: &str| Error::misbehaved(Party::Broker, "link", check, detail.to_owned());
         let invitation = envelope::peek::<LinkInvitation>(link.invitation.as_ref())
             .map_err(|error| Error::bad_statement(Party::Broker, "invitation", &error))?;
@@ -162,6 +162,35 @@ impl Customer {
         };
         self.0.book.enter(entry).await?;
         self.0.book.link(name).ok_or_else(|| wrong("name", "did not enter the book"))
+    }
+
+    /// Whether every statement that the broker shows of a link in the book is what the customer and the partner signed.
+    pub(super) fn verify_link(&self, row: &LinkRow, link: &Link) -> Result<Signed<LinkInvitation>, Error> {
+        let wrong =
+            |check, detail: &str| Err(Error::misbehaved(Party::Broker, "link", check, detail.to_owned()));
+        let who = Party::Partner(row.partner.clone());
+        let invitation = certified(&link.partner_keys, row, self.origin(), |key| {
+            key.verify::<LinkInvitation>(link.invitation.as_ref(), |said| said.time)
+        })
+        .map_err(|error| Error::bad_key(who.clone(), "invitation", &error))?;
+        if invitation.digest() != row.name.digest() {
+            return wrong("name", "is not that of its invitation");
+        }
+        let key = self.0.wallet.link_key(row.name.digest());
+        let acceptance =
+            envelope::verify::<LinkAcceptance>(link.acceptance.as_ref(), &[key.public()], self.origin())
+                .map_err(|error| Error::bad_statement(Party::Broker, "acceptance", &error))?;
+        if acceptance.digest() != row.acceptance {
+            return wrong("acceptance", "is another than the one in the book");
+        }
+        if row.confirmed || link.confirmation.is_some() {
+            self.verify_confirmation(row, link)?;
+        }
+        for certificate in &link.partner_keys {
+            WorkingKey::certified(Some(certificate), &row.identity, &row.partner, self.origin())
+                .map_err(|error| Error::bad_key(who.clone(), "link", &error))?;
+        }
+        Ok(invitation)
     }
 
     fn verify_confirmation(&self, row: &LinkRow, link: &Link) -> Result<Signed<LinkConfirmation>, Error> {

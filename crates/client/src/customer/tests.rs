@@ -347,14 +347,15 @@ async fn what_was_signed_is_in_the_book_even_if_no_answer_comes() {
     let grant = customer.book().grants().remove(0).name;
     let stopped = customer.stop(&grant, true).await;
     assert!(matches!(stopped, Err(Error::Unreachable { .. })), "{stopped:?}");
-    let again = CustomerBook::open(storage).expect("opens");
+    let again = CustomerBook::open(storage.clone()).expect("opens");
     let row = again.grant(&grant).expect("is there");
     assert_eq!(
         (row.recorded, row.sequence, row.standing),
         (None, 0, Standing::Active),
         "nothing is recorded yet"
     );
-    let (pending, _) = row.pending.clone().expect("the change waits to be sent again, byte for byte");
+    let (pending, for_recipient) =
+        row.pending.clone().expect("the change waits to be sent again, byte for byte");
     assert_eq!(again.links(), customer.book().links());
 
     let entry = Entry::Changed {
@@ -367,6 +368,7 @@ async fn what_was_signed_is_in_the_book_even_if_no_answer_comes() {
     assert_eq!((row.sequence, row.standing), (1, Standing::Stopped { erase: true }));
     assert_eq!(row.last, envelope::digest(&pending));
     assert!(row.pending.is_none() && !row.is_settled());
+    assert_eq!(row.changes()[0].recipient, Some(for_recipient.clone()));
     let acknowledged = Entry::Acknowledged {
         grant: *grant.digest().as_bytes(),
         change: *row.last.as_bytes(),
@@ -374,6 +376,11 @@ async fn what_was_signed_is_in_the_book_even_if_no_answer_comes() {
     };
     again.enter(acknowledged).await.expect("enters");
     assert!(again.grant(&grant).expect("is there").is_settled());
+    // What was signed for the recipient stays when the file is rewritten.
+    again.compact().expect("rewrites");
+    let row = CustomerBook::open(storage).expect("opens").grant(&grant).expect("is there");
+    assert_eq!(row.changes()[0].recipient, Some(for_recipient));
+    assert!(row.terms_for_recipient().is_some() && row.abandoned().is_empty() && row.is_settled());
 }
 
 #[tokio::test]

@@ -6,26 +6,18 @@
 
 use countersign_grants::{
     catalogue::{Catalogue, Field, Provenance},
-    id::{CatalogueName, CustomerName, OfferName, Origin},
+    id::{CatalogueName, CustomerName, GrantName, OfferName, Origin},
     statement::Offer,
     time::Timestamp,
 };
-use countersign_proto::{log::v1::Kind, v1::grant::State};
+use countersign_proto::log::v1::Kind;
 use serde_json::{Value, json};
 
-use super::{GrantRow, json::moment};
+use super::{GrantRow, events::Happened, json::moment};
 
 /// The profile's version of a receipt, and of the record within.
 const RECEIPT_SCHEMA: &str = "https://w3id.org/dpv/schema/dpv-27560#receipt";
 const RECORD_SCHEMA: &str = "https://w3id.org/dpv/schema/dpv-27560#record";
-
-/// One thing that happened to a grant, as its record in the log says.
-#[derive(Clone, Copy)]
-pub(super) struct Happened {
-    pub(super) kind: Kind,
-    pub(super) time: Timestamp,
-    pub(super) index: u64,
-}
 
 /// What a receipt is made of.
 pub(super) struct Consent<'a> {
@@ -34,8 +26,7 @@ pub(super) struct Consent<'a> {
     pub(super) row: &'a GrantRow,
     pub(super) offer: &'a Offer,
     pub(super) catalogue: &'a Catalogue,
-    pub(super) state: State,
-    pub(super) happened: &'a [Happened],
+    pub(super) happened: Vec<Happened>,
     pub(super) now: Timestamp,
 }
 
@@ -70,6 +61,9 @@ impl Consent<'_> {
             "@type": "dpv:ConsentRecord",
             "dct:conformsTo": { "@id": RECORD_SCHEMA },
             "dct:identifier": grant,
+            "dct:replaces": terms.previous.map(|previous| {
+                json!({ "@id": self.iri(GrantName::of(previous).as_str()) })
+            }),
             "dpv:hasDataSubject": { "@id": self.iri(self.customer.as_str()), "@type": "dpv:DataSubject" },
             "dpv:hasDataController": {
                 "@id": self.iri(terms.recipient.as_str()),
@@ -147,7 +141,8 @@ impl Consent<'_> {
         })
     }
 
-    /// What was indicated, by whom and when: the approval as it was signed, and what the log says came after.
+    /// What was indicated, by whom and when: the approval as it was signed, what the log says came after, and the end that
+    /// follows from the terms alone.
     fn events(&self) -> Value {
         let terms = &self.row.terms;
         let subject = self.iri(self.customer.as_str());
@@ -158,7 +153,9 @@ impl Consent<'_> {
             "dpv:hasIndicationMethod": "Signed terms",
             "dpv:hasDuration": { "@type": "dpv:UntilTimeDuration", "rdf:value": time(terms.expire_time) },
         })];
-        for one in self.happened {
+        let mut ended = false;
+        for one in &self.happened {
+            ended |= ends(one.kind);
             let (status, title, by) = match one.kind {
                 Kind::GrantPaused => {
                     ("dpv:ConsentStatusInvalidForProcessing", "Paused", Some(subject.clone()))
@@ -181,6 +178,8 @@ impl Consent<'_> {
                 Kind::GrantRevoked | Kind::GrantRevokedByOperator => {
                     ("dpv:ConsentRevoked", "Revoked", self.by(one.kind))
                 }
+                // Of the transfers, the one that spent the last use.
+                Kind::Transfer => ("dpv:ConsentExpired", "All uses are spent", None),
                 _ => continue,
             };
             events.push(json!({
@@ -191,9 +190,10 @@ impl Consent<'_> {
                 "dct:source": { "@id": self.iri(&format!("logs/-/entries/{}", one.index)) },
             }));
         }
-        if self.state == State::Expired {
+        if !ended && self.now >= terms.expire_time {
             events.push(json!({
                 "@type": "dpv:ConsentExpired",
+                "dct:title": "Its time is over",
                 "dpv:isIndicatedAtTime": time(terms.expire_time),
                 "dpv:isIndicatedBy": { "@id": subject },
             }));
@@ -217,6 +217,18 @@ impl Consent<'_> {
     fn iri(&self, name: &str) -> String {
         format!("https://{}/{name}", plain(self.origin.as_str()))
     }
+}
+
+/// Whether nothing changes a grant's standing after this.
+fn ends(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::GrantWithdrawn
+            | Kind::GrantSuperseded
+            | Kind::GrantRevoked
+            | Kind::GrantRevokedByOperator
+            | Kind::Transfer
+    )
 }
 
 /// An origin with what no IRI may hold written as percent and hex.

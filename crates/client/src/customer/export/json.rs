@@ -26,6 +26,13 @@ pub(super) fn message<M: Message>(name: &str, message: &M) -> Value {
     read(&format!("countersign.{name}"), &message.encode_to_vec()).unwrap_or_default()
 }
 
+/// What the members of a message of `countersign.{name}` are called.
+#[cfg(test)]
+pub(super) fn members(name: &str) -> Vec<String> {
+    let message = POOL.get_message_by_name(&format!("countersign.{name}")).expect("a message");
+    message.fields().map(|field| field.name().to_owned()).collect()
+}
+
 fn read(name: &str, bytes: &[u8]) -> Option<Value> {
     let message = DynamicMessage::decode(POOL.get_message_by_name(name)?, bytes).ok()?;
     Some(object(&message))
@@ -75,6 +82,20 @@ fn field(kind: &Kind, value: &Field) -> Value {
 pub(super) fn moment(time: Timestamp) -> String {
     let millis = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
     jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::MAX).to_string()
+}
+
+/// A moment as a message has it.
+pub(super) fn timestamp(time: Timestamp) -> prost_types::Timestamp {
+    let millis = time.as_millis();
+    prost_types::Timestamp {
+        seconds: i64::try_from(millis / 1000).unwrap_or(i64::MAX),
+        nanos: i32::try_from(millis % 1000).expect("below 1,000") * 1_000_000,
+    }
+}
+
+/// Whether a message says this moment.
+pub(super) fn is_at(shown: Option<&prost_types::Timestamp>, time: Timestamp) -> bool {
+    shown == Some(&timestamp(time))
 }
 
 /// An envelope as DSSE writes it in JSON, with what it says.
