@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use countersign_client::{
     Connection, Error, PartnerEvent,
     book::Standing,
-    customer::{AuthenticatorSecret, Choice, Customer, CustomerBook, Wallet, fetch_wallet},
+    customer::{AuthenticatorSecret, Choice, Customer, CustomerBook, Report, Wallet, fetch_wallet},
 };
 use countersign_grants::{
     digest::Digest,
@@ -253,8 +253,12 @@ async fn a_stolen_secret_does_nothing_from_the_next_call_on() {
     let lifetime = Duration::from_secs(600);
     let gone = granted.skylark.partner.request(&granted.at_skylark, &[(offer, false)], lifetime).await;
     assert_eq!(gone.expect_err("the handle stands for nobody").reason(), Some("GRANT_UNKNOWN"));
+    // Who has seen the proof knows it; to everybody else it is the broker's bare word.
+    let Report::Recorded(proof) = &stolen.report else { panic!("{:?}", stolen.report) };
     let again = granted.mei.report_stolen(true).await.expect("reported before");
-    assert!(again.receipt.is_none());
+    assert!(matches!(again.report, Report::RecordedBefore { index } if index == proof.index()));
+    let other = granted.second_device().report_stolen(true).await.expect("answers");
+    assert!(matches!(other.report, Report::BrokersWord), "{:?}", other.report);
 
     // A new wallet links anew.
     let mei = granted.world.customer_with(stolen.wallet).await;

@@ -93,7 +93,7 @@ pub use self::{
     narrow::{Narrowed, Narrowing},
     preview::Previewed,
     read::{ReadRequest, Row, Waiting},
-    stolen::Stolen,
+    stolen::{Report, Stolen},
     tap::Tapped,
     wallet::{Wallet, WalletError},
 };

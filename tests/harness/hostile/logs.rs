@@ -7,6 +7,7 @@ use countersign_client::{
     Error, Monitor, System,
     auditor::{LogSource, Problem, SourceError, verify},
     checkpoint::HeadKeeper as _,
+    customer::Report,
     error::LogForked,
 };
 use countersign_ledger::Ledger;
@@ -153,6 +154,31 @@ async fn a_log_that_goes_back_and_another_way_halts_who_saw_it() {
     check_evidence(&fork, &operator.world.trust.log_key);
     let error = operator.mei.settle().await.expect_err("another tree");
     assert!(matches!(error, Error::LogForked(_)), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_theft_is_reported_to_a_log_with_two_faces_and_not_called_recorded() {
+    let operator = Operator::start().await;
+    let before = operator.twin().await;
+    operator.fetch().await.expect("flows");
+    grow(operator.world.broker.ledger(), 3).await;
+    operator.mei.settle().await.expect("the log goes on");
+    let mei = operator.mei.name().to_string();
+    operator.front.lead(&mei, &before.trust.address);
+    grow(before.broker.ledger(), 8).await;
+    let halted = async { while !matches!(operator.mei.settle().await, Err(Error::LogForked(_))) {} };
+    tokio::time::timeout(PATIENCE, halted).await.expect("another tree is found");
+    operator.front.lead(&mei, &operator.world_address());
+
+    let stolen = operator.mei.report_stolen(true).await.expect("goes out");
+    assert!(matches!(stolen.report, Report::NotProven(Error::LogForked(_))), "{:?}", stolen.report);
+    let [(grant, Error::LogForked(_))] = stolen.not_stopped.as_slice() else { panic!("not proven either") };
+    assert_eq!((grant, stolen.stopped.len(), stolen.relink.len()), (&operator.grant, 0, 2));
+    // It is there all the same, and so is her stop.
+    assert_eq!(operator.world.count(Kind::CustomerStolen).await, 1);
+    assert_eq!(operator.world.count(Kind::GrantWithdrawn).await, 1);
+    let again = operator.mei.report_stolen(true).await.expect("goes out");
+    assert!(matches!(again.report, Report::BrokersWord), "{:?}", again.report);
 }
 
 /// A log as an auditor reads it: from the broker's files.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use countersign_client::grants::id::GrantName;
+use countersign_client::{customer::Report, grants::id::GrantName};
 use serde_json::json;
 
 use crate::{
@@ -32,11 +32,22 @@ impl Arguments {
         anyhow::ensure!(!path.exists(), "{}: there is a wallet already", path.display());
         let customer = self.home.open(setting)?;
         let stolen = customer.report_stolen(self.erase).await?;
-        stolen.wallet.write(&path).context("the report stands; `customer new` makes another wallet")?;
+        let (report, index) = match &stolen.report {
+            Report::Recorded(proof) => ("RECORDED", Some(proof.index())),
+            Report::RecordedBefore { index } => ("RECORDED_BEFORE", Some(*index)),
+            Report::BrokersWord => ("BROKERS_WORD", None),
+            Report::NotProven(_) => ("NOT_PROVEN", None),
+        };
+        // Where the broker could not be reached, the same again settles it; in all other cases she has to link anew.
+        let again = matches!(&stolen.report, Report::NotProven(error) if error.is_transient());
+        if !again {
+            stolen.wallet.write(&path).context("the new wallet; `customer new` makes another one")?;
+        }
         let json = json!({
             "old": customer.name().as_str(),
-            "new": stolen.wallet.customer().as_str(),
-            "wallet": path.display().to_string(),
+            "new": (!again).then(|| stolen.wallet.customer().as_str()),
+            "wallet": (!again).then(|| path.display().to_string()),
+            "report": report,
             "stopped": stolen.stopped.iter().map(GrantName::as_str).collect::<Vec<_>>(),
             "not_stopped": stolen.not_stopped.iter().map(|(grant, error)| {
                 json!({ "grant": grant.as_str(), "error": error.to_string() })
@@ -44,25 +55,43 @@ impl Arguments {
             "relink": stolen.relink.iter().map(|(partner, subject, label)| {
                 json!({ "partner": partner.as_str(), "subject": subject.as_str(), "account": label })
             }).collect::<Vec<_>>(),
-            "index": stolen.receipt.as_ref().map(countersign_client::receipt::ProvenLeaf::index),
+            "index": index,
         });
         setting.output().show(&json, |output| {
-            let mut lines = vec![format!(
-                "{} {}; {} stopped",
-                output.good("reported:"),
-                customer.name(),
-                words::counted(stolen.stopped.len() as u64, "grant")
-            )];
+            let name = customer.name();
+            let mut lines = vec![match &stolen.report {
+                Report::Recorded(_) => format!("{} {name}", output.good("reported:")),
+                Report::RecordedBefore { index } => {
+                    format!("{} {name}, by entry {index}", output.good("reported before:"))
+                }
+                Report::BrokersWord => output.bad(&format!(
+                    "the broker says that {name} was reported before; it gives no proof. Ask the brands."
+                )),
+                Report::NotProven(error) => {
+                    output.bad(&format!("the report of {name} is not proven: {error}"))
+                }
+            }];
+            lines.push(format!("{} stopped", words::counted(stolen.stopped.len() as u64, "grant")));
             for (grant, error) in &stolen.not_stopped {
-                lines.push(output.bad(&format!("{grant} could not be stopped by you: {error}")));
+                lines.push(output.bad(&format!("{grant} is not proven to be stopped: {error}")));
             }
-            lines.push(format!(
-                "A new wallet is in {}; enter it with `customer new`, and link anew:",
-                path.display()
-            ));
-            lines.extend(stolen.relink.iter().map(|(partner, _, label)| format!("  {partner} ({label})")));
+            if !again {
+                lines.push(format!(
+                    "A new wallet is in {}; enter it with `customer new`, and link anew:",
+                    path.display()
+                ));
+                lines
+                    .extend(stolen.relink.iter().map(|(partner, _, label)| format!("  {partner} ({label})")));
+            }
             lines.join("\n")
         });
-        Ok(())
+        match stolen.report {
+            Report::NotProven(error) => Err(error).context(if again {
+                "the broker did not answer: report it again"
+            } else {
+                "the theft is not proven to be reported: tell the brands"
+            }),
+            _ => Ok(()),
+        }
     }
 }

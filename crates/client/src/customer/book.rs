@@ -176,6 +176,8 @@ struct State {
     closure: Option<Vec<u8>>,
     /// The index of its record, once proven.
     closed: Option<u64>,
+    /// The index of the record of a report of theft, once proven.
+    stolen: Option<u64>,
     counted: usize,
     compacted: u64,
 }
@@ -286,6 +288,11 @@ impl CustomerBook {
     /// The index of the record by which the account was closed, once it is proven.
     pub fn closed(&self) -> Option<u64> {
         self.0.state.lock().closed
+    }
+
+    /// The index of the record by which the root secret was reported stolen, once it is proven.
+    pub fn reported_stolen(&self) -> Option<u64> {
+        self.0.state.lock().stolen
     }
 
     /// Whether a closing of the account was ever signed and sent.
@@ -420,6 +427,7 @@ impl State {
             }
             Entry::Closing { closure } => self.closure = Some(closure),
             Entry::Closed { index } => self.closed = Some(index),
+            Entry::Stolen { index } => self.stolen = Some(index),
             Entry::Checkpoint(bytes) => self.checkpoint = Some(bytes.into()),
             Entry::Forked { ours, theirs } => {
                 self.fork = Some(LogForked { ours: ours.into(), theirs: theirs.into() });
@@ -470,6 +478,7 @@ impl State {
         }));
         entries.extend(self.closure.iter().map(|bytes| Entry::Closing { closure: bytes.clone() }));
         entries.extend(self.closed.map(|index| Entry::Closed { index }));
+        entries.extend(self.stolen.map(|index| Entry::Stolen { index }));
         entries.extend(self.checkpoint.iter().map(|bytes| Entry::Checkpoint(bytes.to_vec())));
         entries.extend(
             self.fork

@@ -63,6 +63,8 @@ pub(crate) enum Entry {
     Closing { closure: Vec<u8> },
     /// The proof of the closing's record verified.
     Closed { index: u64 },
+    /// The proof of a report of theft verified.
+    Stolen { index: u64 },
 }
 
 impl Entry {

@@ -15,23 +15,44 @@ pub struct Stolen {
     pub wallet: Wallet,
     /// The grants that were stopped by the customer's signature, as partners verify it.
     pub stopped: Vec<GrantName>,
-    /// Those that could not be, and why. The broker lets nothing through under them; the brands' own apps stop them.
+    /// Those of which no proof came that they are, and why. The broker lets nothing through under them once it has the
+    /// report; the brands' own apps stop them.
     pub not_stopped: Vec<(GrantName, Error)>,
     /// With whom to link anew: the partner, its handle, and how the customer knows the account.
     pub relink: Vec<(PartnerName, SubjectHandle, String)>,
-    /// The proof of the report; absent if it was reported before, since the broker answers this customer no more.
-    pub receipt: Option<ProvenLeaf>,
+    /// What is known of the report.
+    pub report: Report,
+}
+
+/// Whether a report of theft stands in the log, and how that is known.
+#[derive(Debug)]
+pub enum Report {
+    /// It does, by this proof.
+    Recorded(Box<ProvenLeaf>),
+    /// It was reported before, and proven to this device.
+    RecordedBefore {
+        /// The index of its record.
+        index: u64,
+    },
+    /// The broker says that it was reported before. It answers this customer no more, so it gives no proof.
+    BrokersWord,
+    /// It was signed, and stands in the book to be sent again; what came back, if anything, proves nothing.
+    NotProven(Error),
 }
 
 impl Customer {
     /// Reports the root secret stolen. What stands is stopped first, each grant by a change that both its sides verify; with
     /// `erase`, the recipients must delete what they received. Then this customer's calls end, whoever makes them, and what
     /// was left or approved meanwhile is refused by the broker. Called again after no answer came, it goes on.
+    ///
+    /// Stops and report go out even when this side has halted, since to refuse is always safe; but then nothing is called
+    /// recorded. Only a book that fails ends it.
     pub async fn report_stolen(&self, erase: bool) -> Result<Stolen, Error> {
         let (mut stopped, mut not_stopped) = (Vec::new(), Vec::new());
         for grant in self.standing().await {
             match self.stop(&grant, erase).await {
                 Ok(_) => stopped.push(grant),
+                Err(error @ Error::Book(_)) => return Err(error),
                 Err(error) => not_stopped.push((grant, error)),
             }
         }
@@ -39,14 +60,18 @@ impl Customer {
             verb: CustomerVerb::ReportStolen.into(),
             ..wire::CustomerChange::default()
         };
-        let receipt = match self.change_identity(said, Vec::new()).await {
-            Ok(receipt) => Some(receipt),
-            Err(error) if error.reason() == Some("CUSTOMER_STOLEN") => None,
-            Err(error) => return Err(error),
+        let report = match self.change_identity(said, Vec::new()).await {
+            Ok(receipt) => Report::Recorded(Box::new(receipt)),
+            Err(error) if error.reason() == Some("CUSTOMER_STOLEN") => match self.0.book.reported_stolen() {
+                Some(index) => Report::RecordedBefore { index },
+                None => Report::BrokersWord,
+            },
+            Err(error @ Error::Book(_)) => return Err(error),
+            Err(error) => Report::NotProven(error),
         };
         let links = self.0.book.links().into_iter().filter(|link| link.confirmed);
         let relink = links.map(|link| (link.partner, link.subject, link.label)).collect();
-        Ok(Stolen { wallet: Wallet::draw(&self.0.system), stopped, not_stopped, relink, receipt })
+        Ok(Stolen { wallet: Wallet::draw(&self.0.system), stopped, not_stopped, relink, report })
     }
 
     /// The grants that may stand: by the broker's list, with what the thief approved elsewhere, or by the book if there is none.

@@ -384,15 +384,18 @@ async fn what_was_signed_is_in_the_book_even_if_no_answer_comes() {
 }
 
 #[tokio::test]
-async fn the_book_keeps_the_logs_head() {
+async fn the_book_keeps_the_logs_head_and_a_proven_report() {
     use crate::checkpoint::HeadKeeper as _;
     let storage = MemoryBook::new();
     let book = CustomerBook::open(storage.clone()).expect("opens");
     for head in ["one", "two"] {
         book.keep_newest(&Bytes::from_static(head.as_bytes())).expect("keeps");
     }
+    book.enter(Entry::Stolen { index: 7 }).await.expect("enters");
+    book.compact().expect("rewrites");
     let again = CustomerBook::open(storage).expect("opens");
     assert_eq!(again.newest(), Some(Bytes::from_static(b"two")));
+    assert_eq!(again.reported_stolen(), Some(7));
 }
 
 #[tokio::test]
