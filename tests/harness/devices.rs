@@ -272,6 +272,28 @@ async fn a_stolen_secret_does_nothing_from_the_next_call_on() {
     check_world(&records);
 }
 
+/// More than one page of what a broker ends at once.
+const MORE_THAN_A_PAGE: usize = 26;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_of_theft_ends_every_link_and_grant_however_many() {
+    let granted = Granted::start().await;
+    for _ in 0..MORE_THAN_A_PAGE {
+        granted.world.link(&granted.mei, &granted.skylark).await;
+        granted.approve_one().await;
+    }
+    granted.mei.links().await.expect("all are confirmed");
+    let stolen = granted.mei.report_stolen(false).await.expect("reported");
+    assert!(matches!(stolen.report, Report::Recorded(_)), "{:?}", stolen.report);
+    assert_eq!((stolen.stopped.len(), stolen.not_stopped.len()), (MORE_THAN_A_PAGE + 1, 0));
+    assert_eq!(stolen.relink.len(), MORE_THAN_A_PAGE + 2);
+    let records = granted.world.records().await;
+    let count = |kind: Kind| records.iter().filter(|record| record.kind() == kind).count();
+    assert_eq!(count(Kind::LinkStolen), MORE_THAN_A_PAGE + 2, "each partner hears of each");
+    assert_eq!(count(Kind::GrantWithdrawn), MORE_THAN_A_PAGE + 1);
+    check_world(&records);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_thief_approved_at_the_last_moment_flows_nowhere() {
     let granted = Granted::start().await;

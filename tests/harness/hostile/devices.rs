@@ -1,7 +1,7 @@
 //! A broker that lies about a customer's devices, and about links that gave way.
 
 use countersign_client::{
-    Error,
+    Error, MemoryBook,
     customer::{AuthenticatorSecret, Customer, CustomerBook, Wallet, fetch_wallet},
 };
 use countersign_grants::{
@@ -9,12 +9,16 @@ use countersign_grants::{
     statement::{CustomerChange, CustomerVerb},
 };
 use countersign_proto::{
+    log::v1::Kind,
     statement::v1 as wire,
     v1::{ListCustomerChangesResponse, ListLinksResponse, WrappedCopy},
 };
 
 use super::{Operator, blamed};
-use crate::world::{MEI, bare_fetch, reason_of};
+use crate::{
+    journey::check_world,
+    world::{MEI, bare_fetch, reason_of},
+};
 
 fn passkey(byte: u8) -> AuthenticatorSecret {
     AuthenticatorSecret::from_secret(&[byte; 32])
@@ -113,4 +117,51 @@ async fn a_source_serves_nothing_on_a_link_that_gave_way_whatever_the_broker_say
     operator.front.be_honest("RevokeGrant");
     operator.skylark.partner.confirm(&invited.link, &accepted.code).await.expect("confirms");
     assert!(matches!(operator.fetch().await, Err(Error::Refused(_) | Error::Misuse(_))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn linking_anew_goes_on_after_a_restart_wherever_it_was_cut_off() {
+    let operator = Operator::start().await;
+    let invited =
+        operator.skylark.partner.invite_anew(&operator.at_skylark, "Mei, gold card").await.expect("invites");
+    // Mei's new wallet: the acceptance does not get through, and the app starts again.
+    let storage = MemoryBook::new();
+    let app = || {
+        let (trust, book) =
+            (operator.world.trust.clone(), CustomerBook::open(storage.clone()).expect("opens"));
+        Customer::open(trust, Wallet::from_secret(&[43; 32]), book, operator.world.system()).expect("opens")
+    };
+    let mei = app();
+    mei.register().await.expect("registers");
+    operator.front.refuse("AcceptLinkInvitation");
+    assert!(mei.accept(&invited.package).await.expect_err("kept back").is_transient());
+    let drawn = mei.book().link(&invited.link).expect("in the book").code;
+    drop(mei);
+    operator.front.be_honest("AcceptLinkInvitation");
+    let mei = app();
+    let accepted = mei.accept(&invited.package).await.expect("the same acceptance again");
+    assert_eq!(accepted.code, drawn);
+
+    // The brand: before the revocation has left, and again before the confirmation has. Its book knows from the first on.
+    for (cut, revoked) in [("RevokeGrant", 0), ("ConfirmLink", 1)] {
+        let skylark = operator.skylark.restarted(&operator.world);
+        operator.front.refuse(cut);
+        let error = skylark.confirm(&invited.link, &accepted.code).await.expect_err("kept back");
+        assert!(error.is_transient(), "{cut}: {error}");
+        operator.front.be_honest(cut);
+        let row = operator.skylark.restarted(&operator.world).book().grant(&operator.grant).expect("stands");
+        assert!(!row.stands(operator.world.system().now()), "{cut}");
+        assert_eq!(operator.world.count(Kind::GrantRevoked).await, revoked, "{cut}");
+        assert_eq!(operator.world.count(Kind::LinkReplaced).await, 0, "{cut}");
+    }
+    let skylark = operator.skylark.restarted(&operator.world);
+    skylark.confirm(&invited.link, &accepted.code).await.expect("confirms");
+    skylark.confirm(&invited.link, &accepted.code).await.expect("once more, the same");
+    drop(mei);
+    let links = app().links().await.expect("lists");
+    assert!(links.len() == 1 && links[0].confirmed);
+    let records = operator.world.records().await;
+    let count = |kind: Kind| records.iter().filter(|record| record.kind() == kind).count();
+    assert_eq!((count(Kind::GrantRevoked), count(Kind::LinkReplaced)), (1, 1));
+    check_world(&records);
 }

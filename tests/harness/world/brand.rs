@@ -4,7 +4,8 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use countersign_client::{
-    Book, OfferDraft, Partner, PartnerConfig, PartnerEvent, ProvideError, SourceHandler, SourceServer, Value,
+    Book, MemoryBook, OfferDraft, Partner, PartnerConfig, PartnerEvent, ProvideError, SourceHandler,
+    SourceServer, Value,
 };
 use countersign_grants::{
     catalogue::FieldPath,
@@ -66,6 +67,8 @@ pub(crate) struct Brand {
     pub(crate) working: SigningKey,
     pub(crate) shelf: Shelf,
     events: tokio::sync::Mutex<mpsc::UnboundedReceiver<PartnerEvent>>,
+    storage: MemoryBook,
+    certificate: Envelope,
 }
 
 impl Brand {
@@ -77,20 +80,8 @@ impl Brand {
         let now = world.clock.now();
         let certificate = certify(&identity, &name, &working, now.as_millis());
 
-        let shelf = Shelf::default();
-        let partner = Partner::open(
-            PartnerConfig {
-                trust: world.trust.clone(),
-                name: name.clone(),
-                identity: identity.public().clone(),
-                certificate: certificate.clone(),
-                key: SigningKey::from_secret(&working.to_secret()),
-                known_keys: vec![],
-            },
-            Book::in_memory(),
-            system,
-        )
-        .expect("opens");
+        let (shelf, storage) = (Shelf::default(), MemoryBook::new());
+        let partner = open(world, &name, (&identity, &working, &certificate), &storage);
         let socket = TcpListener::bind("127.0.0.1:0").await.expect("binds");
         let endpoint = format!("http://{}", socket.local_addr().expect("bound"));
 
@@ -127,7 +118,13 @@ impl Brand {
                 })
                 .await
         });
-        Self { partner, identity, working, shelf, events: tokio::sync::Mutex::new(events) }
+        let events = tokio::sync::Mutex::new(events);
+        Self { partner, identity, working, shelf, events, storage, certificate }
+    }
+
+    /// This brand after a restart: from what its book holds on disk. It neither serves nor listens.
+    pub(crate) fn restarted(&self, world: &World) -> Partner {
+        open(world, self.name(), (&self.identity, &self.working, &self.certificate), &self.storage)
     }
 
     pub(crate) fn name(&self) -> &PartnerName {
@@ -162,6 +159,24 @@ impl Brand {
     pub(crate) async fn offer_trip(&self, source: &Brand, uses: u32) -> OfferName {
         self.partner.publish_offer(&trip_offer(source.name(), uses)).await.expect("publishes")
     }
+}
+
+fn open(
+    world: &World,
+    name: &PartnerName,
+    (identity, working, certificate): (&SigningKey, &SigningKey, &Envelope),
+    storage: &MemoryBook,
+) -> Partner {
+    let config = PartnerConfig {
+        trust: world.trust.clone(),
+        name: name.clone(),
+        identity: identity.public().clone(),
+        certificate: certificate.clone(),
+        key: SigningKey::from_secret(&working.to_secret()),
+        known_keys: vec![],
+    };
+    let book = Book::open(storage.clone(), world.clock.now()).expect("opens");
+    Partner::open(config, book, world.system()).expect("opens")
 }
 
 /// Row 1 of the journey.
