@@ -4,7 +4,8 @@
 //! released. So the counts are not what protects anybody; they end the flood, and call a person. They are in memory:
 //! a source that goes on after a restart fills them again within the window.
 //!
-//! What a wrong clock does is not counted, since it is the commonest accident and ends when the clock is set. A forked
+//! What a wrong clock does, or a key that has run out, is not counted: these are the commonest accidents, and end when the
+//! clock is set or the next key is published. A forked
 //! head in a partner's statement is not either: only the log's own key can have signed it, so it accuses the broker.
 
 use std::{
@@ -33,8 +34,9 @@ pub const WINDOW: Duration = Duration::from_secs(10 * 60);
 /// The rule's name, in its record.
 const RULE: &str = "SOURCE_MISBEHAVED";
 
-/// The check that a wrong clock fails.
-const CLOCK: &str = "time";
+/// The checks that a wrong clock fails: a statement from the future, and one outside the time of the key that signed it,
+/// which is also what a key fails that has run out with nobody noticing.
+const CLOCK: [&str; 2] = ["time", "partner_key_time"];
 
 /// The wrong answers of late, by source: as many moments for each as the rule counts.
 #[derive(Default)]
@@ -62,7 +64,7 @@ impl Broker {
     /// Weighs how a call failed. If it can't suspend now, the next wrong answer tries again.
     pub(crate) async fn weigh(&self, fault: &Fault) {
         let Fault::SourceMisbehaved { source_name, check } = fault else { return };
-        if *check == CLOCK || !self.suspicions().note(source_name, self.now()) {
+        if CLOCK.contains(check) || !self.suspicions().note(source_name, self.now()) {
             return;
         }
         match settle("partner", || self.suspend_by_rule(source_name)).await {

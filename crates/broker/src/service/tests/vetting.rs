@@ -32,7 +32,12 @@ async fn a_source_whose_answers_do_not_hold_is_suspended_by_a_rule_and_resumed_b
     use v1::partner::State;
     let s = Setting::new().await;
     s.misbehaves("time", 2 * MISBEHAVIOURS).await;
-    assert_eq!(s.skylark_is().await, State::Active, "a wrong clock is an accident");
+    s.misbehaves("partner_key_time", 2 * MISBEHAVIOURS).await;
+    assert_eq!(
+        s.skylark_is().await,
+        State::Active,
+        "a wrong clock is an accident, and so is a key that ran out"
+    );
     s.misbehaves("fields", MISBEHAVIOURS - 1).await;
     s.world.pass(WINDOW.as_millis().try_into().expect("minutes"));
     s.misbehaves("fields", MISBEHAVIOURS - 1).await;
