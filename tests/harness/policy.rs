@@ -163,6 +163,9 @@ async fn no_broker_opens_with_what_is_never_brokered() {
     let hidden = shipped.replace("pickup.location", "pickup.spot");
     let said = World::opens_with(hidden.into()).await.expect_err("under another name");
     assert!(said.contains(&format!("field `pickup.spot`: {}", Denied::PreciseLocation)), "{said}");
+    let wide = shipped.replace("pickup.location", "pickup.spot").replace("GPSCoordinate", "Location");
+    let said = World::opens_with(wide.into()).await.expect_err("by a term that holds it");
+    assert!(said.contains(&format!("field `pickup.spot`: {}", Denied::PreciseLocation)), "{said}");
     let said = World::opens_with(shipped.replace("person.given_name", "person.lat").into()).await;
     let said = said.expect_err("for any purpose");
     assert!(said.contains("a precise location serves a purpose that picks a person up"), "{said}");

@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use super::read::OLDEST_FORMAT;
+
 /// A kind of thing that is never brokered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Denied {
@@ -197,6 +199,10 @@ const DATA_SINCE_2: &[Class] = &[
     Class { denied: Denied::Address, terms: "", words: "postcode zip birthplace room" },
 ];
 
+/// Refused as categories of fields from format 3 on, beside those above. `Location` holds the coordinates as well as the country:
+/// what is coarse has a term of its own (`Country`, `TravelHistory`), and what is not shows by its path.
+const DATA_SINCE_3: &[Class] = &[Class { denied: Denied::PreciseLocation, terms: "Location", words: "" }];
+
 /// The words of a path that show a precise location: all that the lists above have for it.
 pub(super) const LOCATION_WORDS: &[&str] = &[
     "gps",
@@ -238,24 +244,25 @@ const LONGER_SINCE: u32 = 2;
 /// Why a field is refused: its category's term, or a word in its path.
 pub(super) fn field(path: &str, term: &str, format: u32) -> Option<(Denied, String)> {
     let by_tap = format >= TAPS_SINCE && path.split(['.', '_']).any(|word| LOCATION_WORDS.contains(&word));
-    find(DATA, DATA_SINCE_2, path, term, format, |class| by_tap && class == Denied::PreciseLocation)
+    let lists = [(OLDEST_FORMAT, DATA), (LONGER_SINCE, DATA_SINCE_2), (TAPS_SINCE, DATA_SINCE_3)];
+    find(&lists, path, term, format, |class| by_tap && class == Denied::PreciseLocation)
 }
 
 /// Why a purpose is refused: its term, or a word in its code.
 pub(super) fn purpose(code: &str, term: &str, format: u32) -> Option<(Denied, String)> {
-    find(PURPOSES, PURPOSES_SINCE_2, code, term, format, |_| false)
+    find(&[(OLDEST_FORMAT, PURPOSES), (LONGER_SINCE, PURPOSES_SINCE_2)], code, term, format, |_| false)
 }
 
+/// By the lists that count for a catalogue of this format: each with the format from which it does.
 fn find(
-    always: &[Class],
-    later: &[Class],
+    lists: &[(u32, &[Class])],
     name: &str,
     term: &str,
     format: u32,
     passed_over: impl Fn(Denied) -> bool,
 ) -> Option<(Denied, String)> {
-    let later = if format >= LONGER_SINCE { later } else { &[] };
-    always.iter().chain(later).filter(|class| !passed_over(class.denied)).find_map(|class| {
+    let counting = lists.iter().filter(|(since, _)| format >= *since).flat_map(|(_, classes)| *classes);
+    counting.filter(|class| !passed_over(class.denied)).find_map(|class| {
         let by_term = class.terms.split_whitespace().find(|denied| denied.eq_ignore_ascii_case(term));
         let by_word = || {
             name.split(['.', '_']).find(|word| class.words.split_whitespace().any(|denied| denied == *word))
@@ -372,6 +379,14 @@ mod tests {
         }
         let refused = |path, term| field(path, term, TAPS_SINCE).map(|(denied, _)| denied);
         assert_eq!(refused("pickup.spot", "GPSCoordinate"), Some(Denied::PreciseLocation), "by another name");
+        // Wide enough to hold a coordinate, and so no way round the path.
+        assert_eq!(refused("pickup.spot", "Location"), Some(Denied::PreciseLocation));
+        assert_eq!(refused("pickup.spot", "LOCATION"), Some(Denied::PreciseLocation));
+        assert_eq!(refused("pickup.location", "Location"), None, "by a tap");
+        assert_eq!(field("pickup.spot", "Location", LONGER_SINCE), None, "as it was read before");
+        for coarse in ["TravelHistory", "Country"] {
+            assert_eq!(refused("trip.airport", coarse), None);
+        }
         assert_eq!(refused("home.location", "GPSCoordinate"), Some(Denied::Address), "where she lives");
         assert_eq!(refused("friend.location", "GPSCoordinate"), Some(Denied::OtherPeople));
         let words = DATA.iter().chain(DATA_SINCE_2).filter(|class| class.denied == Denied::PreciseLocation);
