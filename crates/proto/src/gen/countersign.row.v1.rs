@@ -319,7 +319,7 @@ pub struct GrantRow {
     /// The hash of the recipient's newest change; empty without one.
     #[prost(bytes = "bytes", tag = "22")]
     pub recipient_hash: ::prost::bytes::Bytes,
-    /// Why it is suspended, or was revoked; empty else.
+    /// Why the source suspends it, or why it was revoked. Says nothing in any other state.
     #[prost(string, tag = "23")]
     pub reason: ::prost::alloc::string::String,
     /// SHA-256 of the terms of the revision that stands in its place; empty while none does.
@@ -337,6 +337,9 @@ pub struct GrantRow {
     /// The customer's newest tap, as signed for the source, until a fetch has used it; it may be over.
     #[prost(message, optional, tag = "31")]
     pub tap: ::core::option::Option<super::super::statement::v1::Envelope>,
+    /// Why an operator suspends it; empty while none does.
+    #[prost(string, tag = "32")]
+    pub operator_reason: ::prost::alloc::string::String,
 }
 /// An order to a grant's recipient to delete what it received. Nothing in it is about the customer, so that it can outlast
 /// the customer's rows.

@@ -2996,7 +2996,8 @@ pub struct Grant {
     /// Whether an operator suspends it. A pause can stand beside it.
     #[prost(bool, tag = "21")]
     pub suspended_by_operator: bool,
-    /// Why it is suspended, or was revoked; empty else.
+    /// Why it is suspended, or was revoked; empty in any other state. Of two suspensions beside each other it is the source's
+    /// reason, and the operator's once that one has ended.
     #[prost(string, tag = "22")]
     pub reason: ::prost::alloc::string::String,
     /// The grant in whose place it stands: `grants/{grant}`; absent for a first revision.

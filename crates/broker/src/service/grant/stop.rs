@@ -171,10 +171,19 @@ fn decide(
         stop.apply(grant.state(now)?, by, now).map_err(|error| Fault::not_allowed(&grant.name, error))?;
     let mut row = grant.read.row.clone();
     state.write_to(&mut row);
-    if stop != Stop::Unsuspend {
-        reason_code(reason).clone_into(&mut row.reason);
-    } else if !row.suspended_by_source && !row.suspended_by_operator {
-        row.reason.clear();
+    // Each suspender has a reason of its own, and takes that alone away.
+    let why = match (stop, by) {
+        (Stop::Revoke, _) => {
+            row.operator_reason.clear();
+            &mut row.reason
+        }
+        (Stop::Suspend | Stop::Unsuspend, By::Operator) => &mut row.operator_reason,
+        (Stop::Suspend | Stop::Unsuspend, By::Source | By::Recipient) => &mut row.reason,
+    };
+    if stop == Stop::Unsuspend {
+        why.clear()
+    } else {
+        reason_code(reason).clone_into(why)
     }
     Ok(row)
 }

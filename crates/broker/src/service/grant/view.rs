@@ -10,8 +10,8 @@ use countersign_grants::{
     time::Timestamp,
 };
 use countersign_proto::{
-    row::v1::{ErasureRow, GrantRequestRow, GrantStatementRow},
-    v1::{Acknowledgement, Grant, GrantRequest, PartnerChange, grant_request},
+    row::v1::{ErasureRow, GrantRequestRow, GrantRow, GrantStatementRow},
+    v1::{Acknowledgement, Grant, GrantRequest, PartnerChange, grant::State, grant_request},
 };
 
 use super::change::{MAX_CHANGES, MAX_STOPS};
@@ -107,6 +107,7 @@ pub(super) async fn grant(
     let state = erasure.as_ref().map(|(state, _)| state.at(broker.now()));
     let (erasure_attestation, erasure_attestation_key) =
         erasure.map_or((None, None), |(_, row)| (row.attestation, row.attestation_key));
+    let stands = grant.state(broker.now())?.state();
     Ok(Grant {
         name: grant.name.to_string(),
         source: terms.source.to_string(),
@@ -114,7 +115,7 @@ pub(super) async fn grant(
         subject,
         purpose: terms.purpose.to_string(),
         fields: terms.fields.iter().map(ToString::to_string).collect(),
-        state: grant.state(broker.now())?.state().into(),
+        state: stands.into(),
         use_count: grant.spent.uses,
         use_limit: terms.uses,
         create_time: timestamp(row.create_time_ms),
@@ -129,7 +130,7 @@ pub(super) async fn grant(
         partner_changes: partner_changes(broker, grant).await?,
         suspended_by_source: row.suspended_by_source,
         suspended_by_operator: row.suspended_by_operator,
-        reason: row.reason.clone(),
+        reason: reason(row, stands),
         previous: terms.previous.map_or(String::new(), |previous| GrantName::of(previous).to_string()),
         successor: Digest::from_slice(&row.successor)
             .map_or(String::new(), |successor| GrantName::of(successor).to_string()),
@@ -138,6 +139,15 @@ pub(super) async fn grant(
         erasure_attestation,
         erasure_attestation_key,
     })
+}
+
+/// Why it is as it is, where somebody gave a reason for that: of two suspensions, the one that the source has signed.
+fn reason(row: &GrantRow, state: State) -> String {
+    match state {
+        State::Suspended if !row.suspended_by_source => row.operator_reason.clone(),
+        State::Suspended | State::Revoked => row.reason.clone(),
+        _ => String::new(),
+    }
 }
 
 async fn erasure(broker: &Broker, grant: &StoredGrant) -> Result<Option<(Erasure, ErasureRow)>, Fault> {
@@ -151,20 +161,20 @@ async fn erasure(broker: &Broker, grant: &StoredGrant) -> Result<Option<(Erasure
 
 /// A grant as an operator sees it: between whom, what for, and where it stands; nothing that its parties signed.
 pub(super) fn outline(grant: &StoredGrant, now: Timestamp) -> Result<Grant, Fault> {
-    let (row, terms) = (&grant.read.row, &grant.terms);
+    let (row, terms, state) = (&grant.read.row, &grant.terms, grant.state(now)?.state());
     Ok(Grant {
         name: grant.name.to_string(),
         source: terms.source.to_string(),
         recipient: terms.recipient.to_string(),
         purpose: terms.purpose.to_string(),
-        state: grant.state(now)?.state().into(),
+        state: state.into(),
         use_count: grant.spent.uses,
         use_limit: terms.uses,
         create_time: timestamp(row.create_time_ms),
         expire_time: timestamp(terms.expire_time.as_millis()),
         suspended_by_source: row.suspended_by_source,
         suspended_by_operator: row.suspended_by_operator,
-        reason: row.reason.clone(),
+        reason: reason(row, state),
         ..Grant::default()
     })
 }

@@ -103,10 +103,20 @@ impl Stops {
         answer.map(Response::into_inner)
     }
 
-    async fn state(&self) -> State {
+    async fn seen(&self) -> v1::Grant {
         let asked = v1::GetGrantRequest { name: self.grant.name.clone() };
         let grant = self.s.world.grants().get_grant(as_brand(&self.s.hopp, asked)).await.expect("a grant");
-        grant.into_inner().state()
+        grant.into_inner()
+    }
+
+    async fn state(&self) -> State {
+        self.seen().await.state()
+    }
+
+    /// The state, and the reason that is told for it.
+    async fn why(&self) -> (State, String) {
+        let seen = self.seen().await;
+        (seen.state(), seen.reason)
     }
 }
 
@@ -165,6 +175,43 @@ async fn each_ends_its_own_suspension_alone_and_a_pause_stands_beside_it() {
         s.kinds(Principal::Customer(s.mei.name.clone())).await.into_iter().rev().take(6).collect::<Vec<_>>(),
         said
     );
+}
+
+#[tokio::test]
+async fn a_reason_is_of_who_suspends_it_and_of_nobody_else() {
+    let stops = Stops::new().await;
+    let (s, terms) = (&stops.s, stops.terms());
+    let says = |state, reason: &str| (state, reason.to_owned());
+    let suspends = |number, previous| stops.says(&s.skylark, (number, PartnerVerb::Suspend), previous);
+    let first = suspends(1, terms);
+    stops.send(&s.skylark, &first).await.expect("suspends");
+    stops.operator(PartnerVerb::Suspend, ChangeReason::Law).await.expect("suspends too");
+    assert_eq!(stops.why().await, says(State::Suspended, "SECURITY"), "the source's stays the source's");
+    stops.operator(PartnerVerb::Unsuspend, ChangeReason::Unspecified).await.expect("lifts its own");
+    assert_eq!(stops.why().await, says(State::Suspended, "SECURITY"));
+    stops.operator(PartnerVerb::Suspend, ChangeReason::Law).await.expect("suspends again");
+    let second = stops.says(&s.skylark, (2, PartnerVerb::Unsuspend), digest(&first));
+    stops.send(&s.skylark, &second).await.expect("lifts its own");
+    assert_eq!(stops.why().await, says(State::Suspended, "LAW"));
+
+    // Her own pause has no reason of anybody's, nor has her stop.
+    let pause = change(s, terms, terms, (1, Verb::Pause));
+    s.world.change(&s.mei, &pause, (&s.from, &s.to)).await.expect("a pause");
+    assert_eq!(stops.why().await, says(State::Paused, ""));
+    let stop = change(s, terms, Digest::of(&pause.encode_to_vec()), (2, Verb::Stop));
+    let stopped = s.world.change(&s.mei, &stop, (&s.from, &s.to)).await.expect("a stop");
+    assert_eq!(stopped.grant.expect("a grant").reason, "");
+    assert_eq!(stops.why().await, says(State::Withdrawn, ""));
+
+    // Nor has the time that is over; a revocation has its own.
+    let over = Stops::new().await;
+    over.operator(PartnerVerb::Suspend, ChangeReason::Law).await.expect("suspends");
+    over.s.world.pass(7_200_000);
+    assert_eq!(over.why().await, says(State::Expired, ""));
+    let revoked = Stops::new().await;
+    revoked.operator(PartnerVerb::Suspend, ChangeReason::Law).await.expect("suspends");
+    revoked.operator(PartnerVerb::Revoke, ChangeReason::Dispute).await.expect("revokes");
+    assert_eq!(revoked.why().await, says(State::Revoked, "DISPUTE"));
 }
 
 #[tokio::test]
