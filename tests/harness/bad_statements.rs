@@ -2,12 +2,22 @@
 
 use std::time::Duration;
 
-use countersign_grants::{key::SigningKey, statement::Fetch};
-use countersign_proto::{log::v1::Kind, statement::v1 as wire};
+use bytes::Bytes;
+use countersign_grants::{
+    key::SigningKey,
+    statement::{Acknowledgement, ErasureAttestation, Fetch, Offer},
+    time::Clock as _,
+};
+use countersign_proto::{
+    log::v1::Kind,
+    statement::v1 as wire,
+    v1::{AcknowledgeGrantRequest, AttestErasureRequest, GetCheckpointRequest, PublishOfferRequest},
+};
+use countersign_tlog::{Hash, KeyName, SignedCheckpoint, SignerKey};
 use prost::Message as _;
 use tonic::Code;
 
-use crate::world::{Granted, Said, bare_fetch, reason_of, sign_as};
+use crate::world::{Granted, ORIGIN, Said, bare_fetch, reason_of, sign_as};
 
 fn refused(code: Code, reason: &str, check: &str) -> Said {
     Said { code, reason: reason.to_owned(), check: check.to_owned() }
@@ -125,6 +135,60 @@ async fn a_statement_hides_nothing_and_has_every_field() {
         assert_eq!(reason_of(granted.send(&spoilt).await), invalid(check));
     }
     nothing_moved(&granted).await;
+}
+
+/// A recipient whose own word would stand for good, and could be verified by nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_names_a_head_that_the_log_has_signed() {
+    let granted = Granted::start().await;
+    granted.mei.stop(&granted.grant, true).await.expect("recorded");
+    let order = granted.mei.book().grant(&granted.grant).expect("stands").last;
+    let (hopp, key) = (granted.hopp.partner.connection(), &granted.hopp.working);
+    let name = KeyName::parse(ORIGIN).expect("a name");
+    let forged = SignedCheckpoint::sign(&SignerKey::from_seed(name, &[99; 32]), 1, Hash::EMPTY_ROOT);
+    let forged = forged.expect("a head of nothing").as_bytes().clone();
+    let published = hopp.audit().get_checkpoint(GetCheckpointRequest {}).await.expect("answers");
+    let published = published.into_inner().checkpoint;
+    // Nor one that was bent, for all that its signature was made by the log.
+    let bent = Bytes::from(String::from_utf8_lossy(&published).replacen("\n", "\n1", 1));
+
+    let (partner, time_ms) = (granted.hopp.name().to_string(), granted.world.clock.now().as_millis());
+    let offer = granted.hopp.offer_trip(&granted.skylark, 5).await;
+    let offer = granted.world.broker.offer(&offer).await.expect("reads").expect("published").signed;
+    let offer = wire::Offer::decode(offer.envelope().payload.clone()).expect("an offer");
+    for checkpoint in [Bytes::from_static(b"junk"), forged, bent] {
+        let attestation = wire::ErasureAttestation {
+            broker: ORIGIN.to_owned(),
+            partner: partner.clone(),
+            terms: granted.grant.digest().into(),
+            change: order.into(),
+            time_ms,
+            checkpoint: checkpoint.clone(),
+        };
+        let statement = Some(sign_as::<ErasureAttestation>(key, &attestation));
+        let attest = AttestErasureRequest { name: granted.grant.to_string(), statement };
+        assert_eq!(reason_of(hopp.grants().attest_erasure(attest).await), invalid("checkpoint"));
+        let word = wire::Acknowledgement {
+            broker: ORIGIN.to_owned(),
+            partner: partner.clone(),
+            statement: order.into(),
+            time_ms,
+            checkpoint: checkpoint.clone(),
+        };
+        let statement = Some(sign_as::<Acknowledgement>(key, &word));
+        let acknowledge = AcknowledgeGrantRequest { name: granted.grant.to_string(), statement };
+        assert_eq!(reason_of(hopp.grants().acknowledge_grant(acknowledge).await), invalid("checkpoint"));
+        let offer = wire::Offer { checkpoint: checkpoint.clone(), ..offer.clone() };
+        let publish = PublishOfferRequest { statement: Some(sign_as::<Offer>(key, &offer)) };
+        assert_eq!(reason_of(hopp.offers().publish_offer(publish).await), invalid("checkpoint"));
+        let fetch = wire::Fetch { checkpoint, ..bare_fetch(&granted).await };
+        assert_eq!(reason_of(granted.send(&fetch).await), invalid("checkpoint"));
+    }
+    // So nothing is in the way of her list, nor of the recipient's true word.
+    granted.mei.grants().await.expect("lists");
+    granted.hopp.partner.attest_erasure(&granted.grant).await.expect("recorded");
+    granted.mei.grants().await.expect("lists");
+    assert_eq!(granted.world.count(Kind::ErasureAttested).await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -26,6 +26,7 @@ use tonic::transport::{Channel, Endpoint};
 use crate::{
     catalogues::Catalogues,
     error::Fault,
+    heads::Heads,
     private::{DataKey, DataKeyId, Kek},
     record::CustomerKey,
     remembered::Remembered,
@@ -106,6 +107,7 @@ pub struct Broker {
     catalogues: Catalogues,
     operators: HashMap<OperatorName, Vec<PublicKey>>,
     settings: Settings,
+    heads: Heads,
     certified: Remembered<(PartnerName, KeyId), WorkingKey>,
     terms: Remembered<GrantName, GrantTerms>,
     suspicions: Suspicions,
@@ -122,6 +124,7 @@ impl Broker {
         for (name, key) in parts.operators {
             operators.entry(name).or_default().push(key);
         }
+        let heads = Heads::new(parts.ledger.verifier().clone());
         let broker = Arc::new(Self {
             ledger: parts.ledger,
             clock: parts.clock,
@@ -133,6 +136,7 @@ impl Broker {
             catalogues,
             operators,
             settings: parts.settings,
+            heads,
             certified: Remembered::new(MAX_REMEMBERED_KEYS),
             terms: Remembered::new(MAX_REMEMBERED_TERMS),
             suspicions: Suspicions::default(),
@@ -311,8 +315,8 @@ impl Broker {
     }
 
     /// Verifies what a partner signed with one of its published working keys, within that key's time, and not in the
-    /// future; and the key's time must not be over. `what` names the statement in errors, `at` reads the time that it
-    /// says.
+    /// future, with a checkpoint that the log has signed; and the key's time must not be over. `what` names the statement
+    /// in errors, `at` reads the time that it says.
     pub async fn signed_by_partner<S: Statement>(
         &self,
         partner: &PartnerName,
@@ -349,6 +353,10 @@ impl Broker {
                     "time",
                     format!("it says {says}, and it is {now}: set the clock"),
                 ));
+            }
+            if let Some(checkpoint) = signed.statement().checkpoint() {
+                let checked = STATEMENTS.run(|| self.heads.check(&checkpoint.0));
+                checked.map_err(|problem| Fault::says(what, "checkpoint", problem))?;
             }
             return Ok((signed, key));
         }

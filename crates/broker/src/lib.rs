@@ -27,6 +27,7 @@ pub mod doors;
 mod erasing;
 pub mod error;
 mod expiring;
+mod heads;
 pub mod private;
 pub mod receipts;
 pub mod record;

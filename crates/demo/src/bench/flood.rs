@@ -27,7 +27,6 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use bytes::Bytes;
 use clap::builder::RangedU64ValueParser;
 use countersign_client::{
     BrokerTrust, Connection, System,
@@ -37,6 +36,7 @@ use countersign_client::{
         id::{PartnerName, Principal},
     },
     keyfile,
+    proto::v1::GetCheckpointRequest,
 };
 use serde::{Deserialize, Serialize};
 use tokio::{
@@ -234,6 +234,9 @@ impl Flood {
 pub(crate) async fn flooder(arguments: &FlooderArguments) -> Result<()> {
     let trust = BrokerTrust::read(&arguments.broker)?;
     let (name, key) = (PartnerName::parse(&arguments.name)?, Arc::new(keyfile::read(&arguments.key)?));
+    let principal = Principal::Partner(name.clone());
+    let asks = Connection::open(&trust, principal, &key, System::real().clock)?;
+    let published = asks.audit().get_checkpoint(call(GetCheckpointRequest {})).await?;
     let maker = Maker {
         origin: trust.origin.clone(),
         recipient: name.clone(),
@@ -241,7 +244,7 @@ pub(crate) async fn flooder(arguments: &FlooderArguments) -> Result<()> {
         source: name.clone(),
         source_key: Arc::clone(&key),
         grants: Arc::new(vec![Digest::of(b"a grant that nobody knows")]),
-        checkpoint: Bytes::from_static(b"none"),
+        checkpoint: published.into_inner().checkpoint,
     };
     let messages = Arc::new(maker.make(FLOOD_MESSAGES).await?.fetches);
     let (answered, refused) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));

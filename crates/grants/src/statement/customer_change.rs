@@ -2,7 +2,7 @@
 
 use countersign_proto::statement::v1 as wire;
 
-use super::parse::{self, Malformed, Statement};
+use super::parse::{self, Checkpoint, Malformed, Statement};
 use crate::{
     digest::Digest,
     id::{CustomerName, Origin},
@@ -115,6 +115,10 @@ impl Statement for CustomerChange {
 
     fn broker(&self) -> &Origin {
         &self.broker
+    }
+
+    fn checkpoint(&self) -> Option<&Checkpoint> {
+        None
     }
 }
 

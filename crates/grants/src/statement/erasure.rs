@@ -43,6 +43,10 @@ impl Statement for ErasureAttestation {
     fn broker(&self) -> &Origin {
         &self.broker
     }
+
+    fn checkpoint(&self) -> Option<&Checkpoint> {
+        Some(&self.checkpoint)
+    }
 }
 
 /// A customer closes the account.
@@ -69,6 +73,10 @@ impl Statement for AccountClosure {
 
     fn broker(&self) -> &Origin {
         &self.broker
+    }
+
+    fn checkpoint(&self) -> Option<&Checkpoint> {
+        None
     }
 }
 

@@ -102,6 +102,10 @@ impl Statement for GrantRequest {
     fn broker(&self) -> &Origin {
         &self.broker
     }
+
+    fn checkpoint(&self) -> Option<&Checkpoint> {
+        Some(&self.checkpoint)
+    }
 }
 
 /// One approved row, bound whole.
@@ -195,6 +199,10 @@ impl Statement for GrantTerms {
     fn broker(&self) -> &Origin {
         &self.broker
     }
+
+    fn checkpoint(&self) -> Option<&Checkpoint> {
+        None
+    }
 }
 
 /// The customer's numbered change.
@@ -250,5 +258,9 @@ impl Statement for GrantChange {
 
     fn broker(&self) -> &Origin {
         &self.broker
+    }
+
+    fn checkpoint(&self) -> Option<&Checkpoint> {
+        None
     }
 }

@@ -78,6 +78,10 @@ impl Statement for LinkInvitation {
     fn broker(&self) -> &Origin {
         &self.broker
     }
+
+    fn checkpoint(&self) -> Option<&Checkpoint> {
+        Some(&self.checkpoint)
+    }
 }
 
 /// The customer accepts with a key made for this link alone.
@@ -111,6 +115,10 @@ impl Statement for LinkAcceptance {
     fn broker(&self) -> &Origin {
         &self.broker
     }
+
+    fn checkpoint(&self) -> Option<&Checkpoint> {
+        None
+    }
 }
 
 /// The partner has pinned the link's key.
@@ -143,6 +151,10 @@ impl Statement for LinkConfirmation {
 
     fn broker(&self) -> &Origin {
         &self.broker
+    }
+
+    fn checkpoint(&self) -> Option<&Checkpoint> {
+        Some(&self.checkpoint)
     }
 }
 

@@ -207,6 +207,10 @@ impl Statement for Offer {
     fn broker(&self) -> &Origin {
         &self.broker
     }
+
+    fn checkpoint(&self) -> Option<&Checkpoint> {
+        Some(&self.checkpoint)
+    }
 }
 
 pub(super) fn purpose(code: &str) -> Result<PurposeCode, Malformed> {

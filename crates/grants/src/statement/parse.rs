@@ -21,6 +21,9 @@ pub trait Statement: Sized {
 
     /// The broker for which the statement was made.
     fn broker(&self) -> &Origin;
+
+    /// The checkpoint that it carries, as all that a partner's working key signs does.
+    fn checkpoint(&self) -> Option<&Checkpoint>;
 }
 
 /// A field that is missing or not of its form.

@@ -59,6 +59,10 @@ impl Statement for PartnerKey {
     fn broker(&self) -> &Origin {
         &self.broker
     }
+
+    fn checkpoint(&self) -> Option<&Checkpoint> {
+        None
+    }
 }
 
 /// A working key that its partner's identity key has certified. Made by [`WorkingKey::certified`] alone.
@@ -181,5 +185,9 @@ impl Statement for Acknowledgement {
 
     fn broker(&self) -> &Origin {
         &self.broker
+    }
+
+    fn checkpoint(&self) -> Option<&Checkpoint> {
+        Some(&self.checkpoint)
     }
 }

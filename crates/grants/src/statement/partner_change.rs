@@ -128,6 +128,10 @@ impl Statement for PartnerChange {
     fn broker(&self) -> &Origin {
         &self.broker
     }
+
+    fn checkpoint(&self) -> Option<&Checkpoint> {
+        Some(&self.checkpoint)
+    }
 }
 
 #[cfg(test)]

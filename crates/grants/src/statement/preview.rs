@@ -104,6 +104,10 @@ impl Statement for Preview {
 /// The source says what it showed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PreviewProvision {
+
+    fn checkpoint(&self) -> Option<&Checkpoint> {
+        None
+    }
     broker: Origin,
     /// Who shows.
     pub source: PartnerName,
@@ -140,6 +144,10 @@ impl Statement for PreviewProvision {
 /// Whether the sealed fields are exactly those of the preview, in order, and after them a comparison key.
 pub fn check_previewed(preview: &Preview, sealed: &wire::SealedFields) -> Result<(), Malformed> {
     let asked = preview.fields.iter().map(FieldPath::as_str).chain([COMPARISON_KEY]);
+
+    fn checkpoint(&self) -> Option<&Checkpoint> {
+        Some(&self.checkpoint)
+    }
     if !asked.eq(sealed.fields.iter().map(|field| field.field.as_str())) {
         let problem =
             "must be exactly the fields of the preview, in its order, and after them a comparison key";

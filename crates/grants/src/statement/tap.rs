@@ -6,7 +6,7 @@ use countersign_proto::statement::v1 as wire;
 
 use super::{
     offer,
-    parse::{self, Malformed, Statement},
+    parse::{self, Checkpoint, Malformed, Statement},
     transfer::{MAX_FETCH_AGE, uuid},
 };
 use crate::{catalogue::FieldPath, digest::Digest, id::Origin, time::Timestamp};
@@ -121,5 +121,9 @@ impl Statement for LocationTap {
 
     fn broker(&self) -> &Origin {
         &self.broker
+    }
+
+    fn checkpoint(&self) -> Option<&Checkpoint> {
+        None
     }
 }
