@@ -56,10 +56,6 @@ pub(super) async fn change(
     if says.time > broker.now().plus(MAX_CLOCK_AHEAD) {
         return Err(Fault::says(WHAT, "time", "it is from the future: set the clock"));
     }
-    if says.what == CustomerChanged::Stolen {
-        // Before the report: with it, every call of this customer ends, and the same again could not go on.
-        end_links(broker, &customer, &signed).await?;
-    }
     settle("customer", || attempt(broker, &customer, &signed, &request.wrapped)).await
 }
 
@@ -110,6 +106,11 @@ async fn attempt(
     let identity = identity(broker, customer, &read.row).await?;
     let next = identity.clone().follow(signed);
     next.map_err(|error| Fault::says(WHAT, error.check(), error.to_string()))?;
+    if says.what == CustomerChanged::Stolen {
+        // Before the report: with it, every call of this customer ends, and the same again could not go on. A link that is
+        // confirmed meanwhile has written the customer's row anew: then the report is a conflict, and this is done again.
+        end_links(broker, customer, signed.digest()).await?;
+    }
 
     let mut work = Work::default();
     let mut row = CustomerRow { change_sequence: says.sequence, ..read.row.clone() };
@@ -173,14 +174,7 @@ async fn identity(broker: &Broker, customer: &CustomerName, row: &CustomerRow) -
 
 /// Ends the links that stand, unit by unit, so that each partner hears of it. What stands at a stop of the machine is ended
 /// when the same report comes again.
-async fn end_links(
-    broker: &Broker,
-    customer: &CustomerName,
-    signed: &Signed<CustomerChange>,
-) -> Result<(), Fault> {
-    let read = read(broker, customer).await?;
-    let next = identity(broker, customer, &read.row).await?.follow(signed);
-    next.map_err(|error| Fault::says(WHAT, error.check(), error.to_string()))?;
+async fn end_links(broker: &Broker, customer: &CustomerName, evidence: Digest) -> Result<(), Fault> {
     let key = broker.customer_key(customer).await?;
     let (index, mut after) = (rows::links_of(&Party::Customer(customer.clone())), None::<Vec<u8>>);
     loop {
@@ -188,7 +182,7 @@ async fn end_links(
         let Some((last, _)) = names.last() else { return Ok(()) };
         after = Some(last.clone());
         let names: Vec<String> = names.into_iter().map(|(_, name)| name).collect();
-        settle("link", || end_some(broker, &key, &names, signed.digest())).await?;
+        settle("link", || end_some(broker, &key, &names, evidence)).await?;
     }
 }
 

@@ -76,7 +76,7 @@ async fn attempt(
     let (before, asker) = asking::asker(broker, approver, &says.requester).await?;
     let sides = (approver, &says.requester);
     asking::stands(broker, &mut work, sides, (before, asker.as_ref()), before.approved())?;
-    // Written anew, so that a closing of the account that saw no grant stand conflicts with this one.
+    // Written anew, so that a closing of the account, or a link's giving way, that saw no grant stand conflicts with this one.
     let account = broker.load(rows::customer(approver)).await?.ok_or(Fault::GrantUnknown)?;
     work.update(&account, &account.row)?;
     let Some(entered) = broker.enter(work).await? else { return Ok(None) };

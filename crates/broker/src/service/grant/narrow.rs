@@ -129,9 +129,12 @@ async fn unit(
     signed: &SignedChange,
 ) -> Result<Work, Fault> {
     let old = &superseding.old;
-    let customer = broker.customer_key(&old.customer()?).await?;
+    let customer = old.customer()?;
+    let account = broker.load(rows::customer(&customer)).await?.ok_or(Fault::GrantUnknown)?;
+    let customer = broker.customer_key(&customer).await?;
     let mut work = Work::default();
-    broker.expect_open(&mut work, &customer).await?;
+    // As an approval does: whoever looks whether a grant stands meets the old one, the new one, or a conflict.
+    work.update(&account, &account.row)?;
     // A use that is spent meanwhile writes no row: the count itself must still leave what the new terms grant.
     let granted = u64::from(terms.terms.statement().uses);
     work.expect_counted(stored::uses(&old.name), u64::from(old.terms.uses).saturating_sub(granted));

@@ -65,8 +65,14 @@ async fn attempt(
     let subject = SubjectHandle::parse(&row.subject).map_err(|error| damaged("link", &error))?;
     let subject = broker.load(rows::subject(&subject)).await?;
     let subject = subject.ok_or_else(|| damaged("link", &"its subject is missing"))?;
+    let account = broker.load(rows::customer(&customer)).await?.ok_or(Fault::GrantUnknown)?;
+    if account.row.stolen_time_ms != 0 {
+        return Err(Fault::CustomerStolen);
+    }
     let customer = broker.customer_key(&customer).await?;
     let mut work = Work::default();
+    // Written anew, so that a report of theft that saw no such link stand conflicts with this one.
+    work.update(&account, &account.row)?;
     work.update(&read, &row)?;
     work.update(&subject, &SubjectRow { customer: customer.name.to_string(), ..subject.row.clone() })?;
     let invitation =

@@ -43,6 +43,9 @@ pub(super) async fn give_way(
     let lifecycle::Link::Ended { customer, how } = ended else {
         return Err(Fault::Bug { what: "a link that ended has not" });
     };
+    // Read before the grants are looked at: what makes one stand writes this row anew, so one that comes since is a conflict.
+    let account = broker.load(rows::customer(&customer)).await?.ok_or(Fault::GrantUnknown)?;
+    work.expect(&account);
     if let Some(grant) = standing_on(broker, &customer, old).await? {
         return Err(Fault::GrantsStand { link: old.to_string(), grant: grant.to_string() });
     }
@@ -50,7 +53,7 @@ pub(super) async fn give_way(
     end_link(broker, work, &read, (Kind::LinkReplaced, how.state()), &customer, old, evidence).await
 }
 
-/// A grant that hangs on the link and is not over. An approval expects its links as they were read, so none comes in between.
+/// A grant that hangs on the link and is not over.
 async fn standing_on(
     broker: &Broker,
     customer: &CustomerName,

@@ -3,7 +3,9 @@
 mod asking;
 mod closing;
 mod hostile;
+mod links;
 mod notices;
+mod paused;
 mod stops;
 mod vetting;
 mod world;

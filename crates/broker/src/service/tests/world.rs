@@ -24,16 +24,17 @@ use countersign_proto::{
     statement::v1 as wire,
     v1::{self, approve_grant_request_request::ApprovedRow},
 };
-use countersign_store::memory::MemoryStore;
+use countersign_store::Store;
 use prost::Message as _;
 use tonic::{Request, Status};
 use tonic_types::StatusExt as _;
 
+use super::paused::Paused;
 use crate::{Broker, BrokerParts, Caller, Newcomer, Settings, private::Kek};
 
 pub(super) const ORIGIN: &str = "broker.example/log";
 const START: u64 = 1_362_744_000_000;
-const SALTS: [[u8; 32]; 2] = [[41; 32], [42; 32]];
+pub(super) const SALTS: [[u8; 32]; 2] = [[41; 32], [42; 32]];
 
 /// A clock that a test moves.
 pub(super) struct Hand(AtomicU64);
@@ -62,6 +63,7 @@ impl Entropy for Counting {
 
 pub(super) struct World {
     pub(super) broker: Arc<Broker>,
+    pub(super) store: Arc<Paused>,
     clock: Arc<Hand>,
 }
 
@@ -108,9 +110,11 @@ impl World {
         let name = KeyName::parse(ORIGIN).expect("a key name");
         let ledger_clock = Arc::clone(&clock);
         let now: countersign_ledger::Now = Arc::new(move || ledger_clock.now().as_millis());
-        let store = Arc::new(MemoryStore::new());
-        let ledger =
-            Ledger::open(store, SignerKey::from_seed(name, &[1; 32]), now).await.expect("an empty log opens");
+        let store = Arc::new(Paused::default());
+        let engine = Arc::clone(&store) as Arc<dyn Store>;
+        let ledger = Ledger::open(engine, SignerKey::from_seed(name, &[1; 32]), now)
+            .await
+            .expect("an empty log opens");
         let operator = OperatorName::of_id("root").expect("an id");
         let call_key = SigningKey::from_secret(&[2; 32]);
         let origin = countersign_grants::id::Origin::parse(ORIGIN).expect("an origin");
@@ -128,7 +132,7 @@ impl World {
         })
         .await
         .expect("a broker opens");
-        Self { broker, clock }
+        Self { broker, store, clock }
     }
 
     pub(super) fn now(&self) -> u64 {
@@ -240,6 +244,20 @@ impl World {
     }
 
     pub(super) async fn invite(&self, brand: &Brand, seed: u8) -> (LinkName, SubjectHandle) {
+        self.invite_to(brand, seed, Bytes::new()).await
+    }
+
+    /// An invitation to link anew, in the place of this link.
+    pub(super) async fn invite_anew(
+        &self,
+        brand: &Brand,
+        seed: u8,
+        old: &Linked,
+    ) -> (LinkName, SubjectHandle) {
+        self.invite_to(brand, seed, old.name.digest().into()).await
+    }
+
+    async fn invite_to(&self, brand: &Brand, seed: u8, replaces: Bytes) -> (LinkName, SubjectHandle) {
         use v1::link_service_server::LinkService as _;
         let subject = SubjectHandle::of(&brand.name, [seed; 16]);
         let message = wire::LinkInvitation {
@@ -251,7 +269,7 @@ impl World {
             expire_time_ms: self.now() + 600_000,
             time_ms: self.now(),
             checkpoint: self.checkpoint(),
-            ..Default::default()
+            replaces,
         };
         let statement = envelope::sign::<says::LinkInvitation>(&message, &[&brand.key]);
         let request = v1::CreateLinkInvitationRequest { statement: Some(statement) };
