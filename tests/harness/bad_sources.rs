@@ -42,9 +42,16 @@ struct Spoilt {
 
 /// Keeps an answer until a test lets it go.
 #[derive(Default)]
-struct Held {
-    provided: Notify,
-    go: Notify,
+pub(crate) struct Held {
+    pub(crate) provided: Notify,
+    pub(crate) go: Notify,
+}
+
+impl Held {
+    async fn wait(&self) {
+        self.provided.notify_one();
+        self.go.notified().await;
+    }
 }
 
 #[tonic::async_trait]
@@ -55,8 +62,7 @@ impl SourceService for Spoilt {
     ) -> Result<Response<ProvideDataResponse>, Status> {
         let answer = self.honest.provide_data(request).await?.into_inner();
         if let Some(held) = &self.held {
-            held.provided.notify_one();
-            held.go.notified().await;
+            held.wait().await;
         }
         Ok(Response::new((self.spoil)(answer)))
     }
@@ -65,7 +71,11 @@ impl SourceService for Spoilt {
         &self,
         request: Request<ProvidePreviewRequest>,
     ) -> Result<Response<ProvidePreviewResponse>, Status> {
-        self.honest.provide_preview(request).await
+        let answer = self.honest.provide_preview(request).await?;
+        if let Some(held) = &self.held {
+            held.wait().await;
+        }
+        Ok(answer)
     }
 
     async fn deliver_receipts(
@@ -119,7 +129,7 @@ impl Granted {
     }
 
     /// Puts a source in Skylark's place whose answers wait.
-    async fn hold(&self) -> Arc<Held> {
+    pub(crate) async fn hold(&self) -> Arc<Held> {
         let held = Arc::new(Held::default());
         self.serve(Arc::new(|answer| answer), Some(Arc::clone(&held))).await;
         held

@@ -317,7 +317,7 @@ async fn what_a_thief_approved_at_the_last_moment_flows_nowhere() {
 }
 
 /// Mei has lost everything: a new wallet, linked with Skylark in the place of the old link.
-async fn relinked(granted: &Granted) -> Customer {
+pub(crate) async fn relinked(granted: &Granted) -> Customer {
     let mei = granted.world.customer().await;
     let invited =
         granted.skylark.partner.invite_anew(&granted.at_skylark, "Mei, gold card").await.expect("invites");

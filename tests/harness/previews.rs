@@ -1,6 +1,6 @@
 //! Live values before the answer: shown to the customer alone, in the log, and held against the first transfer.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use countersign_client::customer::{Choice, Compared, ReadRequest, SincePreview, Wallet};
@@ -20,6 +20,7 @@ use countersign_proto::{
 use tonic::{Code, Status};
 
 use crate::{
+    devices::relinked,
     journey::check_world,
     world::{Granted, MEI, ORIGIN, PICKUP, Said, TRIP, own_connection, reason_of, sign_as},
 };
@@ -263,6 +264,55 @@ async fn a_source_answers_so_many_looks_a_day_and_no_more() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_offer_of_another_source_shows_nothing_of_this_one() {
+#[tokio::test(flavor = "multi_thread")]
+async fn no_preview_shows_where_she_is() {
+    let granted = Granted::start().await;
+    granted.skylark.shelf.put("pickup.location", "40.6413,-73.7781");
+    let request = granted.put_with_place().await;
+    let place = paths(&["pickup.location"]);
+    let error = granted.mei.preview(&request, 1, &place).await.expect_err("her app asks for no such thing");
+    assert!(error.to_string().contains("leaves by a tap alone"), "{error}");
+    // By hand, as whoever holds her keys would.
+    let mut own = granted.own_preview(&request);
+    let invalid = ("STATEMENT_INVALID", "fields");
+    for fields in [["trip.airport", "pickup.location"].as_slice(), &["pickup.location"]] {
+        own.fields = fields.iter().map(|field| (*field).to_owned()).collect();
+        let said = reason_of(granted.send_own_preview(&own).await);
+        assert_eq!((said.reason.as_str(), said.check.as_str()), invalid, "{fields:?} at the broker");
+        let said = reason_of(granted.ask_source(&own, request.rows()[0].offer.envelope()).await);
+        assert_eq!((said.reason.as_str(), said.check.as_str()), invalid, "{fields:?} at the source");
+    }
+    assert_eq!(granted.skylark.shelf.asked(), 0, "nobody looked where she is");
+    assert_eq!(granted.world.count(Kind::Previewed).await, 0);
+    // What else the row has is shown as ever.
+    granted.mei.preview(&request, 1, &paths(&TRIP)).await.expect("shows");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_that_is_under_way_shows_nothing_once_the_keys_are_in_other_hands() {
+    for reports in [true, false] {
+        let granted = Arc::new(Granted::start().await);
+        let request = granted.put().await;
+        let held = granted.hold().await;
+        // By the thief, at the last moment.
+        let looking = tokio::spawn({
+            let (granted, own) = (Arc::clone(&granted), granted.own_preview(&request));
+            async move { granted.send_own_preview(&own).await }
+        });
+        held.provided.notified().await;
+        if reports {
+            granted.mei.report_stolen(true).await.expect("recorded");
+        } else {
+            relinked(&granted).await;
+        }
+        held.go.notify_one();
+        let said = reason_of(looking.await.expect("no panic"));
+        assert_eq!(said.reason, "LINK_MISSING", "reported: {reports}");
+        assert_eq!(granted.world.count(Kind::Previewed).await, 0);
+        assert_eq!(granted.skylark.shelf.asked(), 1, "what the source gave was dropped");
+    }
+}
+
     // What the source itself holds against a broker that forwards what it likes.
     let granted = Granted::start().await;
     let request = granted.put().await;

@@ -16,7 +16,7 @@ use countersign_grants::{
 };
 use countersign_proto::{
     log::v1::Kind,
-    row::v1::{GrantRequestRow, PartnerRow, PrivatePart},
+    row::v1::{CustomerRow, GrantRequestRow, PartnerRow, PrivatePart},
     statement::v1::SealedFields,
     v1::{PreviewDataRequest, PreviewDataResponse, ProvidePreviewRequest, ProvidePreviewResponse},
 };
@@ -27,7 +27,7 @@ use crate::{
     caller::{Caller, Party},
     error::Fault,
     record::{CustomerKey, Entered, Happening},
-    rows::Loaded,
+    rows::{self, Loaded},
     service::{fields, grant},
     stored::{StoredLink, StoredOffer},
     work::{Done, MAX_TRIES, Work, request_key},
@@ -38,16 +38,19 @@ const WHAT: &str = "preview";
 /// A preview that its customer signed, with the key of a link that stands.
 struct Asked {
     caller: CustomerName,
-    link: StoredLink,
+    link: LinkName,
     preview: Signed<Preview>,
     name: RequestName,
 }
 
 /// Everything that it rests on, as it stood at one moment; the commit expects that it still stands so.
 struct Read {
+    link: StoredLink,
     request: Loaded<GrantRequestRow>,
     offer: StoredOffer,
     source: Loaded<PartnerRow>,
+    /// Whether the account is open, and its keys in the right hands.
+    account: Loaded<CustomerRow>,
     customer: CustomerKey,
 }
 
@@ -74,7 +77,7 @@ impl TransferService {
         let read = self.preview_read(&asked).await?;
         self.preview_is_new(&asked).await?;
         let message = ProvidePreviewRequest {
-            subject: asked.link.read.row.subject.clone(),
+            subject: read.link.read.row.subject.clone(),
             preview: Some(asked.preview.envelope().clone()),
             offer: Some(read.offer.signed.envelope().clone()),
             offer_key: read.offer.read.row.partner_key.clone(),
@@ -93,10 +96,8 @@ impl TransferService {
     /// Who asks, and what: verified, before anything that it names is looked up.
     async fn preview_asked(&self, caller: &Caller, request: &PreviewDataRequest) -> Result<Asked, Fault> {
         let caller = caller.customer()?.clone();
-        let link = fields::name("source_link", &request.source_link, LinkName::parse)?;
-        let stored = self.broker.confirmed_link(&link).await?;
-        let stored = stored.filter(|link| link.customer == caller && !link.ended);
-        let link = stored.ok_or_else(|| Fault::LinkMissing { link: link.to_string() })?;
+        let name = fields::name("source_link", &request.source_link, LinkName::parse)?;
+        let link = self.previewed_link(&caller, &name).await?;
         let preview =
             envelope::verify::<Preview>(request.statement.as_ref(), &[&link.key], self.broker.origin())
                 .map_err(|error| Fault::statement(WHAT, &error))?;
@@ -109,13 +110,22 @@ impl TransferService {
             let problem = format!("it says {}, and it is {arrived}: sign a new one", says.time);
             return Err(Fault::says(WHAT, "time_ms", problem));
         }
-        let name = RequestName::of(says.request);
-        Ok(Asked { caller, link, preview, name })
+        let request = RequestName::of(says.request);
+        Ok(Asked { caller, link: name, preview, name: request })
     }
 
-    /// Whether the request is the caller's and waits, and has a row of this offer, of whose source the link is.
+    /// The link, if it is the caller's and stands.
+    async fn previewed_link(&self, caller: &CustomerName, name: &LinkName) -> Result<StoredLink, Fault> {
+        let link = self.broker.confirmed_link(name).await?;
+        let link = link.filter(|link| link.customer == *caller && !link.ended);
+        link.ok_or_else(|| Fault::LinkMissing { link: name.to_string() })
+    }
+
+    /// Whether the link stands, and the request is the caller's and waits, and has a row of this offer, of whose source the
+    /// link is.
     async fn preview_read(&self, asked: &Asked) -> Result<Read, Fault> {
         let (broker, says) = (&self.broker, asked.preview.statement());
+        let stands = self.previewed_link(&asked.caller, &asked.link).await?;
         let party = Party::Customer(asked.caller.clone());
         let (request, put) = grant::load_request(broker, &party, &asked.name).await?;
         lifecycle::GrantRequest::from_row(&request.row, put.expire_time)?
@@ -128,7 +138,7 @@ impl TransferService {
         let offer = offer.ok_or_else(|| Fault::says(WHAT, "offer", "there is no such offer"))?;
         says.within(&offer.signed).map_err(|error| Fault::says(WHAT, error.check(), &error))?;
         let source = &offer.signed.statement().source;
-        let link = &asked.link.read.row;
+        let link = &stands.read.row;
         if link.partner != source.as_str() {
             return Err(Fault::says(WHAT, "source_link", format!("the link is not with `{source}`")));
         }
@@ -140,8 +150,12 @@ impl TransferService {
         if !Partner::from_row(&source.row).is_live() {
             return Err(Fault::Refused(Refusal::SourceSuspended));
         }
+        let account = broker.load(rows::customer(&asked.caller)).await?.ok_or(Fault::GrantUnknown)?;
         let customer = broker.customer_key(&asked.caller).await?;
-        Ok(Read { request, offer, source, customer })
+        if customer.stolen {
+            return Err(Fault::CustomerStolen);
+        }
+        Ok(Read { link: stands, request, offer, source, account, customer })
     }
 
     /// Refuses other bytes under a request id before the source is troubled. That the same bytes bring the same record is
@@ -189,7 +203,7 @@ impl TransferService {
     async fn show(&self, asked: &Asked, mut read: Read, shown: Shown) -> Result<PreviewDataResponse, Fault> {
         let party = Party::Customer(asked.caller.clone());
         for _ in 0..MAX_TRIES {
-            let entered = match self.broker.commit(self.previewed(asked, &read, &shown).await?).await? {
+            let entered = match self.broker.commit(self.previewed(asked, &read, &shown)).await? {
                 Done::Committed { mut entered, .. } => {
                     entered.pop().ok_or(Fault::Bug { what: "a preview was committed without its record" })?
                 }
@@ -211,10 +225,12 @@ impl TransferService {
         Err(Fault::Contended { row: "grant request" })
     }
 
-    async fn previewed(&self, asked: &Asked, read: &Read, shown: &Shown) -> Result<Work, Fault> {
+    fn previewed(&self, asked: &Asked, read: &Read, shown: &Shown) -> Work {
         let (says, offer) = (asked.preview.statement(), read.offer.signed.statement());
         let mut work = Work::default();
-        self.broker.expect_open(&mut work, &read.customer).await?;
+        // A link that gives way, a report of theft, and a closing of the account each write one of these.
+        work.expect(&read.link.read);
+        work.expect(&read.account);
         work.expect(&read.request);
         work.expect(&read.source);
         let principal = Principal::Customer(asked.caller.clone());
@@ -232,13 +248,13 @@ impl TransferService {
             private: PrivatePart {
                 envelopes: vec![asked.preview.envelope().clone(), shown.provision.envelope().clone()],
                 grant_request: asked.name.to_string(),
-                link: asked.link.name.to_string(),
-                source_subject: asked.link.read.row.subject.clone(),
+                link: asked.link.to_string(),
+                source_subject: read.link.read.row.subject.clone(),
                 ..PrivatePart::default()
             },
             ..Happening::default()
         }));
-        Ok(work)
+        work
     }
 }
 
