@@ -22,7 +22,7 @@ use tonic::{Code, Status};
 use crate::{
     devices::relinked,
     journey::check_world,
-    world::{Granted, MEI, ORIGIN, PICKUP, Said, TRIP, own_connection, reason_of, sign_as},
+    world::{Granted, MEI, ORIGIN, PICKUP, Said, TRIP, own_connection, reason_of, sign_as, trip_offer},
 };
 
 impl Granted {
@@ -34,6 +34,16 @@ impl Granted {
         let request =
             self.skylark.partner.request(&self.at_skylark, &rows, lifetime).await.expect("requests");
         self.mei.read_request(&request).await.expect("verifies")
+    }
+
+    /// One that has the place of the pick-up too.
+    pub(crate) async fn put_with_place(&self) -> ReadRequest {
+        let mut offer = trip_offer(self.skylark.name(), 12);
+        offer.optional_fields = vec!["pickup.location".to_owned()];
+        let offer = self.hopp.partner.publish_offer(&offer).await.expect("publishes");
+        let (rows, lifetime) = ([(offer, false)], Duration::from_secs(3600));
+        let request = self.skylark.partner.request(&self.at_skylark, &rows, lifetime).await;
+        self.mei.read_request(&request.expect("requests")).await.expect("verifies")
     }
 
     /// Approves its required fields.
@@ -74,6 +84,35 @@ impl Granted {
         let source_link = self.mei_link().name.to_string();
         let asked = PreviewDataRequest { source_link, statement: Some(statement) };
         own_connection(self).transfers().preview_data(asked).await.map(tonic::Response::into_inner)
+    }
+
+    /// Asks Skylark itself, by the broker's token, as a broker that forwards what it likes.
+    async fn ask_source(
+        &self,
+        preview: &wire::Preview,
+        offer: &Envelope,
+    ) -> Result<tonic::Response<v1::ProvidePreviewResponse>, Status> {
+        let broker = &self.world.broker;
+        let row = countersign_broker::rows::partner(self.skylark.name());
+        let row = broker.load(row).await.expect("reads").expect("there").row;
+        let key = countersign_broker::rows::partner_key(self.hopp.name(), self.hopp.working.id());
+        let key = broker.load(key).await.expect("reads").expect("published").row.statement;
+        let token = countersign_grants::token::Issuer::new(
+            countersign_grants::id::Principal::Broker(self.world.trust.origin.clone()),
+            &self.world.call_key,
+        );
+        let token = token.issue(self.skylark.name().as_str(), self.world.clock.now());
+        let mut asked = tonic::Request::new(v1::ProvidePreviewRequest {
+            subject: self.at_skylark.to_string(),
+            preview: Some(sign_as::<Preview>(&self.link_key(&self.skylark), preview)),
+            offer: Some(offer.clone()),
+            offer_key: key,
+        });
+        asked.metadata_mut().insert("authorization", format!("Bearer {token}").parse().expect("ASCII"));
+        let channel = tonic::transport::Endpoint::from_shared(row.source_endpoint).expect("an address");
+        v1::source_service_client::SourceServiceClient::new(channel.connect_lazy())
+            .provide_preview(asked)
+            .await
     }
 
     async fn send_own_preview(&self, preview: &wire::Preview) -> Result<PreviewDataResponse, Status> {
@@ -226,45 +265,6 @@ async fn a_preview_is_of_her_own_request_and_of_no_more_than_it_offers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_source_that_is_away_or_suspended_shows_nothing() {
-    let granted = Granted::start().await;
-    let request = granted.put().await;
-    granted.endpoint("http://127.0.0.1:9".to_owned()).await;
-    let error = granted.mei.preview(&request, 1, &paths(&TRIP)).await.expect_err("nobody is there");
-    assert_eq!(error.reason(), Some("SOURCE_UNAVAILABLE"), "{error}");
-    granted.world.suspend(&granted.skylark).await;
-    let error = granted.mei.preview(&request, 1, &paths(&TRIP)).await.expect_err("it is suspended");
-    assert_eq!(error.reason(), Some("SOURCE_UNAVAILABLE"), "{error}");
-    assert_eq!(granted.world.count(Kind::Previewed).await, 0);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_source_answers_so_many_looks_a_day_and_no_more() {
-    const MOST: u32 = 64;
-    let granted = Granted::start().await;
-    let request = granted.put().await;
-    let preview = async || {
-        // The broker's own quota counts by the real clock.
-        let own = granted.own_preview(&request);
-        loop {
-            match granted.send_own_preview(&own).await {
-                Err(status) if status.code() == Code::ResourceExhausted => tokio::task::yield_now().await,
-                answer => return answer,
-            }
-        }
-    };
-    for _ in 0..MOST {
-        preview().await.expect("shows");
-    }
-    let said = preview().await.expect_err("too many");
-    let info = tonic_types::StatusExt::get_details_error_info(&said).expect("says why");
-    assert_eq!(info.metadata.get("source_reason").map(String::as_str), Some("QUOTA_EXCEEDED"));
-    assert_eq!(granted.skylark.shelf.asked(), MOST);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_offer_of_another_source_shows_nothing_of_this_one() {
-#[tokio::test(flavor = "multi_thread")]
 async fn no_preview_shows_where_she_is() {
     let granted = Granted::start().await;
     granted.skylark.shelf.put("pickup.location", "40.6413,-73.7781");
@@ -313,38 +313,56 @@ async fn a_look_that_is_under_way_shows_nothing_once_the_keys_are_in_other_hands
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_is_away_or_suspended_shows_nothing() {
+    let granted = Granted::start().await;
+    let request = granted.put().await;
+    granted.endpoint("http://127.0.0.1:9".to_owned()).await;
+    let error = granted.mei.preview(&request, 1, &paths(&TRIP)).await.expect_err("nobody is there");
+    assert_eq!(error.reason(), Some("SOURCE_UNAVAILABLE"), "{error}");
+    granted.world.suspend(&granted.skylark).await;
+    let error = granted.mei.preview(&request, 1, &paths(&TRIP)).await.expect_err("it is suspended");
+    assert_eq!(error.reason(), Some("SOURCE_UNAVAILABLE"), "{error}");
+    assert_eq!(granted.world.count(Kind::Previewed).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_answers_so_many_looks_a_day_and_no_more() {
+    const MOST: u32 = 64;
+    let granted = Granted::start().await;
+    let request = granted.put().await;
+    let preview = async || {
+        // The broker's own quota counts by the real clock.
+        let own = granted.own_preview(&request);
+        loop {
+            match granted.send_own_preview(&own).await {
+                Err(status) if status.code() == Code::ResourceExhausted => tokio::task::yield_now().await,
+                answer => return answer,
+            }
+        }
+    };
+    for _ in 0..MOST {
+        preview().await.expect("shows");
+    }
+    let said = preview().await.expect_err("too many");
+    let info = tonic_types::StatusExt::get_details_error_info(&said).expect("says why");
+    assert_eq!(info.metadata.get("source_reason").map(String::as_str), Some("QUOTA_EXCEEDED"));
+    assert_eq!(granted.skylark.shelf.asked(), MOST);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_offer_of_another_source_shows_nothing_of_this_one() {
     // What the source itself holds against a broker that forwards what it likes.
     let granted = Granted::start().await;
     let request = granted.put().await;
-    let (row, link) = (&request.rows()[0].offer, granted.link_key(&granted.skylark));
+    let row = &request.rows()[0].offer;
     let mut offer =
         <wire::Offer as prost::Message>::decode(row.envelope().payload.clone()).expect("an offer");
     offer.source = "partners/elsewhere".to_owned();
     let offer = sign_as::<Offer>(&granted.hopp.working, &offer);
     let mut own = granted.own_preview(&request);
     own.offer = envelope::digest(&offer).into();
-    let key = countersign_broker::rows::partner_key(granted.hopp.name(), granted.hopp.working.id());
-    let key = granted.world.broker.load(key).await.expect("reads").expect("published").row.statement;
-    let ask = async |preview: &wire::Preview, offer: &Envelope| {
-        let row = countersign_broker::rows::partner(granted.skylark.name());
-        let row = granted.world.broker.load(row).await.expect("reads").expect("there").row;
-        let token = countersign_grants::token::Issuer::new(
-            countersign_grants::id::Principal::Broker(granted.world.trust.origin.clone()),
-            &granted.world.call_key,
-        );
-        let token = token.issue(granted.skylark.name().as_str(), granted.world.clock.now());
-        let mut asked = tonic::Request::new(v1::ProvidePreviewRequest {
-            subject: granted.at_skylark.to_string(),
-            preview: Some(sign_as::<Preview>(&link, preview)),
-            offer: Some(offer.clone()),
-            offer_key: key.clone(),
-        });
-        asked.metadata_mut().insert("authorization", format!("Bearer {token}").parse().expect("ASCII"));
-        let channel = tonic::transport::Endpoint::from_shared(row.source_endpoint).expect("an address");
-        v1::source_service_client::SourceServiceClient::new(channel.connect_lazy())
-            .provide_preview(asked)
-            .await
-    };
+    let ask = async |preview: &wire::Preview, offer: &Envelope| granted.ask_source(preview, offer).await;
     assert_eq!(reason_of(ask(&own, &offer).await).check, "source");
     // Another offer than the one that she signed for.
     assert_eq!(reason_of(ask(&granted.own_preview(&request), &offer).await).check, "source");

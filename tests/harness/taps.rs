@@ -16,7 +16,7 @@ use tonic::Status;
 use crate::{
     journey::check_world,
     previews::paths,
-    world::{Granted, ORIGIN, PICKUP, Said, bare_fetch, own_connection, reason_of, sign_as, trip_offer},
+    world::{Granted, ORIGIN, PICKUP, Said, bare_fetch, own_connection, reason_of, sign_as},
 };
 
 /// What needs a tap, and something beside it that needs none.
@@ -26,13 +26,7 @@ pub(crate) const WITHIN: Duration = Duration::from_secs(120);
 
 /// Approves one more grant of row 1 that has the place of the pick-up too.
 pub(crate) async fn grant_with_place(granted: &Granted) -> GrantName {
-    let mut offer = trip_offer(granted.skylark.name(), 12);
-    offer.optional_fields = vec!["pickup.location".to_owned()];
-    let offer = granted.hopp.partner.publish_offer(&offer).await.expect("publishes");
-    let lifetime = Duration::from_secs(3600);
-    let rows = [(offer, false)];
-    let request = granted.skylark.partner.request(&granted.at_skylark, &rows, lifetime).await;
-    let request = granted.mei.read_request(&request.expect("requests")).await.expect("verifies");
+    let request = granted.put_with_place().await;
     let choice = Choice::required("en").with_field(1, paths(&FIELDS[1..]).remove(0));
     let grant = granted.mei.approve(&request, &choice).await.expect("approves")[0].grant.clone();
     granted.skylark.until_in_book(&grant).await;

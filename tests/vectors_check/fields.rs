@@ -404,6 +404,15 @@ fn of_previews() -> Vec<Case> {
         bend::<Preview>("preview", "preview-field-twice", "One field twice.", "fields", |it| {
             it.fields.push(it.fields[0].clone());
         }),
+        bend::<Preview>(
+            "preview",
+            "preview-of-a-place",
+            "A precise location, which leaves by a tap alone.",
+            "fields",
+            |it| {
+                it.fields.push("pickup.location".into());
+            },
+        ),
         bend::<Preview>("preview", "preview-no-id", "No request id.", "request_id", |it| {
             it.request_id.clear();
         }),

@@ -1,4 +1,5 @@
-//! What would leave, live: each value as its source holds it now, before the answer.
+//! What would leave, live: each value as its source holds it now, before the answer. But a precise location, which nobody
+//! sees before the customer taps.
 
 use anyhow::{Context as _, Result};
 use clap::Args;
@@ -28,7 +29,10 @@ pub(crate) struct Arguments {
 /// What became of the look at one row.
 struct Looked<'a> {
     row: &'a Row,
-    shown: Result<Previewed, Error>,
+    /// Nothing of a row that has but precise locations.
+    shown: Result<Option<Previewed>, Error>,
+    /// What leaves by a tap alone, and is not looked at.
+    by_tap: Vec<FieldPath>,
 }
 
 impl Arguments {
@@ -39,9 +43,13 @@ impl Arguments {
         let mut looked = Vec::new();
         for row in self.chosen(&request)? {
             // All that it offers, the optional fields too: to see them is what helps to choose.
-            let fields: Vec<FieldPath> = row.offer.statement().fields().cloned().collect();
-            let shown = customer.preview(&request, row.number, &fields).await;
-            looked.push(Looked { row, shown });
+            let (by_tap, fields): (Vec<FieldPath>, Vec<FieldPath>) =
+                row.offer.statement().fields().cloned().partition(FieldPath::needs_tap);
+            let shown = match fields.as_slice() {
+                [] => Ok(None),
+                fields => customer.preview(&request, row.number, fields).await.map(Some),
+            };
+            looked.push(Looked { row, shown, by_tap });
         }
         customer.settle().await?;
         let json = Value::Array(looked.iter().map(row_json).collect());
@@ -73,8 +81,12 @@ fn row_json(looked: &Looked<'_>) -> Value {
         "source": offer.source.as_str(),
         "recipient": offer.recipient.as_str(),
     });
+    if !looked.by_tap.is_empty() {
+        json["shown_when_you_tap"] = looked.by_tap.iter().map(FieldPath::as_str).collect();
+    }
     match &looked.shown {
-        Ok(shown) => {
+        Ok(None) => {}
+        Ok(Some(shown)) => {
             let value = |(field, value): &(FieldPath, countersign_client::Value)| {
                 json!({
                     "field": field.as_str(),
@@ -100,19 +112,25 @@ fn row_words(output: Output, looked: &Looked<'_>, language: &str) -> String {
         words::short(offer.recipient.as_str())
     );
     let heading = output.bold(&heading);
-    let shown = match &looked.shown {
-        Ok(shown) => shown,
-        Err(error) => return format!("{heading}\n{}", output.bad(&error.to_string())),
-    };
-    let line = |(field, value): &(FieldPath, countersign_client::Value)| {
+    let line = |field: &FieldPath, now: String| {
         let optional = offer.optional_fields.contains(field);
         [
             words::field(&row.catalogue, field, language),
-            words::value(value),
+            now,
             words::short(offer.source.as_str()).to_owned(),
             if optional { "optional: off".to_owned() } else { String::new() },
         ]
     };
-    let table = output.table(["what", "now", "from", ""], shown.values.iter().map(line).collect());
-    format!("{heading}, sealed to you alone; record {}\n{table}", shown.receipt.index())
+    let (heading, values) = match &looked.shown {
+        Ok(Some(shown)) => {
+            let record = shown.receipt.index();
+            (format!("{heading}, sealed to you alone; record {record}"), shown.values.as_slice())
+        }
+        Ok(None) => (heading, [].as_slice()),
+        Err(error) => return format!("{heading}\n{}", output.bad(&error.to_string())),
+    };
+    let mut lines: Vec<_> = values.iter().map(|(field, value)| line(field, words::value(value))).collect();
+    lines.extend(looked.by_tap.iter().map(|field| line(field, "shown when you tap".to_owned())));
+    let table = output.table(["what", "now", "from", ""], lines);
+    format!("{heading}\n{table}")
 }

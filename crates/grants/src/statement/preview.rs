@@ -27,7 +27,7 @@ pub struct Preview {
     pub request: Digest,
     /// The offer.
     pub offer: Digest,
-    /// The fields, in the offer's order.
+    /// The fields, in the offer's order; none of them a precise location.
     pub fields: Vec<FieldPath>,
     /// A UUID drawn for this preview.
     pub request_id: String,
@@ -83,6 +83,11 @@ impl Statement for Preview {
         if fields.is_empty() {
             return Err(Malformed::new("fields", "must name at least one field"));
         }
+        // Else whoever holds the customer's keys could look where she is, as often as there are previews, without her tap.
+        if let Some(field) = fields.iter().find(|field| field.needs_tap()) {
+            let problem = format!("`{field}` is a precise location, which leaves by a tap alone");
+            return Err(Malformed::new("fields", problem));
+        }
         offer::no_field_twice("fields", fields.iter())?;
         Ok(Self {
             broker: parse::origin(&message.broker)?,
@@ -99,15 +104,15 @@ impl Statement for Preview {
     fn broker(&self) -> &Origin {
         &self.broker
     }
+
+    fn checkpoint(&self) -> Option<&Checkpoint> {
+        None
+    }
 }
 
 /// The source says what it showed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PreviewProvision {
-
-    fn checkpoint(&self) -> Option<&Checkpoint> {
-        None
-    }
     broker: Origin,
     /// Who shows.
     pub source: PartnerName,
@@ -139,15 +144,15 @@ impl Statement for PreviewProvision {
     fn broker(&self) -> &Origin {
         &self.broker
     }
+
+    fn checkpoint(&self) -> Option<&Checkpoint> {
+        Some(&self.checkpoint)
+    }
 }
 
 /// Whether the sealed fields are exactly those of the preview, in order, and after them a comparison key.
 pub fn check_previewed(preview: &Preview, sealed: &wire::SealedFields) -> Result<(), Malformed> {
     let asked = preview.fields.iter().map(FieldPath::as_str).chain([COMPARISON_KEY]);
-
-    fn checkpoint(&self) -> Option<&Checkpoint> {
-        Some(&self.checkpoint)
-    }
     if !asked.eq(sealed.fields.iter().map(|field| field.field.as_str())) {
         let problem =
             "must be exactly the fields of the preview, in its order, and after them a comparison key";

@@ -865,7 +865,7 @@ pub struct Preview {
     /// SHA-256 of the offer.
     #[prost(bytes = "bytes", tag = "4")]
     pub offer: ::prost::bytes::Bytes,
-    /// The fields, in the offer's order.
+    /// The fields, in the offer's order; none of them a precise location, which leaves by a tap alone.
     #[prost(string, repeated, tag = "5")]
     pub fields: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// A UUID drawn for this preview.
