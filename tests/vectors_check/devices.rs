@@ -165,6 +165,13 @@ fn call_key() -> SigningKey {
     known::key(30)
 }
 
+/// A change of each verb: added, removed, reported stolen.
+pub(crate) fn changes_of_each_verb() -> [Digest; 3] {
+    use CustomerVerb::{AddAuthenticator as Add, RemoveAuthenticator as Remove, ReportStolen as Stolen};
+    let chain = Chain(Vec::new()).with(Add, 75).with(Add, 76).with(Remove, 75).with(Stolen, 0);
+    [0, 2, 3].map(|at| envelope::digest(&chain.0[at]))
+}
+
 fn changes() -> Vec<Case> {
     use CustomerVerb::{AddAuthenticator as Add, RemoveAuthenticator as Remove, ReportStolen as Stolen};
     let two = || Chain(Vec::new()).with(Add, 75).with(Add, 76);

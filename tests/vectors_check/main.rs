@@ -24,6 +24,7 @@ mod envelopes;
 mod fields;
 mod grants;
 mod keys;
+mod kinds;
 mod links;
 mod log;
 mod message;

@@ -194,6 +194,7 @@ fn records() -> Vec<Case> {
             bent(&|it| it.catalogue_version = vec![1; 8].into())
         }),
     ]);
+    cases.extend(crate::kinds::cases());
     cases
 }
 
