@@ -150,7 +150,7 @@ async fn a_statement_names_a_head_that_the_log_has_signed() {
     let published = hopp.audit().get_checkpoint(GetCheckpointRequest {}).await.expect("answers");
     let published = published.into_inner().checkpoint;
     // Nor one that was bent, for all that its signature was made by the log.
-    let bent = Bytes::from(String::from_utf8_lossy(&published).replacen("\n", "\n1", 1));
+    let bent = Bytes::from(String::from_utf8_lossy(&published).replacen('\n', "\n1", 1));
 
     let (partner, time_ms) = (granted.hopp.name().to_string(), granted.world.clock.now().as_millis());
     let offer = granted.hopp.offer_trip(&granted.skylark, 5).await;

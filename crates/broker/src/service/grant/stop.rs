@@ -181,9 +181,9 @@ fn decide(
         (Stop::Suspend | Stop::Unsuspend, By::Source | By::Recipient) => &mut row.reason,
     };
     if stop == Stop::Unsuspend {
-        why.clear()
+        why.clear();
     } else {
-        reason_code(reason).clone_into(why)
+        reason_code(reason).clone_into(why);
     }
     Ok(row)
 }

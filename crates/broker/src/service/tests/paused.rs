@@ -41,14 +41,14 @@ impl Paused {
     }
 
     fn waits(&self, range: &Range<Key>) -> Option<Arc<Gate>> {
-        let mut held = self.held.lock();
-        let hold = held.as_mut().filter(|hold| range.start.starts_with(&hold.prefix))?;
+        let mut next = self.held.lock();
+        let hold = next.as_mut().filter(|hold| range.start.starts_with(&hold.prefix))?;
         match hold.passing.checked_sub(1) {
             Some(left) => {
                 hold.passing = left;
                 None
             }
-            None => held.take().map(|hold| hold.gate),
+            None => next.take().map(|hold| hold.gate),
         }
     }
 }
