@@ -37,6 +37,8 @@ pub(super) struct Counts {
     pub(super) askers: usize,
     pub(super) asked: usize,
     pub(super) waiting: usize,
+    /// Requests that ended before they were shown.
+    pub(super) unseen: usize,
 }
 
 pub(super) fn check(records: &[Record], parts: &[PrivatePart]) -> Result<(), Finding> {
@@ -90,7 +92,7 @@ impl<'a> Asked<'a> {
 impl Counts {
     pub(super) fn of(records: &[Record], parts: &[PrivatePart]) -> Self {
         let (mut open, mut requesters) = (HashSet::new(), HashMap::new());
-        let (mut askers, mut asked) = (HashSet::new(), HashSet::new());
+        let (mut askers, mut asked, mut unseen) = (HashSet::new(), HashSet::new(), 0);
         for (record, part) in records.iter().zip(parts) {
             let request = part.grant_request.as_str();
             match record.kind() {
@@ -106,7 +108,7 @@ impl Counts {
                     }
                 }
                 Kind::RequestCancelled | Kind::RequestLapsed => {
-                    open.remove(request);
+                    unseen += usize::from(open.remove(request));
                 }
                 Kind::AskingChanged if record.reason.is_empty() => {
                     asked.insert(part.customer.as_str());
@@ -114,6 +116,6 @@ impl Counts {
                 _ => {}
             }
         }
-        Self { askers: askers.len(), asked: asked.len(), waiting: open.len() }
+        Self { askers: askers.len(), asked: asked.len(), waiting: open.len(), unseen }
     }
 }

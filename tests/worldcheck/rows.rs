@@ -412,6 +412,7 @@ impl Rows {
         let expected = expected.into_iter().chain([
             ("asker", asking.askers),
             ("asking", asking.asked),
+            ("unseen-requests-of", asking.unseen),
             ("waiting", asking.waiting),
             ("wrapped-copy", copies(&asked, &asked_parts)),
         ]);

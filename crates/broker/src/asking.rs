@@ -121,6 +121,21 @@ pub fn show(
     Ok(row)
 }
 
+/// Adds to a unit that a request has ended. One that was never shown is in no list of its customer's, and leaves the queue
+/// for where an erasure finds it.
+pub fn end(
+    work: &mut Work,
+    customer: &CustomerName,
+    (name, partner, row): (&RequestName, &PartnerName, &GrantRequestRow),
+) -> Result<(), Fault> {
+    if row.shown_time_ms > 0 {
+        return Ok(());
+    }
+    work.delete(&place(customer, partner, name, row));
+    let unseen = rows::unseen_requests_of(customer);
+    work.index(&unseen.entry(row.create_time_ms, name.digest()), name.as_str())
+}
+
 /// Where a request waits, if it does.
 pub fn place(
     customer: &CustomerName,

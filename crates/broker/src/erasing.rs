@@ -1,7 +1,8 @@
 //! Removing the rows of a customer whose erasure stands in the log, in as many units as it takes.
 //!
 //! Grants go before requests, requests before links, and the customer's own stream and row last: whatever is left leads
-//! back to this, and each unit can be done again. What stays says nothing of the person: the log; where a grant's records
+//! back to this, and each unit can be done again. What leads to a row goes in the unit in which that row goes, so whoever
+//! lists meanwhile, or after a stop, meets nothing that is not there. What stays says nothing of the person: the log; where a grant's records
 //! stand in it; how often it was used; which log tags were taken; and what recipients still have to delete.
 
 use countersign_grants::{
@@ -37,7 +38,7 @@ const CHANGES: usize = 128;
 /// Links of one unit, of four rows each.
 const LINKS: usize = 128;
 
-/// Requests that are looked at together. Each that waits takes a unit of its own, with its record.
+/// Requests that are looked at together, of five rows each. One that waits takes a unit of its own, with its record.
 const REQUESTS: usize = 128;
 
 /// Removes the rows of a closed account, in at most so many units. Says whether nothing is left.
@@ -55,9 +56,13 @@ pub(crate) async fn erase(broker: &Broker, name: &CustomerName, units: usize) ->
     let mut left = units;
     while left > 0 {
         left -= 1;
+        // In this order: calls that began before the closing can still show a request or end it, which takes it from the
+        // queue to one of the two lists, and write of it who asked.
         if eraser.grants(&rows::grants_of(&party)).await?
-            || eraser.requests(&rows::grant_requests_of(&party)).await?
             || eraser.waiting(name).await?
+            || eraser.requests(&rows::grant_requests_of(&party)).await?
+            || eraser.requests(&rows::unseen_requests_of(name)).await?
+            || eraser.asking(name).await?
             || eraser.changes(name).await?
             || eraser.links(&rows::links_of(&party)).await?
             || eraser.stream(stream(party.as_str())).await?
@@ -115,65 +120,69 @@ impl Eraser<'_> {
         Ok(keys)
     }
 
-    /// Removes some of the requests; says whether there were any. One that waits is refused by this, and its requester is
-    /// told so.
+    /// Removes some of the requests of a list; says whether there were any.
     async fn requests(&self, index: &Index) -> Result<bool, Fault> {
         let page = index.load(self.broker.store(), None, REQUESTS).await?;
         let mut keys = Vec::new();
         for (place, name) in &page {
-            let name = RequestName::parse(name).map_err(|error| damaged("request index", &error))?;
-            keys.extend(self.request(&name).await?);
-            keys.push(index.at(place));
+            keys.extend(self.request(name, index.at(place)).await?);
         }
         self.remove(keys).await?;
         Ok(!page.is_empty())
     }
 
-    /// Removes some of the requests that were never shown, and what is known of who asked; says whether there was anything.
+    /// Removes some of the requests that were never shown; says whether there were any.
     async fn waiting(&self, name: &CustomerName) -> Result<bool, Fault> {
-        let store = self.broker.store();
         let range = rows::all_waiting(name);
-        let mut keys = rows::askers(name).keys(store, REQUESTS).await?;
-        keys.extend(agenda::ASKED.of(self.broker, name.as_str(), REQUESTS).await?);
-        for (place, waiting) in range.load(store, None, REQUESTS).await? {
-            let name = RequestName::parse(&waiting.request).map_err(|error| damaged("waiting", &error))?;
-            keys.extend(self.request(&name).await?);
-            keys.push([range.name(), place.as_slice()].concat());
+        let page = range.load(self.broker.store(), None, REQUESTS).await?;
+        let mut keys = Vec::new();
+        for (place, waiting) in &page {
+            keys.extend(self.request(&waiting.request, [range.name(), place].concat()).await?);
         }
+        self.remove(keys).await?;
+        Ok(!page.is_empty())
+    }
+
+    /// Removes some of what is known of who asked, and when to look again; says whether there was anything.
+    async fn asking(&self, name: &CustomerName) -> Result<bool, Fault> {
+        let mut keys = rows::askers(name).keys(self.broker.store(), REQUESTS).await?;
+        keys.extend(agenda::ASKED.of(self.broker, name.as_str(), REQUESTS).await?);
         let any = !keys.is_empty();
         self.remove(keys).await?;
         Ok(any)
     }
 
-    async fn request(&self, name: &RequestName) -> Result<Vec<Key>, Fault> {
-        let Some(read) = self.broker.load(rows::grant_request(name)).await? else { return Ok(Vec::new()) };
+    /// The rows of a request, with the one that led to it. One that waits for an answer is refused by this, and its
+    /// requester is told so: of that one nothing is left to remove.
+    async fn request(&self, name: &str, led: Key) -> Result<Vec<Key>, Fault> {
+        let name = RequestName::parse(name).map_err(|error| damaged("request index", &error))?;
+        let Some(read) = self.broker.load(rows::grant_request(&name)).await? else { return Ok(vec![led]) };
         let says = envelope::peek::<GrantRequest>(read.row.statement.as_ref())
             .map_err(|error| damaged("grant request", &error))?;
         let state = lifecycle::GrantRequest::from_row(&read.row, says.expire_time)?;
-        let waits = matches!(state.state(), State::Requested | State::Deferred);
         let of_requester = rows::grant_requests_of(&Party::Partner(says.requester.clone()));
+        let of_requester = of_requester.entry(read.row.create_time_ms, name.digest());
         let due = rows::due().entry(says.expire_time.as_millis(), name.digest());
-        if waits {
-            let lapsed = state.at(self.broker.now()).state() == State::Lapsed;
-            let mut work = Work::default();
-            work.expect(&read);
-            work.delete(&read.key);
-            work.delete(&due);
-            work.record(self.broker.draft(Happening {
-                kind: if lapsed { Kind::RequestLapsed } else { Kind::RequestRefused },
-                source: Some(&says.requester),
-                evidence: &[name.digest()],
-                private: PrivatePart { grant_request: name.to_string(), ..PrivatePart::default() },
-                ..Happening::default()
-            }));
-            // On a conflict it was taken back, or lapsed, at this very moment: there is nothing to say any more.
-            self.broker.enter(work).await?;
+        let mut keys: Vec<Key> =
+            [read.key.as_bytes(), due.as_bytes(), of_requester.as_bytes()].map(<[u8]>::to_vec).into();
+        keys.push(led);
+        if !matches!(state.state(), State::Requested | State::Deferred) {
+            return Ok(keys);
         }
-        Ok(vec![
-            read.key.as_bytes().to_vec(),
-            due.as_bytes().to_vec(),
-            of_requester.entry(read.row.create_time_ms, name.digest()).as_bytes().to_vec(),
-        ])
+        let lapsed = state.at(self.broker.now()).state() == State::Lapsed;
+        let mut work = Work::default();
+        work.expect(&read);
+        work.remove(keys);
+        work.record(self.broker.draft(Happening {
+            kind: if lapsed { Kind::RequestLapsed } else { Kind::RequestRefused },
+            source: Some(&says.requester),
+            evidence: &[name.digest()],
+            private: PrivatePart { grant_request: name.to_string(), ..PrivatePart::default() },
+            ..Happening::default()
+        }));
+        // On a conflict it was shown, was taken back or lapsed at this very moment: it is met again where it went.
+        self.broker.enter(work).await?;
+        Ok(Vec::new())
     }
 
     /// Removes some of the customer's own changes, and the copies of the root secret that they entered; says whether there

@@ -286,6 +286,11 @@ pub fn grant_requests_of(party: &Party) -> Index {
     RowRange::new("requests-of", &[party.as_str().as_bytes()])
 }
 
+/// The requests to a customer that ended before they were shown. No call lists them: an erasure finds them here.
+pub fn unseen_requests_of(customer: &CustomerName) -> Index {
+    RowRange::new("unseen-requests-of", &[customer.as_str().as_bytes()])
+}
+
 /// The grants to which a partner is a side, or that a customer gave.
 pub fn grants_of(party: &Party) -> Index {
     RowRange::new("grants-of", &[party.as_str().as_bytes()])

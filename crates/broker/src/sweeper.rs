@@ -183,7 +183,7 @@ async fn lapse(broker: &Broker, name: &str) -> Result<bool, Fault> {
     let mut work = Work::default();
     work.update(&read, &row)?;
     work.delete(&rows::due().entry(request.expire_time.as_millis(), name.digest()));
-    work.delete(&asking::place(&customer, &request.requester, name, &row));
+    asking::end(&mut work, &customer, (name, &request.requester, &row))?;
     work.record(broker.draft(Happening {
         kind: Kind::RequestLapsed,
         source: Some(&request.requester),

@@ -106,6 +106,11 @@ impl Work {
         self.deletes.push(key.as_bytes().to_vec());
     }
 
+    /// Removes rows by the bytes of their keys.
+    pub fn remove(&mut self, keys: Vec<Key>) {
+        self.deletes.extend(keys);
+    }
+
     /// Expects the row as it was read.
     pub fn expect<R: Message + Default>(&mut self, read: &Loaded<R>) {
         self.expected.push((read.key.as_bytes().to_vec(), Some(read.version)));

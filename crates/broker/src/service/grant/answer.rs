@@ -68,8 +68,8 @@ async fn attempt(
     work.update(&read, &row)?;
     if !matches!(answer, Answer::Defer) {
         work.delete(&rows::due().entry(request.expire_time.as_millis(), name.digest()));
+        asking::end(&mut work, &customer.name, (name, &request.requester, &row))?;
     }
-    work.delete(&asking::place(&customer.name, &request.requester, name, &row));
     if matches!(answer, Answer::Refuse) {
         let silence = broker.settings().asking.silence;
         let (before, asker) = asking::asker(broker, &customer.name, &request.requester).await?;

@@ -43,8 +43,12 @@ pub(super) async fn list(
     let mut sheet = page.sheet(broker, &range).await?;
     while let Some(name) = sheet.next() {
         let name = RequestName::parse(&name).map_err(|error| damaged("request index", &error))?;
-        let (read, _) = load(broker, &party, &name).await?;
-        sheet.add(view::request(broker, &party, &name, &read.row).await?);
+        match load(broker, &party, &name).await {
+            Ok((read, _)) => sheet.add(view::request(broker, &party, &name, &read.row).await?),
+            // It went with its customer's account since the page was read.
+            Err(Fault::ResourceUnknown { .. }) => {}
+            Err(fault) => return Err(fault),
+        }
     }
     let (grant_requests, next_page_token) = sheet.finish();
     Ok(ListGrantRequestsResponse { grant_requests, next_page_token })

@@ -1,6 +1,13 @@
 //! Closing an account: in as many steps as it takes, each of which can be the last before the machine stops.
 
-use countersign_grants::{digest::Digest, envelope, id::Principal, statement as says};
+use std::{future::poll_fn, pin::pin, task::Poll};
+
+use countersign_grants::{
+    digest::Digest,
+    envelope,
+    id::{Principal, RequestName},
+    statement as says,
+};
 use countersign_proto::{
     log::v1::Kind,
     statement::v1::{self as wire, grant_change::Verb},
@@ -10,7 +17,9 @@ use countersign_store::MAX_KEY_BYTES;
 
 use super::{Setting, change, row};
 use crate::{
-    Caller, rows,
+    Caller,
+    caller::Party,
+    rows,
     service::{
         customer::close::close_within,
         tests::world::{ORIGIN, as_brand, refused},
@@ -18,7 +27,8 @@ use crate::{
     sweeper,
 };
 
-/// Mei, with grants that have ended, one request that waits, and one that nobody will answer any more.
+/// Mei, with grants that have ended; a request that lapsed and one that was taken back, both before she saw them; and one
+/// that waits.
 async fn ready() -> Setting {
     let s = Setting::new().await;
     for tag in 50..53 {
@@ -35,6 +45,13 @@ async fn ready() -> Setting {
         s.world.pass(1_000);
     }
     s.request().await;
+    s.world.pass(1_000);
+    let name = s.request().await.name;
+    let asked = v1::CancelGrantRequestRequest { name };
+    s.world.grants().cancel_grant_request(as_brand(&s.skylark, asked)).await.expect("taken back");
+    s.world.pass(3_600_000);
+    assert_eq!(sweeper::sweep(&s.world.broker).await.expect("sweeps"), 1);
+    s.request().await;
     s
 }
 
@@ -48,11 +65,20 @@ fn closure(s: &Setting) -> v1::CloseCustomerRequest {
     v1::CloseCustomerRequest { name: s.mei.name.to_string(), statement }
 }
 
-/// Every row that names her, her handles or her links.
-async fn about_her(s: &Setting) -> Vec<String> {
+/// The requests that were put to her: all of them are Skylark's.
+async fn requests(s: &Setting) -> Vec<RequestName> {
+    let index = rows::grant_requests_of(&Party::Partner(s.skylark.name.clone()));
+    let listed = index.load(s.world.broker.store(), None, 100).await.expect("reads");
+    listed.iter().map(|(_, name)| RequestName::parse(name).expect("a name")).collect()
+}
+
+/// Every row that names her, her handles, her links, or what she was asked.
+async fn about_her(s: &Setting, requests: &[RequestName]) -> Vec<String> {
     let all = s.world.broker.store().scan(Vec::new()..vec![0xff; MAX_KEY_BYTES + 1], usize::MAX).await;
-    let names = [s.mei.name.as_str(), s.from.subject.as_str(), s.to.subject.as_str()];
-    let links = [s.from.name.digest(), s.to.name.digest()];
+    let mut names = vec![s.mei.name.as_str(), s.from.subject.as_str(), s.to.subject.as_str()];
+    names.extend(requests.iter().map(RequestName::as_str));
+    let mut links = vec![s.from.name.digest(), s.to.name.digest()];
+    links.extend(requests.iter().map(RequestName::digest));
     let mut found = Vec::new();
     for (key, entry) in all.expect("reads") {
         let holds = |marker: &[u8]| {
@@ -68,15 +94,33 @@ async fn about_her(s: &Setting) -> Vec<String> {
     found
 }
 
+/// What an erasure comes to, once the sweeper has taken up what a stop left of it.
+async fn is_gone(s: &Setting, requests: &[RequestName], when: &str) {
+    let broker = &s.world.broker;
+    sweeper::erase(broker).await.expect("sweeps");
+    assert_eq!(about_her(s, requests).await, Vec::<String>::new(), "{when}");
+    let told = s.kinds(Principal::Partner(s.skylark.name.clone())).await;
+    // The one that waited is refused, once; the other two had their ends before.
+    for end in [Kind::RequestRefused, Kind::RequestLapsed, Kind::RequestCancelled] {
+        assert_eq!(told.iter().filter(|kind| **kind == end).count(), 1, "{when}, {end:?}: {told:?}");
+    }
+    // Closed accounts are looked for no more, and what recipients owe is still there.
+    assert_eq!(sweeper::erase(broker).await.expect("sweeps"), 0);
+    let owed = rows::erasures_due().load(broker.store(), None, 10).await.expect("reads");
+    assert_eq!(owed.len(), 3);
+}
+
 #[tokio::test]
 async fn an_erasure_goes_on_wherever_it_was_interrupted() {
     let mut units = 0;
     loop {
         let s = ready().await;
+        let requests = requests(&s).await;
+        assert_eq!(requests.len(), 6);
         let caller = Caller { principal: Principal::Customer(s.mei.name.clone()) };
         let closed = close_within(&s.world.broker, &caller, closure(&s), units).await.expect("closes");
         assert!(!closed.receipt.expect("a receipt").subject_salt.is_empty(), "she alone can open it");
-        let left = about_her(&s).await;
+        let left = about_her(&s, &requests).await;
         // From the first commit on nobody is there, however much of the rows is left.
         let broker = &s.world.broker;
         let again = close_within(broker, &caller, closure(&s), units).await.expect_err("a stranger");
@@ -86,20 +130,51 @@ async fn an_erasure_goes_on_wherever_it_was_interrupted() {
         let request = s.world.request(&s.hopp, &s.to.subject, &[(&s.offer_name(), false)]).await;
         assert_eq!(refused(request), "GRANT_UNKNOWN");
 
-        assert_eq!(sweeper::erase(broker).await.expect("sweeps"), usize::from(!left.is_empty()));
-        assert_eq!(about_her(&s).await, Vec::<String>::new(), "after {units} units");
-        let told = s.kinds(Principal::Partner(s.skylark.name.clone())).await;
-        let refusals = told.iter().filter(|kind| **kind == Kind::RequestRefused).count();
-        assert_eq!(refusals, 1, "the request that waited, once: {told:?}");
-        // Closed accounts are looked for no more, and what recipients owe is still there.
-        assert_eq!(sweeper::erase(broker).await.expect("sweeps"), 0);
-        let owed = rows::erasures_due().load(broker.store(), None, 10).await.expect("reads");
-        assert_eq!(owed.len(), 3);
+        is_gone(&s, &requests, &format!("after {units} units")).await;
         if left.is_empty() {
             assert!(units > 3, "it takes several units");
             return;
         }
         units += 1;
+    }
+}
+
+/// Polls a future at most so many times, and drops it: a call whose connection has ended, at whatever it waits for.
+async fn polled<F: Future>(future: F, times: usize) -> Option<F::Output> {
+    let (mut future, mut left) = (pin!(future), times);
+    poll_fn(move |context| {
+        let Some(next) = left.checked_sub(1) else { return Poll::Ready(None) };
+        left = next;
+        future.as_mut().poll(context).map(Some)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_call_that_ends_within_an_erasure_leaves_nothing_that_leads_nowhere() {
+    let mut polls = 0;
+    loop {
+        let s = ready().await;
+        let requests = requests(&s).await;
+        let caller = Caller { principal: Principal::Customer(s.mei.name.clone()) };
+        let broker = &s.world.broker;
+        let closed = polled(close_within(broker, &caller, closure(&s), usize::MAX), polls).await;
+        // What it had handed in when it ended is committed whole, and before this.
+        sweeper::announce(broker).await.expect("sweeps");
+        let listed = v1::ListGrantRequestsRequest { parent: s.skylark.name.to_string(), ..Default::default() };
+        let listed = s.world.grants().list_grant_requests(as_brand(&s.skylark, listed)).await.expect("lists");
+        let there = rows::grant_requests_of(&Party::Partner(s.skylark.name.clone()));
+        let there = there.load(broker.store(), None, 100).await.expect("reads");
+        assert_eq!(listed.into_inner().grant_requests.len(), there.len(), "each is there: {polls} polls");
+        let is_open = broker.customer_key(&s.mei.name).await.is_ok();
+        if !is_open {
+            is_gone(&s, &requests, &format!("after {polls} polls")).await;
+        }
+        if closed.is_some() {
+            assert!(polls > 6, "it waits several times");
+            return;
+        }
+        polls += 1;
     }
 }
 
