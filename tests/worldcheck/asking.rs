@@ -45,6 +45,11 @@ pub(super) fn check(records: &[Record], parts: &[PrivatePart]) -> Result<(), Fin
     let mut asked = Asked::default();
     for (index, (record, part)) in records.iter().zip(parts).enumerate() {
         let request = part.grant_request.as_str();
+        if matches!(record.kind(), Kind::RequestShown | Kind::RequestDeferred) {
+            ensure(record.source.is_empty() && record.recipient.is_empty(), || {
+                format!("record {index} says in clear whose turn it was")
+            })?;
+        }
         match record.kind() {
             Kind::RequestCreated => {
                 asked.requests.insert(request, &record.source);
@@ -53,9 +58,6 @@ pub(super) fn check(records: &[Record], parts: &[PrivatePart]) -> Result<(), Fin
                 asked.own.insert(&part.customer);
             }
             Kind::RequestShown => {
-                ensure(record.source.is_empty() && record.recipient.is_empty(), || {
-                    format!("record {index} says in clear whose turn it was")
-                })?;
                 ensure(asked.requests.contains_key(request) && asked.shown.insert(request), || {
                     format!("record {index} shows {request}, which is not there or was shown before")
                 })?;

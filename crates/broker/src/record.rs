@@ -10,7 +10,7 @@
 //! | `LINK_INVITED` | the invitation | the partner |
 //! | `LINK_ACCEPTED`, `LINK_CONFIRMED` | the acceptance; the confirmation | the partner, the customer |
 //! | `REQUEST_CREATED` | the request | the requester |
-//! | `REQUEST_SHOWN` | the request | the customer: it names no partner, so that none learns when its turn came |
+//! | `REQUEST_SHOWN`, `_DEFERRED` | the request | the customer: they name no partner, so that none learns when its turn came |
 //! | `REQUEST_*` else | the request | the requester, the customer |
 //! | `PREVIEWED` | the request, the offer, the preview, its provision | the source, the customer |
 //! | `GRANT_APPROVED` | the terms | source, recipient, customer, grant; the requester, unless the terms narrow others |

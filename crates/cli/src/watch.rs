@@ -70,7 +70,6 @@ fn told(event: &PartnerEvent) -> (&'static str, Vec<(&'static str, String)>) {
             names.extend(request.iter().map(|request| ("request", request.to_string())));
             ("approved", names)
         }
-        PartnerEvent::Deferred { request } => ("deferred", vec![("request", request.to_string())]),
         PartnerEvent::Refused { request } => ("refused", vec![("request", request.to_string())]),
         PartnerEvent::Cancelled { request } => ("cancelled", vec![("request", request.to_string())]),
         PartnerEvent::Lapsed { request } => ("lapsed", vec![("request", request.to_string())]),

@@ -204,8 +204,8 @@ pub enum Problem {
         /// The number it has.
         found: u64,
     },
-    /// A record says in clear whose request was put before its customer.
-    #[error("it says whose request was shown, which tells of the others that waited")]
+    /// A record says in clear whose request was put before its customer, or put off by her.
+    #[error("it says whose request was shown or put off, which tells of the others that waited")]
     Turn,
     /// A transfer does not say how it went.
     #[error("a transfer that says neither released nor repeated")]

@@ -125,7 +125,9 @@ impl Rules {
             Kind::PartnerResumed => {
                 self.suspended.remove(leaf.source);
             }
-            Kind::RequestShown if !leaf.source.is_empty() || !leaf.recipient.is_empty() => {
+            Kind::RequestShown | Kind::RequestDeferred
+                if !leaf.source.is_empty() || !leaf.recipient.is_empty() =>
+            {
                 findings.add(index, Problem::Turn);
             }
             Kind::GrantSuperseded => {

@@ -453,13 +453,15 @@ fn two_operators_let_a_partner_in_before_it_takes_part() {
 
 #[test]
 fn whose_turn_it_was_stands_in_no_clear_text() {
-    let shown = |source: &str| Record {
-        source: source.into(),
-        recipient: String::new(),
-        ..record(0, Kind::RequestShown, None, 0)
-    };
-    check_rules(&[shown("")], &[]);
-    check_rules(&[shown("partners/hopp")], &[(0, "turn")]);
+    for kind in [Kind::RequestShown, Kind::RequestDeferred] {
+        let of = |source: &str| Record {
+            source: source.into(),
+            recipient: String::new(),
+            ..record(0, kind, None, 0)
+        };
+        check_rules(&[of("")], &[]);
+        check_rules(&[of("partners/hopp")], &[(0, "turn")]);
+    }
 }
 
 #[test]

@@ -37,7 +37,7 @@ const MAX_BACKOFF: Duration = Duration::from_secs(5);
 const MAX_HEARINGS: u32 = 3;
 
 /// What a partner hears of. Transfers are left out: their sides know of them by themselves.
-const KINDS: [Kind; 29] = [
+const KINDS: [Kind; 28] = [
     Kind::PartnerApproved,
     Kind::PartnerKeyPublished,
     Kind::PartnerSuspended,
@@ -45,7 +45,6 @@ const KINDS: [Kind; 29] = [
     Kind::PartnerResumed,
     Kind::LinkAccepted,
     Kind::LinkStolen,
-    Kind::RequestDeferred,
     Kind::RequestRefused,
     Kind::RequestCancelled,
     Kind::RequestLapsed,
@@ -95,11 +94,6 @@ pub enum PartnerEvent {
     },
     /// A row of this partner's request was approved between two others. It learns that the row stands, and no more.
     ApprovedBetweenOthers {
-        /// The request.
-        request: RequestName,
-    },
-    /// The customer put a request off.
-    Deferred {
         /// The request.
         request: RequestName,
     },
@@ -489,7 +483,6 @@ impl Shared {
                 PartnerEvent::LinkAccepted { link: name("link", &event.link, LinkName::parse)? }
             }
             Kind::LinkStolen => self.link_stolen(name("link", &event.link, LinkName::parse)?).await?,
-            Kind::RequestDeferred => PartnerEvent::Deferred { request: request()? },
             Kind::RequestRefused => PartnerEvent::Refused { request: request()? },
             Kind::RequestCancelled => PartnerEvent::Cancelled { request: request()? },
             Kind::RequestLapsed => PartnerEvent::Lapsed { request: request()? },

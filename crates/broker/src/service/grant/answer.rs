@@ -13,6 +13,7 @@ use crate::{
     Broker, Caller, Fault, asking,
     broker::damaged,
     caller::Party,
+    record::Happening,
     rows::{self, Loaded},
     service::fields,
     work::{Work, settle},
@@ -78,7 +79,12 @@ async fn attempt(
         asking::stands(broker, &mut work, sides, (before, asker.as_ref()), after)?;
     }
     let evidence = [name.digest()];
-    work.record(broker.draft(happening(kind, name, &request, &customer, &evidence)));
+    let happening = happening(kind, name, &request, &customer, &evidence);
+    work.record(broker.draft(match answer {
+        // That she put it off says that its turn had come.
+        Answer::Defer => Happening { source: None, ..happening },
+        Answer::Refuse | Answer::Cancel => happening,
+    }));
     match broker.enter(work).await? {
         Some(_) => view::request(broker, party, name, &row).await.map(Some),
         None => Ok(None),

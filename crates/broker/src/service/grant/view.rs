@@ -40,6 +40,11 @@ pub(super) async fn request(
     let says = envelope::peek::<statement::GrantRequest>(row.statement.as_ref())
         .map_err(|error| damaged("grant request", &error))?;
     let state = lifecycle::GrantRequest::from_row(row, says.expire_time)?.at(broker.now()).state();
+    let state = match (party, state) {
+        // Who puts it off has seen it.
+        (Party::Partner(_), grant_request::State::Deferred) => grant_request::State::Requested,
+        (_, state) => state,
+    };
     let mut offers = Vec::with_capacity(says.rows.len());
     for row in &says.rows {
         offers.push(offer(broker, &OfferName::of(row.offer)).await?);

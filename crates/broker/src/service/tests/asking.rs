@@ -101,6 +101,28 @@ async fn one_request_a_day_is_put_before_a_person_and_no_partner_can_tell() {
 }
 
 #[tokio::test]
+async fn a_partner_cannot_tell_that_its_request_was_put_off() {
+    let s = Setting::new().await;
+    let asked = s.ask(&s.hopp, &s.to).await;
+    let before = s.kinds(Principal::Partner(s.hopp.name.clone())).await;
+    let put_off = v1::DeferGrantRequestRequest { name: asked.name.clone() };
+    let hers = s.world.grants().defer_grant_request(as_person(&s.mei, put_off)).await.expect("put off");
+    assert_eq!(hers.into_inner().state(), v1::grant_request::State::Deferred);
+    assert_eq!(s.told(s.her(), Kind::RequestDeferred).await, 1);
+
+    assert_eq!(s.kinds(Principal::Partner(s.hopp.name.clone())).await, before);
+    let get = v1::GetGrantRequestRequest { name: asked.name.clone() };
+    let seen = s.world.grants().get_grant_request(as_brand(&s.hopp, get)).await.expect("its own");
+    assert_eq!(seen.into_inner(), asked, "as on the first day");
+    let list = v1::ListGrantRequestsRequest { parent: s.hopp.name.to_string(), ..Default::default() };
+    let listed = s.world.grants().list_grant_requests(as_brand(&s.hopp, list)).await.expect("its own");
+    assert_eq!(listed.into_inner().grant_requests, [asked]);
+    let records = s.records().await;
+    let record = records.iter().find(|record| record.kind() == Kind::RequestDeferred).expect("stands");
+    assert!(record.source.is_empty() && record.recipient.is_empty(), "{record:?}");
+}
+
+#[tokio::test]
 async fn the_sweeper_comes_back_when_the_budget_does() {
     let s = Setting::new().await;
     for (brand, through) in [(&s.skylark, &s.from), (&s.hopp, &s.to), (&s.skylark, &s.from)] {
