@@ -3,7 +3,7 @@
 //! The shapes of the rows are read here with a reader of their own: streams in blocks of 128 items and a tail, counters
 //! as two numbers, all as varints.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use bytes::Bytes;
 use countersign_grants::{catalogue::FieldPath, digest::Digest};
@@ -121,14 +121,22 @@ impl Rows {
     }
 
     fn check_streams(&self, records: &[Record], parts: &Parts) -> Result<(), Finding> {
-        let mut requesters = HashMap::<&str, &str>::new();
+        let (mut requesters, mut shown) = (HashMap::<&str, &str>::new(), HashSet::new());
         let (mut expected, mut told_requesters) = (Streams::new(), BTreeSet::new());
         for (index, (record, part)) in (0_u64..).zip(records.iter().zip(&parts.all)) {
             let grant = self.tagged(&record.grant_tag).unwrap_or_default();
             let mut names =
                 BTreeSet::from([record.source.as_str(), record.recipient.as_str(), grant.as_str()]);
-            // A request that waits is nothing that its customer hears of.
-            if record.kind() != Kind::RequestCreated {
+            // A request is nothing that its customer hears of before it is shown, or if it never is.
+            if record.kind() == Kind::RequestShown {
+                shown.insert(part.grant_request.as_str());
+            }
+            let unseen = match record.kind() {
+                Kind::RequestCreated => true,
+                Kind::RequestCancelled | Kind::RequestLapsed => !shown.contains(part.grant_request.as_str()),
+                _ => false,
+            };
+            if !unseen {
                 names.insert(&part.customer);
             }
             // These name no customer, and are told the one that there is.

@@ -1,13 +1,13 @@
 //! The state that all services share, and how it is opened.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, num::NonZeroU32, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use countersign_grants::{
     budget::Defaults,
     digest::Digest,
     envelope::{self, Signed},
-    id::{CustomerName, GrantName, OperatorName, Origin, PartnerName, Principal},
+    id::{CustomerName, GrantName, OperatorName, Origin, PartnerName, Principal, SubjectHandle},
     key::{KeyId, PublicKey},
     lifecycle,
     statement::{GrantTerms, Statement, WorkingKey},
@@ -27,6 +27,7 @@ use crate::{
     catalogues::Catalogues,
     error::Fault,
     heads::Heads,
+    pace::{self, Pace},
     private::{DataKey, DataKeyId, Kek},
     record::CustomerKey,
     remembered::Remembered,
@@ -80,6 +81,8 @@ pub struct Settings {
     pub sweep_interval: Duration,
     /// How often customers are asked who have set nothing, and how long a partner is silent that they refused.
     pub asking: Defaults,
+    /// The most notices of one grant in a minute.
+    pub notices: NonZeroU32,
     /// Opens the channel to a source: over TCP, unless sources are reached through a tunnel or a simulated network.
     pub dial: fn(&Endpoint) -> Channel,
 }
@@ -90,6 +93,7 @@ impl Default for Settings {
             reflection: true,
             sweep_interval: Duration::from_secs(1),
             asking: Defaults::default(),
+            notices: pace::NOTICES_A_MINUTE,
             dial: Endpoint::connect_lazy,
         }
     }
@@ -112,6 +116,8 @@ pub struct Broker {
     terms: Remembered<GrantName, GrantTerms>,
     suspicions: Suspicions,
     standing: StandingGrants,
+    requests: Pace<SubjectHandle>,
+    notices: Pace<GrantName>,
 }
 
 impl Broker {
@@ -141,6 +147,8 @@ impl Broker {
             terms: Remembered::new(MAX_REMEMBERED_TERMS),
             suspicions: Suspicions::default(),
             standing: StandingGrants::default(),
+            requests: Pace::new(pace::REQUESTS_A_DAY, pace::DAY),
+            notices: Pace::new(parts.settings.notices, pace::MINUTE),
         });
         broker.put_catalogue_to_use().await?;
         sweeper::start(&broker);
@@ -195,6 +203,16 @@ impl Broker {
     /// What was verified of grants for transfers.
     pub(crate) fn standing_grants(&self) -> &StandingGrants {
         &self.standing
+    }
+
+    /// How many requests are put to each subject.
+    pub(crate) fn requests(&self) -> &Pace<SubjectHandle> {
+        &self.requests
+    }
+
+    /// How many notices are given of each grant.
+    pub(crate) fn notices(&self) -> &Pace<GrantName> {
+        &self.notices
     }
 
     /// What can be tuned.

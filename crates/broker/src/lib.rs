@@ -28,6 +28,7 @@ mod erasing;
 pub mod error;
 mod expiring;
 mod heads;
+mod pace;
 pub mod private;
 pub mod receipts;
 pub mod record;

@@ -11,7 +11,7 @@
 //! | `LINK_ACCEPTED`, `LINK_CONFIRMED` | the acceptance; the confirmation | the partner, the customer |
 //! | `REQUEST_CREATED` | the request | the requester |
 //! | `REQUEST_SHOWN`, `_DEFERRED` | the request | the customer: they name no partner, so that none learns when its turn came |
-//! | `REQUEST_*` else | the request | the requester, the customer |
+//! | `REQUEST_*` else | the request | the requester; the customer, if it was shown |
 //! | `PREVIEWED` | the request, the offer, the preview, its provision | the source, the customer |
 //! | `GRANT_APPROVED` | the terms | source, recipient, customer, grant; the requester, unless the terms narrow others |
 //! | `GRANT_PAUSED`, `_RESUMED`, `_WITHDRAWN` | the change | source, recipient, customer, grant |
@@ -79,7 +79,7 @@ pub struct Happening<'a> {
     pub result: Outcome,
     /// Why it was refused, or why an operator or a partner acted.
     pub reason: &'a str,
-    /// The customer is not told of it yet.
+    /// The customer is not told of it: of a request that is not shown, or not yet.
     pub unseen: bool,
     /// The grant, and the bytes by which the log knows it.
     pub grant: Option<(&'a GrantName, [u8; 32])>,

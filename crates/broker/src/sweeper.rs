@@ -188,6 +188,7 @@ async fn lapse(broker: &Broker, name: &str) -> Result<bool, Fault> {
         kind: Kind::RequestLapsed,
         source: Some(&request.requester),
         customer: Some(&broker.customer_key(&customer).await?),
+        unseen: row.shown_time_ms == 0,
         evidence: &[name.digest()],
         private: PrivatePart {
             grant_request: name.to_string(),

@@ -64,6 +64,8 @@ mod wallet;
 mod lying_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod timeline_tests;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -77,7 +79,7 @@ use countersign_proto::v1::{self, CreateCustomerRequest};
 use parking_lot::Mutex;
 
 pub use self::{
-    activity::{Activity, Watch},
+    activity::{Activity, Timeline, Watch},
     approve::{Approved, Choice},
     authenticator::{AuthenticatorSecret, UnwrapError, WRAPPED_BYTES},
     book::{CustomerBook, GrantRow, LinkRow, PreviewRow, Standing},

@@ -227,8 +227,9 @@ engine = "embedded"
 # Which lines are logged, and whether as "text" or as "json".
 # logging = {{ format = "text", filter = "info" }}
 
-# Calls a second: each partner, customer, auditor, operator; and all who have no key here yet, together.
-# quotas = {{ partner = 5000, customer = 50, auditor = 2000, operator = 200, newcomers = 200 }}
+# Calls a second: each partner, customer, auditor, operator; and all who have no key here yet, together. Notices a minute:
+# each grant.
+# quotas = {{ partner = 5000, customer = 50, auditor = 2000, operator = 200, newcomers = 200, notices = 60 }}
 
 # How often customers are asked by all partners together, in any 24 hours and any 7 days, unless they set their own; and for
 # how long a partner is silent that was refused twice.

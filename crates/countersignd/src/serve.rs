@@ -3,6 +3,7 @@
 use std::{io, io::Write as _, path::Path, sync::Arc, time::Duration};
 
 use countersign_broker::grants::{
+    budget::Defaults,
     id::{Origin, Principal},
     time::Clock as _,
     token::Issuer,
@@ -152,7 +153,7 @@ pub async fn prepare(config: &Config) -> Result<Ready, ServeError> {
         catalogue: kept.current.into(),
         older_catalogues: kept.older.into_iter().map(Into::into).collect(),
         operators: config.operators.iter().map(|one| (one.name.clone(), one.public_key.clone())).collect(),
-        settings: Settings { reflection: config.reflection, asking, ..Settings::default() },
+        settings: settings(config, asking),
     })
     .await?;
     Ok(Ready { broker, listeners, options, engine, scrub_after: config.erasure.scrub_after() })
@@ -313,6 +314,12 @@ impl From<config::Surface> for Surface {
             config::Surface::Admin => Self::Admin,
         }
     }
+}
+
+fn settings(config: &Config, asking: Defaults) -> Settings {
+    let default = Settings::default();
+    let notices = config.quotas.notices.unwrap_or(default.notices);
+    Settings { reflection: config.reflection, asking, notices, ..default }
 }
 
 fn options(config: &Config) -> Options {

@@ -26,20 +26,27 @@ impl Arguments {
     pub(crate) async fn run(self, setting: &Setting) -> Result<()> {
         let output = setting.output();
         let customer = self.home.open(setting)?;
-        let all = customer.activity(self.since, &self.kinds).await?;
+        let mut timeline = customer.timeline(self.since, &self.kinds);
+        let (mut all, mut cursor) = (Vec::new(), self.since);
+        loop {
+            let page = timeline.next().await?;
+            let Some(last) = page.last() else { break };
+            cursor = last.index() + 1;
+            for activity in &page {
+                if self.follow {
+                    output.stream(&activity_json(activity), |output| activity_words(output, activity));
+                } else {
+                    all.push((activity_json(activity), activity_words(output, activity)));
+                }
+            }
+        }
         if !self.follow {
             customer.settle().await?;
-            output.show(&Value::Array(all.iter().map(activity_json).collect()), |output| {
-                let lines: Vec<String> =
-                    all.iter().map(|activity| activity_words(output, activity)).collect();
+            let (json, lines): (Vec<Value>, Vec<String>) = all.into_iter().unzip();
+            output.show(&Value::Array(json), |_| {
                 if lines.is_empty() { "nothing yet".to_owned() } else { lines.join("\n") }
             });
             return Ok(());
-        }
-        let mut cursor = self.since;
-        for activity in &all {
-            output.stream(&activity_json(activity), |output| activity_words(output, activity));
-            cursor = activity.index() + 1;
         }
         let mut watch = customer.watch(cursor, &self.kinds);
         loop {

@@ -11,10 +11,10 @@ use countersign_proto::{
 use prost::Message as _;
 use tonic::Streaming;
 
-use super::{Compared, Customer, PAGE_SIZE, all_pages};
+use super::{Compared, Customer, MAX_LISTED, PAGE_SIZE};
 use crate::{
     channel::call,
-    error::{Error, Party},
+    error::{Error, Misuse, Party},
 };
 
 /// The pause before a broken stream is taken up again.
@@ -22,6 +22,10 @@ const RECONNECT_PAUSE: Duration = Duration::from_millis(500);
 
 /// How often in a row a stream may break without an event before the caller is told: a minute and a half with the pauses.
 const MAX_BREAKS: u32 = 180;
+
+/// The most pages in a row that may be empty. The broker looks at a thousand records for each, so these are a million of
+/// other kinds, which is far more than a person has.
+const MAX_EMPTY: usize = 1_000;
 
 /// One record that concerns the customer.
 #[derive(Clone, Debug)]
@@ -32,6 +36,16 @@ pub struct Activity {
     pub record: Record,
     /// Of a transfer that can be compared with a preview: what is as previewed, and what changed since.
     pub compared: Option<Compared>,
+}
+
+/// A list of activities that is read page by page.
+pub struct Timeline {
+    customer: Customer,
+    asked: ListEventsRequest,
+    /// The first index that the next one can have.
+    from: u64,
+    numbering: Option<Numbering>,
+    ended: bool,
 }
 
 /// A stream of activities, from a cursor on. Each comes at least once.
@@ -61,28 +75,34 @@ impl Activity {
 
 impl Customer {
     /// All records from a log index on that concern the customer, oldest first. No kinds means all; then a record of a
-    /// grant that was left out between two others is the broker's misbehaviour.
+    /// grant that was left out between two others is the broker's misbehaviour. More than fit into memory are a misuse:
+    /// read them by [`timeline`](Self::timeline).
     pub async fn activity(&self, cursor: u64, kinds: &[Kind]) -> Result<Vec<Activity>, Error> {
-        self.0.monitor.check()?;
-        let events = all_pages(|page_token| async {
-            let asked = ListEventsRequest {
-                parent: self.name().to_string(),
-                cursor,
-                kinds: kinds.iter().map(|kind| (*kind).into()).collect(),
-                page_size: PAGE_SIZE,
-                page_token,
-            };
-            let page = self.0.connection.events().list_events(call(asked)).await?.into_inner();
-            Ok((page.events, page.next_page_token))
-        })
-        .await?;
-        let activities: Vec<_> =
-            events.into_iter().map(|event| self.check(event)).collect::<Result<_, _>>()?;
-        if kinds.is_empty() {
-            let mut numbering = Numbering::new(cursor == 0);
-            activities.iter().try_for_each(|one| numbering.take(one))?;
+        let (mut timeline, mut all) = (self.timeline(cursor, kinds), Vec::new());
+        loop {
+            let next = timeline.next().await?;
+            if next.is_empty() {
+                return Ok(all);
+            }
+            all.extend(next);
+            if all.len() > MAX_LISTED {
+                let problem = format!("more than {MAX_LISTED} records: read them by the timeline");
+                return Err(Error::Misuse(Misuse::Malformed { what: "activity", problem }));
+            }
         }
-        Ok(activities)
+    }
+
+    /// The same, however many there are, in pages.
+    pub fn timeline(&self, cursor: u64, kinds: &[Kind]) -> Timeline {
+        let asked = ListEventsRequest {
+            parent: self.name().to_string(),
+            cursor,
+            kinds: kinds.iter().map(|kind| (*kind).into()).collect(),
+            page_size: PAGE_SIZE,
+            page_token: String::new(),
+        };
+        let numbering = kinds.is_empty().then(|| Numbering::new(cursor == 0));
+        Timeline { customer: self.clone(), asked, from: cursor, numbering, ended: false }
     }
 
     /// Watches from a log index on. No kinds means all.
@@ -145,6 +165,38 @@ impl Numbering {
         }
         *expected = expected.saturating_add(1);
         Ok(())
+    }
+}
+
+impl Timeline {
+    /// The next activities, oldest first; none when all have been read.
+    pub async fn next(&mut self) -> Result<Vec<Activity>, Error> {
+        let wrong = |check, detail| Error::misbehaved(Party::Broker, "activity", check, detail);
+        for _ in 0..MAX_EMPTY {
+            if self.ended {
+                return Ok(Vec::new());
+            }
+            self.customer.0.monitor.check()?;
+            let asked = call(self.asked.clone());
+            let page = self.customer.0.connection.events().list_events(asked).await?.into_inner();
+            self.ended = page.next_page_token.is_empty();
+            self.asked.page_token = page.next_page_token;
+            let mut activities = Vec::with_capacity(page.events.len());
+            for event in page.events {
+                let one = self.customer.check(event)?;
+                // So the list has an end, whatever the broker answers.
+                if one.index() < self.from {
+                    return Err(wrong("order", format!("event {} follows a later one", one.index())));
+                }
+                self.from = one.index().saturating_add(1);
+                self.numbering.as_mut().map_or(Ok(()), |numbering| numbering.take(&one))?;
+                activities.push(one);
+            }
+            if !activities.is_empty() {
+                return Ok(activities);
+            }
+        }
+        Err(wrong("length", format!("{MAX_EMPTY} pages in a row are empty, and none is the last")))
     }
 }
 

@@ -56,13 +56,19 @@ impl Customer {
         });
         // No transfer stands before the approval of its grant.
         let Some(first) = previewed.filter_map(|row| row.recorded).min() else { return Ok(HashMap::new()) };
-        let mut compared = HashMap::new();
-        for activity in self.activity(first, &[Kind::Transfer]).await? {
-            if let (Ok(grant), Some(found)) = (GrantName::parse(&activity.event.grant), activity.compared) {
-                compared.entry(grant).or_insert(found);
+        let (mut compared, mut timeline) = (HashMap::new(), self.timeline(first, &[Kind::Transfer]));
+        loop {
+            let page = timeline.next().await?;
+            if page.is_empty() {
+                return Ok(compared);
+            }
+            for activity in page {
+                if let (Ok(grant), Some(found)) = (GrantName::parse(&activity.event.grant), activity.compared)
+                {
+                    compared.entry(grant).or_insert(found);
+                }
             }
         }
-        Ok(compared)
     }
 
     /// Compares one transfer, if the source said what by, and the book has that preview.

@@ -31,6 +31,7 @@ pub(super) const KEYS: [&str; 25] = [
     "quotas.auditor",
     "quotas.operator",
     "quotas.newcomers",
+    "quotas.notices",
     "asking.per_day",
     "asking.per_week",
     "asking.silence_days",

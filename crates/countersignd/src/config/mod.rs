@@ -44,7 +44,7 @@ pub struct Config {
     /// What is logged, and how.
     #[serde(default)]
     pub logging: Logging,
-    /// Calls a second, by who calls.
+    /// Calls a second, by who calls; notices a minute of each grant.
     #[serde(default)]
     pub quotas: Quotas,
     /// How often customers are asked who have set nothing.

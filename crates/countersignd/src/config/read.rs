@@ -154,7 +154,7 @@ mod tests {
         reflection = false
         max_connections = 10
         logging = { format = "json", filter = "debug" }
-        quotas = { partner = 1, customer = 2, auditor = 3, operator = 4, newcomers = 5 }
+        quotas = { partner = 1, customer = 2, auditor = 3, operator = 4, newcomers = 5, notices = 6 }
         asking = { per_day = 2, per_week = 5, silence_days = 30 }
         erasure = { scrub_after_seconds = 60 }
         operators = [{ name = "operators/root", public_key = "6kpsY-KcUgq-9VB7Ey7F-ZVHdq6-vnuSQh7qaRRG0iw" }]

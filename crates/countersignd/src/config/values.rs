@@ -47,7 +47,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// Calls a second for each principal of a kind; what isn't set keeps its default.
+/// Calls a second for each principal of a kind, and notices of a grant; what isn't set keeps its default.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Quotas {
@@ -61,6 +61,8 @@ pub struct Quotas {
     pub operator: Option<NonZeroU32>,
     /// All who have no key here yet, together.
     pub newcomers: Option<NonZeroU32>,
+    /// Of each grant, in a minute.
+    pub notices: Option<NonZeroU32>,
 }
 
 /// How often customers are asked who have set nothing; what isn't set keeps its default.

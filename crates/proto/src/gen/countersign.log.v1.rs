@@ -83,7 +83,7 @@ pub enum Kind {
     LinkConfirmed = 12,
     /// A grant request was put to a customer.
     RequestCreated = 13,
-    /// The customer put a request off.
+    /// The customer put a request off. It names no partner.
     RequestDeferred = 14,
     /// The customer refused a request.
     RequestRefused = 15,

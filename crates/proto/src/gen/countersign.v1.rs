@@ -2888,7 +2888,7 @@ pub mod grant_request {
         Unspecified = 0,
         /// Waits for an answer.
         Requested = 1,
-        /// Put off; still waits for an answer.
+        /// Put off; still waits for an answer. To its requester it is REQUESTED.
         Deferred = 2,
         /// Approved, in whole or in part.
         Approved = 3,

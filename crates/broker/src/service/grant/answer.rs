@@ -83,7 +83,7 @@ async fn attempt(
     work.record(broker.draft(match answer {
         // That she put it off says that its turn had come.
         Answer::Defer => Happening { source: None, ..happening },
-        Answer::Refuse | Answer::Cancel => happening,
+        Answer::Refuse | Answer::Cancel => Happening { unseen: row.shown_time_ms == 0, ..happening },
     }));
     match broker.enter(work).await? {
         Some(_) => view::request(broker, party, name, &row).await.map(Some),

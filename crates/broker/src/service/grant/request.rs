@@ -63,6 +63,11 @@ async fn attempt(
     let offers = offers(broker, request).await?;
     readable(&offers)?;
     renew::renewable(broker, WHAT, request, &offers).await?;
+    // By the handle, as all that a partner is told: counts of its other handles would say which are one person's.
+    broker.requests().count(request.subject.clone(), broker.now()).map_err(|wait| Fault::QuotaExceeded {
+        quota: "requests to one subject in a day",
+        retry_after: Some(wait),
+    })?;
 
     let now = broker.now().as_millis();
     let row = GrantRequestRow {

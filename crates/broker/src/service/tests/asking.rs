@@ -255,6 +255,40 @@ async fn what_was_never_shown_lapses_and_leaves_the_queue() {
     assert_eq!(s.list().await, [first.name, third.name]);
     let lapsed = s.get(&second.name).await;
     assert_eq!((lapsed.state(), lapsed.shown_time), (v1::grant_request::State::Lapsed, None));
+    // Its end is nothing that she hears of, as it never was.
+    assert_eq!(s.told(s.her(), Kind::RequestLapsed).await, 1, "the first one's");
+    assert_eq!(s.told(Principal::Partner(s.skylark.name.clone()), Kind::RequestLapsed).await, 2);
+}
+
+#[tokio::test]
+async fn who_asks_and_takes_it_back_again_and_again_fills_nobodys_list() {
+    let s = Setting::new().await;
+    let mut refused = None;
+    for _ in 0..200 {
+        let asked = match s.try_ask(&s.hopp, &s.to).await {
+            Ok(asked) => asked,
+            Err(status) => {
+                refused = Some(status);
+                break;
+            }
+        };
+        let back = v1::CancelGrantRequestRequest { name: asked.name };
+        s.world.grants().cancel_grant_request(as_brand(&s.hopp, back)).await.expect("taken back");
+    }
+    let refused = refused.expect("there is a limit");
+    let wait = refused.get_details_retry_info().and_then(|info| info.retry_delay).expect("it says how long");
+    assert!(wait.as_secs() > 23 * 3_600 && wait.as_secs() <= 24 * 3_600, "{wait:?}");
+    let info = refused.get_details_error_info().expect("a reason");
+    assert_eq!((info.reason.as_str(), &*info.metadata["quota"]), (
+        "QUOTA_EXCEEDED",
+        "requests to one subject in a day"
+    ));
+    assert_eq!(s.told(s.her(), Kind::RequestCancelled).await, 0);
+    assert_eq!(s.count(Kind::RequestCancelled).await, 100);
+    assert_eq!(s.list().await, Vec::<String>::new());
+    s.ask(&s.skylark, &s.from).await;
+    s.world.pass(DAY);
+    s.ask(&s.hopp, &s.to).await;
 }
 
 #[tokio::test]

@@ -168,12 +168,12 @@ async fn grants_that_ended_silence_no_other() {
         let rows = rows::grants_from(&s.from.subject).load(s.world.broker.store(), None, 1_000).await;
         rows.expect("reads").len()
     };
-    for tag in 0..101 {
+    for tag in 0..99 {
         s.approve_with_tag(tag).await;
     }
     s.world.pass(7_200_001);
     notify().await;
-    assert_eq!((s.count(Kind::ChangeNotice).await, indexed().await), (0, 101));
+    assert_eq!((s.count(Kind::ChangeNotice).await, indexed().await), (0, 99));
     s.approve_with_tag(200).await;
     notify().await;
     assert_eq!(

@@ -10,6 +10,8 @@ use countersign_proto::{
     v1::{self, event_service_server::EventService as _, transfer_service_server::TransferService as _},
 };
 
+use tonic_types::StatusExt as _;
+
 use super::{
     Setting, change,
     world::{as_brand, called_by, refused},
@@ -91,6 +93,35 @@ async fn a_notice_reaches_a_thousand_grants_and_waits_for_who_is_away() {
     let names: std::collections::BTreeSet<_> = heard.iter().map(|event| event.grant.as_str()).collect();
     assert_eq!(names.len(), MANY, "one for each grant");
     assert_eq!(s.hopp_hears(heard[99].index + 1, Kind::ChangeNotice).await.len(), MANY - 100);
+}
+
+#[tokio::test]
+async fn a_source_that_gives_notice_without_end_fills_no_list() {
+    let s = Setting::new().await;
+    s.approved().await;
+    let transfers = TransferService::new(s.world.broker.clone());
+    let notify = async |resource: &str| {
+        let subject = s.from.subject.to_string();
+        let asked = v1::NotifyChangeRequest { subject, resource: resource.to_owned(), ..Default::default() };
+        transfers.notify_change(as_brand(&s.skylark, asked)).await
+    };
+    for _ in 0..60 {
+        notify("trip").await.expect("taken");
+    }
+    s.world.pass(20_000);
+    let status = notify("trip").await.expect_err("too many");
+    let wait = status.get_details_retry_info().and_then(|info| info.retry_delay).expect("it says how long");
+    assert_eq!(wait.as_secs(), 40);
+    let info = status.get_details_error_info().expect("a reason");
+    assert_eq!((info.reason.as_str(), &*info.metadata["quota"]), (
+        "QUOTA_EXCEEDED",
+        "notices of one grant in a minute"
+    ));
+    assert_eq!(s.count(Kind::ChangeNotice).await, 60);
+    notify("ride").await.expect("no grant has that");
+    s.world.pass(40_000);
+    notify("trip").await.expect("taken");
+    assert_eq!(s.count(Kind::ChangeNotice).await, 61);
 }
 
 #[tokio::test]

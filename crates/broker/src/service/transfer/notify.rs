@@ -92,12 +92,16 @@ impl TransferService {
         Ok(self.broker.enter(work).await?.map(|_| Vec::new()))
     }
 
-    /// Adds the notice for one grant that stands, if it covers the resource.
+    /// Adds the notice for one grant that stands, if it covers the resource. Each is one more entry of what its customer
+    /// reads, so with too many of a grant there are no more of it, nor of those beside it, until its window is over.
     async fn note(&self, work: &mut Work, grant: &StoredGrant, resource: &str) -> Result<bool, Fault> {
         let terms = &grant.terms;
         if !terms.fields.iter().any(|field| field.resource() == resource) {
             return Ok(false);
         }
+        self.broker.notices().count(grant.name.clone(), self.broker.now()).map_err(|wait| {
+            Fault::QuotaExceeded { quota: "notices of one grant in a minute", retry_after: Some(wait) }
+        })?;
         let customer = self.broker.customer_key(&grant.customer()?).await?;
         // No notice follows a stop.
         work.expect(&grant.read);

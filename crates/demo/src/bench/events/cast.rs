@@ -23,6 +23,9 @@ use crate::{
 /// How many people link at a time.
 const AT_A_TIME: usize = 8;
 
+/// Notices a minute of one grant: as many as the broker can give.
+const NOTICES: &str = "1000000";
+
 /// How long a request waits for its answer.
 const REQUEST_LIFE: std::time::Duration = std::time::Duration::from_secs(600);
 
@@ -73,7 +76,7 @@ impl Party {
 impl Cast {
     /// Sets everything up.
     pub(super) async fn set(recipients: usize, people: usize) -> Result<Self> {
-        let stage = unbounded(&[], &[]).await?;
+        let stage = unbounded(&[], &[("QUOTAS__NOTICES", NOTICES)]).await?;
         let [operator, second] = stage.operators()?;
         let source = House::enter(&stage, [&operator, &second], "bench-source").await?;
         let mut houses = Vec::with_capacity(recipients);
