@@ -18,7 +18,7 @@ use countersign_client::{
 };
 use countersign_grants::{
     digest::Digest,
-    id::{AuditorName, GrantName, PartnerName},
+    id::{AuditorName, GrantName, PartnerName, RequestName},
     key::SigningKey,
     statement::{AccountClosure, ChangeReason, ErasureAttestation},
     time::Clock as _,
@@ -33,8 +33,10 @@ use countersign_store::{ReadError, Store};
 
 use crate::{
     journey::check_world,
+    previews::paths,
     restart::{close, open},
-    world::{Granted, MEI, ORIGIN, PATIENCE, World, bare_fetch, own_connection, reason_of, sign_as},
+    taps::{WITHIN, grant_with_place},
+    world::{Granted, MEI, ORIGIN, PATIENCE, TRIP, World, bare_fetch, own_connection, reason_of, sign_as},
     worldcheck::{self, Keys},
 };
 
@@ -260,6 +262,27 @@ async fn markers(granted: &Granted) -> Vec<(&'static str, Vec<u8>)> {
     markers
 }
 
+/// Leaves what outlasts a call: a preview and a tap, whose ids are kept, and two requests that ended before she saw them.
+async fn traces(granted: &Granted) -> Vec<(&'static str, Vec<u8>)> {
+    granted.mei.preview(&granted.put().await, 1, &paths(&TRIP)).await.expect("shows");
+    let tapped = grant_with_place(granted).await;
+    granted.mei.tap(&tapped, WITHIN).await.expect("taps");
+    let paused = v1::Asking { paused: true, ..v1::Asking::default() };
+    granted.mei.set_asking(paused).await.expect("set");
+    let offer = granted.hopp.offer_trip(&granted.skylark, 12).await;
+    let (partner, rows, second) = (&granted.skylark.partner, [(offer, false)], Duration::from_secs(1));
+    let cancelled = partner.request(&granted.at_skylark, &rows, RETENTION).await.expect("requests");
+    partner.cancel_request(&cancelled).await.expect("taken back");
+    let lapsed = partner.request(&granted.at_skylark, &rows, second).await.expect("requests");
+    granted.world.clock.advance(second);
+    granted.skylark.hears(|event| matches!(event, PartnerEvent::Lapsed { .. }).then_some(())).await;
+    let marker = |name: &RequestName| name.as_str().as_bytes().to_vec();
+    vec![
+        ("a request that was taken back", marker(&cancelled)),
+        ("a request that lapsed", marker(&lapsed)),
+    ]
+}
+
 async fn auditor(world: &World) -> Auditor {
     let (name, key) = (AuditorName::of_id("eve").expect("an id"), SigningKey::from_secret(&[50; 32]));
     let entered = v1::Auditor {
@@ -289,6 +312,7 @@ async fn a_closed_account_leaves_the_log_the_broker_and_after_a_scrub_the_disk()
     granted.mei.add_authenticator(&passkey, "telephone").await.expect("recorded");
     let mut markers = markers(&granted).await;
     markers.push(("her authenticator", passkey.id().as_bytes().to_vec()));
+    markers.extend(traces(&granted).await);
     for (what, marker) in &markers {
         assert!(!holding(&folder, marker).is_empty(), "{what} is nowhere: the search would find nothing");
     }
