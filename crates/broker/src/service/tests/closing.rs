@@ -19,12 +19,14 @@ use super::{Setting, change, row};
 use crate::{
     Caller,
     caller::Party,
+    record::Happening,
     rows,
     service::{
         customer::close::close_within,
         tests::world::{ORIGIN, as_brand, refused},
     },
     sweeper,
+    work::Work,
 };
 
 /// Mei, with grants that have ended; a request that lapsed and one that was taken back, both before she saw them; and one
@@ -190,4 +192,23 @@ async fn who_comes_again_with_the_same_key_is_somebody_new() {
     let get = v1::ListGrantsRequest { parent: s.skylark.name.to_string(), ..Default::default() };
     let listed = grants.list_grants(as_brand(&s.skylark, get)).await.expect("answers").into_inner();
     assert!(listed.grants.is_empty());
+}
+
+#[tokio::test]
+async fn an_account_that_cannot_be_erased_keeps_no_other_waiting() {
+    let s = ready().await;
+    let requests = requests(&s).await;
+    // Both come before hers: one that is no name, and one of somebody who never closed.
+    let broker = &s.world.broker;
+    let eve = s.world.person(60).await;
+    let mut work = Work::default();
+    for (at, name) in [(1, "nobody"), (2, eve.name.as_str())] {
+        work.index(&rows::closed_customers().entry(at, Digest::of(name.as_bytes())), name).expect("fits");
+    }
+    work.record(broker.draft(Happening { kind: Kind::CataloguePublished, ..Happening::default() }));
+    broker.enter(work).await.expect("the log takes it").expect("no conflict");
+    let caller = Caller { principal: Principal::Customer(s.mei.name.clone()) };
+    close_within(broker, &caller, closure(&s), 0).await.expect("closes");
+    assert_eq!(sweeper::erase(broker).await.expect("sweeps"), 1);
+    assert_eq!(about_her(&s, &requests).await, Vec::<String>::new());
 }
