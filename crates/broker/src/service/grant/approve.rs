@@ -77,7 +77,8 @@ async fn attempt(
     let sides = (approver, &says.requester);
     asking::stands(broker, &mut work, sides, (before, asker.as_ref()), before.approved())?;
     // Written anew, so that a closing of the account, or a link's giving way, that saw no grant stand conflicts with this one.
-    let account = broker.load(rows::customer(approver)).await?.ok_or(Fault::GrantUnknown)?;
+    let account = broker.load(rows::customer(approver)).await?;
+    let account = account.filter(|account| account.row.close_time_ms == 0).ok_or(Fault::GrantUnknown)?;
     work.update(&account, &account.row)?;
     let Some(entered) = broker.enter(work).await? else { return Ok(None) };
     answer(broker, &party, (name, &row), &approvals(&verified, &entered)).await.map(Some)
