@@ -187,6 +187,7 @@ async fn by_turn(
     stands(broker, &mut work, (customer, &partner), (before, asker.as_ref()), after)?;
     show(broker, &mut work, &key, (&name, &partner, &request), false)?;
     Ok(broker.enter(work).await?.map(|_| Looked::Shown))
+        Next::Wait(until) if suspended => Ok(Some(Looked::Until(Some(until.min(now.plus(RECHECK)))))),
 }
 
 /// The oldest request of each partner that waits and has not lapsed; and whether there are any of partners that are

@@ -312,3 +312,24 @@ async fn a_suspended_partner_has_no_turn_until_it_is_resumed() {
     assert_eq!(s.told(s.her(), Kind::RequestShown).await, 2, "nobody had to ask for it");
     assert_eq!(s.list().await, [others.name, asked.name]);
 }
+
+#[tokio::test]
+async fn a_resumed_partner_has_its_turn_though_a_silent_one_waits_for_months() {
+    let s = Setting::new().await;
+    s.ask(&s.hopp, &s.to).await;
+    for _ in 0..2 {
+        let asked = s.ask(&s.hopp, &s.to).await;
+        s.refuse(&asked.name).await;
+    }
+    s.ask(&s.skylark, &s.from).await;
+    let partners = Partners(s.world.broker.clone());
+    let name = s.skylark.name.to_string();
+    let suspend = v1::SuspendPartnerRequest { name: name.clone(), reason: "an inquiry".to_owned() };
+    partners.suspend_partner(as_operator(suspend)).await.expect("suspended");
+    sweeper::show(&s.world.broker).await.expect("a sweep");
+    partners.resume_partner(as_operator(v1::ResumePartnerRequest { name })).await.expect("resumed");
+    assert_eq!(s.told(s.her(), Kind::RequestShown).await, 2, "those that she opened");
+    s.world.pass(HOUR);
+    sweeper::show(&s.world.broker).await.expect("a sweep");
+    assert_eq!(s.told(s.her(), Kind::RequestShown).await, 3, "nobody had to ask for it");
+}
