@@ -34,8 +34,11 @@ pub const MAX_PER_DAY: u32 = 10;
 /// The most a week that can be set. It bounds what is kept of a customer's last week, too.
 pub const MAX_PER_WEEK: u32 = 30;
 
-/// The longest silence that can be set: a year.
-pub const MAX_SILENCE: Duration = Duration::from_secs(366 * 24 * 3600);
+/// The longest silence that can be set, in days: a year.
+pub const MAX_SILENCE_DAYS: u32 = 366;
+
+/// The longest silence that can be set.
+pub const MAX_SILENCE: Duration = Duration::from_secs(MAX_SILENCE_DAYS as u64 * 24 * 3600);
 
 /// How many requests are shown in any 24 hours and any 7 days.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +57,11 @@ pub enum BadBudget {
     #[error("must be 1 to {MAX_PER_WEEK} a week")]
     PerWeek,
 }
+
+/// A silence that can't be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be at most {MAX_SILENCE_DAYS}")]
+pub struct TooSilent;
 
 /// What a broker does where a customer has set nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +135,13 @@ impl Budget {
             blocking.map_or(now, |at| at.plus(window).max(now))
         };
         frees(self.per_day, DAY).max(frees(self.per_week, WEEK))
+    }
+}
+
+impl Defaults {
+    /// What is set, within the bounds.
+    pub fn new(budget: Budget, silence: Duration) -> Result<Self, TooSilent> {
+        if silence > MAX_SILENCE { Err(TooSilent) } else { Ok(Self { budget, silence }) }
     }
 }
 
@@ -220,6 +235,17 @@ mod tests {
     }
 
     const HOUR: Duration = Duration::from_secs(3600);
+
+    #[test]
+    fn a_silence_ends_within_a_year() {
+        let budget = Defaults::default().budget;
+        let silence = |silence| Defaults::new(budget, silence).map(|set| set.silence);
+        assert_eq!(silence(MAX_SILENCE), Ok(Duration::from_secs(366 * 24 * 3600)));
+        assert_eq!(silence(Duration::ZERO), Ok(Duration::ZERO));
+        let longer = MAX_SILENCE + Duration::from_millis(1);
+        assert_eq!(silence(longer), Err(TooSilent));
+        assert_eq!(silence(longer).expect_err("longer").to_string(), "must be at most 366");
+    }
 
     #[test]
     fn a_budget_is_spent_and_comes_back() {

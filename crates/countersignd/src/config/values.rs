@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use countersign_broker::grants::{
-    budget::{BadBudget, Budget, Defaults, MAX_SILENCE},
+    budget::{BadBudget, Budget, Defaults},
     id::{OperatorName, Origin},
     key::PublicKey,
 };
@@ -90,11 +90,7 @@ impl Asking {
         })?;
         let silence =
             self.silence_days.map_or(silence, |days| Duration::from_secs(u64::from(days) * 24 * 3600));
-        if silence > MAX_SILENCE {
-            let most = MAX_SILENCE.as_secs() / (24 * 3600);
-            return Err(("asking.silence_days", format!("must be at most {most}")));
-        }
-        Ok(Defaults { budget, silence })
+        Defaults::new(budget, silence).map_err(|wrong| ("asking.silence_days", wrong.to_string()))
     }
 }
 
