@@ -39,6 +39,8 @@ pub(super) struct Counts {
     pub(super) waiting: usize,
     /// Requests that ended before they were shown.
     pub(super) unseen: usize,
+    /// Handles by which a partner was refused.
+    pub(super) refused: usize,
 }
 
 pub(super) fn check(records: &[Record], parts: &[PrivatePart]) -> Result<(), Finding> {
@@ -95,6 +97,7 @@ impl Counts {
     pub(super) fn of(records: &[Record], parts: &[PrivatePart]) -> Self {
         let (mut open, mut requesters) = (HashSet::new(), HashMap::new());
         let (mut askers, mut asked, mut unseen) = (HashSet::new(), HashSet::new(), 0);
+        let mut refused = HashSet::new();
         for (record, part) in records.iter().zip(parts) {
             let request = part.grant_request.as_str();
             match record.kind() {
@@ -109,6 +112,9 @@ impl Counts {
                         asked.insert(part.customer.as_str());
                     }
                 }
+                Kind::RequestRefused => {
+                    refused.insert((part.customer.as_str(), part.source_subject.as_str()));
+                }
                 Kind::RequestCancelled | Kind::RequestLapsed => {
                     unseen += usize::from(open.remove(request));
                 }
@@ -118,6 +124,6 @@ impl Counts {
                 _ => {}
             }
         }
-        Self { askers: askers.len(), asked: asked.len(), waiting: open.len(), unseen }
+        Self { askers: askers.len(), asked: asked.len(), waiting: open.len(), unseen, refused: refused.len() }
     }
 }

@@ -419,6 +419,7 @@ impl Rows {
         let asking = asking::Counts::of(&asked, &asked_parts);
         let expected = expected.into_iter().chain([
             ("asker", asking.askers),
+            ("asker-by", asking.refused),
             ("asking", asking.asked),
             ("unseen-requests-of", asking.unseen),
             ("waiting", asking.waiting),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use countersign_grants::{
     budget::{Asker, Asking, Candidate, Next, still_counts},
-    id::{CustomerName, PartnerName, RequestName},
+    id::{CustomerName, PartnerName, RequestName, SubjectHandle},
     time::Timestamp,
 };
 use countersign_proto::{
@@ -70,6 +70,32 @@ pub async fn asker(
 ) -> Result<(Asker, Option<Loaded<AskerRow>>), Fault> {
     let read = broker.load(rows::asker(customer, partner)).await?;
     Ok((read.as_ref().map(|read| Asker::from_row(&read.row)).unwrap_or_default(), read))
+}
+
+/// How a partner stands by one of its handles: what was answered to that one alone, and so what the partner can know. What
+/// it did not learn by a handle it is not told by it, since that would say which of its handles are one person's.
+pub async fn asker_by(
+    broker: &Broker,
+    customer: &CustomerName,
+    subject: &SubjectHandle,
+) -> Result<(Asker, Option<Loaded<AskerRow>>), Fault> {
+    let read = broker.load(rows::asker_by(customer, subject)).await?;
+    Ok((read.as_ref().map(|read| Asker::from_row(&read.row)).unwrap_or_default(), read))
+}
+
+/// Adds to a unit how a request was answered to its handle.
+pub async fn answered(
+    broker: &Broker,
+    work: &mut Work,
+    (customer, subject): (&CustomerName, &SubjectHandle),
+    answer: impl FnOnce(Asker) -> Asker,
+) -> Result<(), Fault> {
+    let (before, read) = asker_by(broker, customer, subject).await?;
+    let after = answer(before);
+    if before == after {
+        return Ok(());
+    }
+    work.write(&rows::asker_by(customer, subject), read.as_ref(), &after.to_row())
 }
 
 /// Adds to a unit how the partner stands from now on. One that was silent, and is not any more, is looked at.
@@ -159,7 +185,9 @@ async fn turn(broker: &Broker, customer: &CustomerName) -> Result<Option<Looked>
     let spent: Vec<_> = row.spent_times_ms.iter().copied().map(Timestamp::from_millis).collect();
     let candidates: Vec<_> = queued.iter().map(|queued| queued.candidate.clone()).collect();
     match asking.next(&spent, &candidates, now) {
+        // Whoever ends that she is asked by nobody has the queue looked at.
         Next::Rest => Ok(Some(Looked::Until(None))),
+        Next::Wait(until) if suspended => Ok(Some(Looked::Until(Some(until.min(now.plus(RECHECK)))))),
         Next::Wait(until) => Ok(Some(Looked::Until(Some(until)))),
         Next::Show(place) => {
             let queued = queued.swap_remove(place);
@@ -187,7 +215,6 @@ async fn by_turn(
     stands(broker, &mut work, (customer, &partner), (before, asker.as_ref()), after)?;
     show(broker, &mut work, &key, (&name, &partner, &request), false)?;
     Ok(broker.enter(work).await?.map(|_| Looked::Shown))
-        Next::Wait(until) if suspended => Ok(Some(Looked::Until(Some(until.min(now.plus(RECHECK)))))),
 }
 
 /// The oldest request of each partner that waits and has not lapsed; and whether there are any of partners that are

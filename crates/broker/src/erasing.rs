@@ -146,6 +146,7 @@ impl Eraser<'_> {
     /// Removes some of what is known of who asked, and when to look again; says whether there was anything.
     async fn asking(&self, name: &CustomerName) -> Result<bool, Fault> {
         let mut keys = rows::askers(name).keys(self.broker.store(), REQUESTS).await?;
+        keys.extend(rows::askers_by_subject(name).keys(self.broker.store(), REQUESTS).await?);
         keys.extend(agenda::ASKED.of(self.broker, name.as_str(), REQUESTS).await?);
         let any = !keys.is_empty();
         self.remove(keys).await?;

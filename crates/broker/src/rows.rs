@@ -139,6 +139,11 @@ pub fn asker(customer: &CustomerName, partner: &PartnerName) -> RowKey<AskerRow>
     RowKey::new("asker", &[customer.as_str().as_bytes(), partner.id().as_bytes()])
 }
 
+/// How a partner stands with a customer as an asker by one of its handles.
+pub fn asker_by(customer: &CustomerName, subject: &SubjectHandle) -> RowKey<AskerRow> {
+    RowKey::new("asker-by", &[customer.as_str().as_bytes(), subject.as_str().as_bytes()])
+}
+
 /// A request that waits to be put before its customer: each partner's in the order in which they were put.
 pub fn waiting(
     customer: &CustomerName,
@@ -226,6 +231,17 @@ pub fn partners() -> RowRange<PartnerRow> {
 /// The partners that asked a customer, by id: the place of each ends its key.
 pub fn askers(customer: &CustomerName) -> RowRange<AskerRow> {
     RowRange::new("asker", &[customer.as_str().as_bytes()])
+}
+
+/// How the partners that asked a customer stand by their handles.
+pub fn askers_by_subject(customer: &CustomerName) -> RowRange<AskerRow> {
+    RowRange::new("asker-by", &[customer.as_str().as_bytes()])
+}
+
+/// How one partner stands by its handles of a customer.
+pub fn asker_by_subjects(customer: &CustomerName, partner: &PartnerName) -> RowRange<AskerRow> {
+    let (customer, partner) = (customer.as_str().as_bytes(), partner.as_str().as_bytes());
+    RowRange::new("asker-by", &[customer, partner, b"subjects"])
 }
 
 /// The requests that wait to be put before a customer, by partner: a place begins with the partner's id and `/`.
@@ -398,6 +414,7 @@ mod tests {
         let longest = grants_from(&handle).entry(u64::MAX, Digest::of(b"x"));
         assert!(longest.as_bytes().len() <= countersign_store::MAX_KEY_BYTES);
         let customer = CustomerName::parse(&format!("customers/{}", "k".repeat(43))).expect("a name");
+        assert!(asker_by(&customer, &handle).as_bytes().len() <= countersign_store::MAX_KEY_BYTES);
         let longest = waiting(&customer, &partner, u64::MAX, &RequestName::of(Digest::of(b"x")));
         assert!(longest.as_bytes().len() <= countersign_store::MAX_KEY_BYTES);
     }

@@ -234,7 +234,7 @@ pub struct AskingRow {
     #[prost(uint64, repeated, tag = "7")]
     pub spent_times_ms: ::prost::alloc::vec::Vec<u64>,
 }
-/// How one partner stands with one customer as an asker.
+/// How one partner stands with one customer as an asker, in all or by one of its handles.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AskerRow {
     /// When a request of it was last put before the customer, in Unix milliseconds; 0 means never.

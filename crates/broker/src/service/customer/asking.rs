@@ -4,8 +4,8 @@
 //! The record says that it was changed, which the person's other devices hear, and not to what.
 
 use countersign_grants::{
-    budget::{Asking as Parsed, Budget, QuietHours as Hours, Zone},
-    id::{CustomerName, PartnerName},
+    budget::{Asker, Asking as Parsed, Budget, QuietHours as Hours, Zone},
+    id::{CustomerName, PartnerName, SubjectHandle},
 };
 use countersign_proto::{
     log::v1::Kind,
@@ -16,6 +16,7 @@ use countersign_proto::{
 use super::{itself, view};
 use crate::{
     Broker, Caller, Fault, asking,
+    broker::damaged,
     record::Happening,
     rows,
     service::fields,
@@ -24,6 +25,10 @@ use crate::{
 
 /// The reason in the record of a silence that was ended.
 const HEARD: &str = "HEARD";
+
+/// The most handles of one partner that are let ask again together: far more accounts than one person has at a brand, and
+/// within what one unit expects. With more, the next call goes on.
+const MAX_SUBJECTS: usize = 48;
 
 pub(super) async fn set(
     broker: &Broker,
@@ -84,13 +89,23 @@ pub(super) async fn end_silence(
 
 /// One that is not silent is heard already.
 async fn hear(broker: &Broker, name: &CustomerName, partner: &PartnerName) -> Result<Option<()>, Fault> {
-    let (before, asker) = asking::asker(broker, name, partner).await?;
-    if before.silent_for(broker.now()).is_none() {
-        return Ok(Some(()));
-    }
+    let (now, range) = (broker.now(), rows::asker_by_subjects(name, partner));
     let mut work = Work::default();
-    asking::stands(broker, &mut work, (name, partner), (before, asker.as_ref()), before.heard())?;
-    changed(broker, work, name, HEARD).await
+    let (before, asker) = asking::asker(broker, name, partner).await?;
+    let mut silent = before.silent_for(now).is_some();
+    if silent {
+        asking::stands(broker, &mut work, (name, partner), (before, asker.as_ref()), before.heard())?;
+    }
+    for (place, row) in range.load(broker.store(), None, MAX_SUBJECTS).await? {
+        if Asker::from_row(&row).silent_for(now).is_some() {
+            let subject = [partner.as_str().as_bytes(), b"/subjects/", &place].concat();
+            let subject = String::from_utf8(subject).map_err(|error| damaged("asker", &error))?;
+            let subject = SubjectHandle::parse(&subject).map_err(|error| damaged("asker", &error))?;
+            asking::answered(broker, &mut work, (name, &subject), Asker::heard).await?;
+            silent = true;
+        }
+    }
+    if silent { changed(broker, work, name, HEARD).await } else { Ok(Some(())) }
 }
 
 async fn changed(

@@ -77,6 +77,8 @@ async fn attempt(
         let sides = (&customer.name, &request.requester);
         let after = before.refused(now, silence);
         asking::stands(broker, &mut work, sides, (before, asker.as_ref()), after)?;
+        let by = (&customer.name, &request.subject);
+        asking::answered(broker, &mut work, by, |asker| asker.refused(now, silence)).await?;
     }
     let evidence = [name.digest()];
     let happening = happening(kind, name, &request, &customer, &evidence);

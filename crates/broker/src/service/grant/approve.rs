@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use countersign_grants::{
+    budget::Asker,
     id::{CustomerName, RequestName},
     lifecycle,
     statement::{GrantRequest, MAX_ROWS},
@@ -76,6 +77,7 @@ async fn attempt(
     let (before, asker) = asking::asker(broker, approver, &says.requester).await?;
     let sides = (approver, &says.requester);
     asking::stands(broker, &mut work, sides, (before, asker.as_ref()), before.approved())?;
+    asking::answered(broker, &mut work, (approver, &says.subject), Asker::approved).await?;
     // Written anew, so that a closing of the account, or a link's giving way, that saw no grant stand conflicts with this one.
     let account = broker.load(rows::customer(approver)).await?;
     let account = account.filter(|account| account.row.close_time_ms == 0).ok_or(Fault::GrantUnknown)?;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use countersign_grants::{
     envelope::Signed,
-    id::{CustomerName, OfferName, PartnerName, RequestName},
+    id::{CustomerName, OfferName, PartnerName, RequestName, SubjectHandle},
     lifecycle,
     statement::{GrantRequest, MAX_REQUEST_WORDS, Offer, WorkingKey},
     time::Timestamp,
@@ -59,7 +59,7 @@ async fn attempt(
     }
     // Before anything about the offers: whoever probes for a handle learns one thing only.
     let customer = customer(broker, request).await?;
-    may_ask(broker, &customer, partner).await?;
+    may_ask(broker, &customer, &request.subject).await?;
     let offers = offers(broker, request).await?;
     readable(&offers)?;
     renew::renewable(broker, WHAT, request, &offers).await?;
@@ -107,9 +107,10 @@ async fn customer(broker: &Broker, request: &GrantRequest) -> Result<CustomerNam
     CustomerName::parse(&subject.row.customer).map_err(|error| damaged("subject", &error))
 }
 
-/// A partner that was refused is silent for a while. It knows by whom it was refused: so this tells it nothing.
-async fn may_ask(broker: &Broker, customer: &CustomerName, partner: &PartnerName) -> Result<(), Fault> {
-    let asker = asking::asker(broker, customer, partner).await?.0;
+/// A partner that was refused is silent for a while. It is told so by the handle by which it was refused, where it knows:
+/// by another handle of the same person its request is taken, and waits.
+async fn may_ask(broker: &Broker, customer: &CustomerName, subject: &SubjectHandle) -> Result<(), Fault> {
+    let asker = asking::asker_by(broker, customer, subject).await?.0;
     asker.silent_for(broker.now()).map_or(Ok(()), |retry_after| Err(Fault::AskCooldown { retry_after }))
 }
 

@@ -198,6 +198,34 @@ async fn two_refusals_silence_a_partner_and_no_other() {
 }
 
 #[tokio::test]
+async fn a_silence_does_not_tell_which_handles_are_one_persons() {
+    let s = Setting::new().await;
+    let other = s.world.link(&s.hopp, &s.mei, 33).await;
+    // Refused once by each handle, Hopp is silent, and can't know by whom.
+    for through in [&s.to, &other] {
+        let asked = s.ask(&s.hopp, through).await;
+        s.refuse(&asked.name).await;
+    }
+    let mut unshown = vec![s.ask(&s.hopp, &s.to).await, s.ask(&s.hopp, &other).await];
+    // Refused twice by one of them, it is told so by that one.
+    s.refuse(&unshown.remove(0).name).await;
+    assert_eq!(refused(s.try_ask(&s.hopp, &s.to).await), "ASK_COOLDOWN");
+    unshown.push(s.ask(&s.hopp, &other).await);
+    assert!(unshown.iter().all(|asked| asked.state() == v1::grant_request::State::Requested));
+    for _ in 0..3 {
+        let listed = s.list().await;
+        assert!(unshown.iter().all(|asked| !listed.contains(&asked.name)), "they wait, and are not shown");
+        s.world.pass(DAY);
+    }
+    // Let ask again, it may by all of them.
+    let heard =
+        v1::EndSilenceRequest { name: s.mei.name.to_string(), partner: s.hopp.name.to_string() };
+    s.world.customers().end_silence(as_person(&s.mei, heard)).await.expect("heard");
+    s.ask(&s.hopp, &s.to).await;
+    assert!(s.list().await.contains(&unshown[0].name), "its turn comes");
+}
+
+#[tokio::test]
 async fn a_person_says_how_often_and_when_not() {
     let s = Setting::new().await;
     for _ in 0..4 {
