@@ -277,10 +277,7 @@ async fn traces(granted: &Granted) -> Vec<(&'static str, Vec<u8>)> {
     granted.world.clock.advance(second);
     granted.skylark.hears(|event| matches!(event, PartnerEvent::Lapsed { .. }).then_some(())).await;
     let marker = |name: &RequestName| name.as_str().as_bytes().to_vec();
-    vec![
-        ("a request that was taken back", marker(&cancelled)),
-        ("a request that lapsed", marker(&lapsed)),
-    ]
+    vec![("a request that was taken back", marker(&cancelled)), ("a request that lapsed", marker(&lapsed))]
 }
 
 async fn auditor(world: &World) -> Auditor {

@@ -85,11 +85,10 @@ mod tests {
     fn each_has_so_many_in_a_window() {
         let (pace, at) = (pace(), Timestamp::from_millis(1_000_000));
         let later = at.plus(WINDOW / 2);
-        assert_eq!([pace.count(1, at), pace.count(1, later), pace.count(1, later)], [
-            Ok(()),
-            Ok(()),
-            Err(WINDOW / 2)
-        ]);
+        assert_eq!(
+            [pace.count(1, at), pace.count(1, later), pace.count(1, later)],
+            [Ok(()), Ok(()), Err(WINDOW / 2)]
+        );
         assert_eq!(pace.count(2, later), Ok(()), "another has its own");
         let again = at.plus(WINDOW);
         assert_eq!(pace.count(1, again), Ok(()));

@@ -91,7 +91,8 @@ impl Partner {
     }
 
     /// Says that a resource of a subject has changed, such as `trip`. Recipients with a standing grant get an event, and
-    /// fetch under that grant.
+    /// fetch under that grant. Refused with `QUOTA_EXCEEDED` once a grant has had more notices in a minute than the broker
+    /// takes: then say it again when `retry_after` is over, since the last change is in none of them.
     pub async fn notify_change(&self, subject: &SubjectHandle, resource: &str) -> Result<(), Error> {
         self.0.monitor.check()?;
         let mut page_token = String::new();

@@ -218,8 +218,7 @@ async fn a_silence_does_not_tell_which_handles_are_one_persons() {
         s.world.pass(DAY);
     }
     // Let ask again, it may by all of them.
-    let heard =
-        v1::EndSilenceRequest { name: s.mei.name.to_string(), partner: s.hopp.name.to_string() };
+    let heard = v1::EndSilenceRequest { name: s.mei.name.to_string(), partner: s.hopp.name.to_string() };
     s.world.customers().end_silence(as_person(&s.mei, heard)).await.expect("heard");
     s.ask(&s.hopp, &s.to).await;
     assert!(s.list().await.contains(&unshown[0].name), "its turn comes");
@@ -307,10 +306,10 @@ async fn who_asks_and_takes_it_back_again_and_again_fills_nobodys_list() {
     let wait = refused.get_details_retry_info().and_then(|info| info.retry_delay).expect("it says how long");
     assert!(wait.as_secs() > 23 * 3_600 && wait.as_secs() <= 24 * 3_600, "{wait:?}");
     let info = refused.get_details_error_info().expect("a reason");
-    assert_eq!((info.reason.as_str(), &*info.metadata["quota"]), (
-        "QUOTA_EXCEEDED",
-        "requests to one subject in a day"
-    ));
+    assert_eq!(
+        (info.reason.as_str(), &*info.metadata["quota"]),
+        ("QUOTA_EXCEEDED", "requests to one subject in a day")
+    );
     assert_eq!(s.told(s.her(), Kind::RequestCancelled).await, 0);
     assert_eq!(s.count(Kind::RequestCancelled).await, 100);
     assert_eq!(s.list().await, Vec::<String>::new());

@@ -163,7 +163,8 @@ async fn a_call_that_ends_within_an_erasure_leaves_nothing_that_leads_nowhere() 
         let closed = polled(close_within(broker, &caller, closure(&s), usize::MAX), polls).await;
         // What it had handed in when it ended is committed whole, and before this.
         sweeper::announce(broker).await.expect("sweeps");
-        let listed = v1::ListGrantRequestsRequest { parent: s.skylark.name.to_string(), ..Default::default() };
+        let listed =
+            v1::ListGrantRequestsRequest { parent: s.skylark.name.to_string(), ..Default::default() };
         let listed = s.world.grants().list_grant_requests(as_brand(&s.skylark, listed)).await.expect("lists");
         let there = rows::grant_requests_of(&Party::Partner(s.skylark.name.clone()));
         let there = there.load(broker.store(), None, 100).await.expect("reads");

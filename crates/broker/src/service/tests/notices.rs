@@ -113,10 +113,10 @@ async fn a_source_that_gives_notice_without_end_fills_no_list() {
     let wait = status.get_details_retry_info().and_then(|info| info.retry_delay).expect("it says how long");
     assert_eq!(wait.as_secs(), 40);
     let info = status.get_details_error_info().expect("a reason");
-    assert_eq!((info.reason.as_str(), &*info.metadata["quota"]), (
-        "QUOTA_EXCEEDED",
-        "notices of one grant in a minute"
-    ));
+    assert_eq!(
+        (info.reason.as_str(), &*info.metadata["quota"]),
+        ("QUOTA_EXCEEDED", "notices of one grant in a minute")
+    );
     assert_eq!(s.count(Kind::ChangeNotice).await, 60);
     notify("ride").await.expect("no grant has that");
     s.world.pass(40_000);
