@@ -12,15 +12,16 @@ use countersign_broker::{
     removed, rows, sweeper,
 };
 use countersign_client::{
-    Error, PartnerEvent,
+    Error, Partner, PartnerConfig, PartnerEvent,
     auditor::{Auditor, FolderLog, MemoryHeads, PrivatePart, verify},
     customer::{AuthenticatorSecret, Closing, Narrowing, Wallet},
 };
 use countersign_grants::{
     digest::Digest,
+    envelope,
     id::{AuditorName, GrantName, PartnerName, RequestName},
     key::SigningKey,
-    statement::{AccountClosure, ChangeReason, ErasureAttestation},
+    statement::{AccountClosure, ChangeReason, ErasureAttestation, PartnerKey},
     time::Clock as _,
 };
 use countersign_ledger::{Draft, Outcome, Unit};
@@ -39,6 +40,9 @@ use crate::{
     world::{Granted, MEI, ORIGIN, PATIENCE, TRIP, World, bare_fetch, own_connection, reason_of, sign_as},
     worldcheck::{self, Keys},
 };
+
+/// As long as the first working key of every brand lasts.
+const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// As long as the offer of every world lets a recipient keep what it received.
 const RETENTION: Duration = Duration::from_secs(24 * 3600);
@@ -116,6 +120,62 @@ async fn what_is_late_is_overdue_and_late_is_better_than_never() {
         }
     };
     tokio::time::timeout(PATIENCE, attested).await.expect("its head is proven anew after the jump");
+    assert_eq!(state(&granted).await, Some(ErasureState::Attested));
+    check_world(&granted.world.records().await);
+}
+
+/// Hopp with its next working key, on the book that it had.
+async fn with_its_next_key(granted: &Granted) -> Partner {
+    let (world, hopp) = (&granted.world, &granted.hopp);
+    let first = world.broker.load(rows::partner_key(hopp.name(), hopp.working.id())).await.expect("reads");
+    let first = first.expect("published").row.statement.expect("signed");
+    let next = SigningKey::from_secret(&[77; 32]);
+    let now = world.clock.now();
+    let message = wire::PartnerKey {
+        broker: ORIGIN.to_owned(),
+        partner: hopp.name().to_string(),
+        public_key: next.public().as_bytes().to_vec().into(),
+        sequence: 2,
+        not_before_ms: now.as_millis(),
+        not_after_ms: now.plus(YEAR).plus(YEAR).as_millis(),
+        previous: envelope::digest(&first).into(),
+    };
+    let certificate = sign_as::<PartnerKey>(&hopp.identity, &message);
+    let (parent, statement) = (hopp.name().to_string(), Some(certificate.clone()));
+    let asked = v1::PublishPartnerKeyRequest { parent, statement };
+    world.operator.partners().publish_partner_key(asked).await.expect("publishes");
+    let config = PartnerConfig {
+        trust: world.trust.clone(),
+        name: hopp.name().clone(),
+        identity: hopp.identity.public().clone(),
+        certificate,
+        key: next,
+        known_keys: vec![],
+    };
+    Partner::open(config, hopp.partner.book().clone(), world.system()).expect("opens")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_is_attested_though_the_key_that_signed_it_is_past_its_time() {
+    let granted = Granted::start().await;
+    granted.mei.stop(&granted.grant, true).await.expect("recorded");
+    assert_eq!(granted.hopp.hears(due).await, granted.grant);
+    // It is signed, and the broker takes nothing of Hopp's.
+    granted.world.suspend(&granted.hopp).await;
+    granted.hopp.partner.attest_erasure(&granted.grant).await.expect_err("not now");
+    let row = granted.hopp.partner.book().grant(&granted.grant).expect("stands");
+    assert!(row.deleted() && !row.attested());
+
+    let hopp = with_its_next_key(&granted).await;
+    granted.world.clock.advance(YEAR + RETENTION);
+    let resume = v1::ResumePartnerRequest { name: hopp.name().to_string() };
+    granted.world.operator.partners().resume_partner(resume).await.expect("resumes");
+    let proof = hopp.attest_erasure(&granted.grant).await.expect("the same bytes, late");
+    assert_eq!(proof.record().kind(), Kind::ErasureAttested);
+    // Under the old key, which is over, nobody brings in anything.
+    let asked = v1::GetGrantRequest { name: granted.grant.to_string() };
+    let old = granted.hopp.partner.connection().grants().get_grant(asked).await;
+    assert_eq!(reason_of(old).reason, "TOKEN_INVALID");
     assert_eq!(state(&granted).await, Some(ErasureState::Attested));
     check_world(&granted.world.records().await);
 }
