@@ -62,14 +62,17 @@ impl Granted {
     }
 
     /// A request of Skylark's with one row, which renews this grant.
-    async fn ask_renewal(&self, renews: &GrantName) -> Result<countersign_grants::id::RequestName, Error> {
+    pub(crate) async fn ask_renewal(
+        &self,
+        renews: &GrantName,
+    ) -> Result<countersign_grants::id::RequestName, Error> {
         let offer = self.hopp.offer_trip(&self.skylark, 12).await;
         let row = AskedRow { offer, optional: false, renews: Some(renews.clone()) };
         self.skylark.partner.request_rows(&self.at_skylark, &[row], Duration::from_secs(3600)).await
     }
 
     /// The grant that came of approving a renewal.
-    async fn renew(&self, renews: &GrantName) -> GrantName {
+    pub(crate) async fn renew(&self, renews: &GrantName) -> GrantName {
         let request = self.ask_renewal(renews).await.expect("requests");
         let read = self.mei.read_request(&request).await.expect("verifies");
         assert_eq!(read.rows()[0].renews.as_ref(), Some(renews));

@@ -4,6 +4,7 @@
 //! receipts that are owed; the event cursor; the log's newest head. Keys, terms and changes are synced before they count;
 //! use counts may lag a crash by a second.
 
+mod admission;
 mod entry;
 mod file;
 mod memory;
@@ -19,19 +20,19 @@ use countersign_grants::{
     digest::Digest,
     id::{GrantName, LinkName, SubjectHandle},
     key::KeyId,
-    sealing::COMPARISON_KEY_BYTES,
     time::Timestamp,
 };
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use zeroize::Zeroizing;
 
 #[doc(hidden)]
 pub use self::file::read_frames;
 pub(crate) use self::{
+    admission::Unadmitted,
     entry::Entry,
-    previews::{MAX_PREVIEWS, PREVIEW_WINDOW, Previewed, preview_key},
+    previews::{Comparing, MAX_PREVIEWS, NotShown, PREVIEW_WINDOW, Previewed, preview_key},
     rows::{Answer, Invitation, answer_key, envelope_bytes, envelope_of},
-    state::{State, Unadmitted},
+    state::State,
     storage::off_thread,
 };
 pub use self::{
@@ -63,13 +64,7 @@ impl Book {
     /// Reads a book, drops what lies further back than a retry, and rewrites the file if that made it smaller.
     pub fn open(storage: impl BookStorage, now: Timestamp) -> Result<Self, BookError> {
         let entries = storage.load()?;
-        let mut state = State::default();
-        for (number, bytes) in entries.iter().enumerate() {
-            let misfit = |problem: String| BookError::Entry { number, problem };
-            let entry = Entry::decode(bytes).map_err(misfit)?;
-            state.admits(&entry).map_err(|error| misfit(error.to_string()))?;
-            state.apply(entry).map_err(misfit)?;
-        }
+        let mut state = State::read(&entries)?;
         state.prune(now, Duration::ZERO);
         let snapshot = state.snapshot();
         if snapshot.len() < entries.len() {
@@ -141,14 +136,31 @@ impl Book {
 
     /// Stops a grant on this side, without any broker: from here on this side neither serves it nor fetches under it. The
     /// customer's own stop, which the log shows, goes through the customer's app. Blocks until it is durable.
-    /// Of a grant in whose place a newer revision stands, that one is stopped.
-    pub fn stop_locally(&self, grant: &GrantName, now: Timestamp) -> Result<Option<GrantRow>, BookError> {
-        let Some(row) = self.newest_revision(grant) else { return Ok(None) };
-        if row.stopped_here().is_some() {
-            return Ok(Some(row));
+    ///
+    /// Of a grant in whose place a newer revision stands, that one is stopped: which one it was comes back. One that this
+    /// book has not heard of is stopped as well, whenever it comes; nothing comes back if too many of these wait.
+    pub fn stop_locally(&self, grant: &GrantName, now: Timestamp) -> Result<Option<GrantName>, BookError> {
+        // From the look at the revisions on: one that came in between would be served.
+        let durable = self.0.durable.lock();
+        let newest = self.newest_revision(grant);
+        if newest.as_ref().is_some_and(|row| row.stopped_here().is_some()) {
+            return Ok(newest.map(|row| row.name().clone()));
         }
-        let entry = Entry::StoppedHere { grant: *row.digest().as_bytes(), at_ms: now.as_millis() };
-        self.enter(entry).map(|_| self.grant(row.name()))
+        let meant = newest.map_or(grant.clone(), |row| row.name().clone());
+        let entry = Entry::StoppedHere { grant: *meant.digest().as_bytes(), at_ms: now.as_millis() };
+        Ok(self.enter_in_turn(entry, &durable)?.ok().map(|()| meant))
+    }
+
+    /// The grants of a subject that have not ended, by this book alone: what is paused, suspended or held is among them, and
+    /// so is one whose successor has not come.
+    pub fn standing_of(&self, subject: &SubjectHandle, now: Timestamp) -> Vec<GrantRow> {
+        let state = self.0.state.lock();
+        let succeeded = |row: &GrantRow| match row.standing() {
+            Standing::Superseded { by } => state.grants.contains_key(&by),
+            Standing::Active | Standing::Paused | Standing::Stopped { .. } => false,
+        };
+        let of_subject = state.grants.values().filter(|row| row.subject() == subject);
+        of_subject.filter(|row| !row.is_over(now) && !succeeded(row)).cloned().collect()
     }
 
     /// The newest revision of a grant: itself, unless it was narrowed or renewed and its successor stands in the book.
@@ -203,7 +215,15 @@ impl Book {
 
     /// Enters what has to be durable before it counts. Blocks until it is.
     pub(crate) fn enter(&self, entry: Entry) -> Result<Result<(), Unadmitted>, BookError> {
-        let _durable = self.0.durable.lock();
+        let durable = self.0.durable.lock();
+        self.enter_in_turn(entry, &durable)
+    }
+
+    fn enter_in_turn(
+        &self,
+        entry: Entry,
+        _durable: &MutexGuard<'_, ()>,
+    ) -> Result<Result<(), Unadmitted>, BookError> {
         if let Err(unadmitted) = self.0.state.lock().admits(&entry) {
             return Ok(Err(unadmitted));
         }
@@ -265,29 +285,42 @@ impl Book {
         state.provided(answer).map(Ok).map_err(|problem| BookError::Entry { number: usize::MAX, problem })
     }
 
-    /// Enters the answer to a preview, unless its link has had too many lately: then says how many. An answer under the
+    /// Enters the answer to a preview, unless its link gave way meanwhile, or has had too many lately. An answer under the
     /// same request id that came first wins.
-    pub(crate) fn note_preview(&self, one: Previewed) -> Result<Result<Previewed, usize>, BookError> {
+    pub(crate) fn note_preview(&self, one: Previewed) -> Result<Result<Previewed, NotShown>, BookError> {
         let mut state = self.0.state.lock();
+        if state.links.get(&one.link).is_none_or(|link| link.replaced.is_some()) {
+            return Ok(Err(NotShown::Replaced));
+        }
         if let Some(first) = state.previews.find(one.link, one.key) {
             return Ok(Ok(first.clone()));
         }
         let lately = state.previews.since(one.link, one.at.minus(PREVIEW_WINDOW));
         if lately >= MAX_PREVIEWS {
-            return Ok(Err(lately));
+            return Ok(Err(NotShown::TooMany { lately }));
         }
         self.append_lagging(&mut state, one.to_entry())?;
         Ok(Ok(one))
     }
 
-    /// What the first transfer of a grant is compared by: the newest preview of the row that it came of, and its key.
-    pub(crate) fn comparison(
-        &self,
-        row: &GrantRow,
-    ) -> Option<(Digest, Zeroizing<[u8; COMPARISON_KEY_BYTES]>)> {
-        let (state, terms) = (self.0.state.lock(), row.terms());
-        let (preview, key) = state.previews.comparison(row.link(), (terms.request, terms.offer))?;
-        Some((preview, Zeroizing::new(*key)))
+    /// What a transfer of a grant is compared by: the newest preview of the row that it came of, and its key. Once: from
+    /// here on the key is gone.
+    pub(crate) fn take_comparison(&self, row: &GrantRow) -> Result<Option<Comparing>, BookError> {
+        let (mut state, terms) = (self.0.state.lock(), row.terms());
+        let Some((preview, key)) = state.previews.comparison(row.link(), (terms.request, terms.offer)) else {
+            return Ok(None);
+        };
+        let comparing = (preview, Zeroizing::new(*key));
+        let (link, preview) = (*row.link().as_bytes(), *preview.as_bytes());
+        self.append_lagging(&mut state, Entry::Compared { link, preview })?;
+        Ok(Some(comparing))
+    }
+
+    /// Whether what this book would write anew adds up to what it says, over and over: for tests, of every book that they
+    /// fill.
+    #[doc(hidden)]
+    pub fn reads_back(&self) -> Result<(), BookError> {
+        self.0.state.lock().reads_back()
     }
 
     pub(crate) fn read<T>(&self, read: impl FnOnce(&State) -> T) -> T {
@@ -325,6 +358,16 @@ impl HeadKeeper for Book {
 /// An entry was admitted and is made of verified parts, so a failure here is a bug; still no reason to take a process down.
 fn apply(state: &mut State, entry: Entry) -> Result<(), BookError> {
     state.apply(entry).map_err(|problem| BookError::Entry { number: usize::MAX, problem })
+}
+
+#[cfg(test)]
+impl Drop for Inner {
+    /// Every book that a test of this crate fills is one that opens again.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.state.get_mut().reads_back().expect("what would be written anew is this book");
+        }
+    }
 }
 
 #[cfg(test)]

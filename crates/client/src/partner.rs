@@ -160,19 +160,21 @@ impl Partner {
         &self.0.monitor
     }
 
-    /// The grants of a subject through which data may flow now, by this side's book alone.
+    /// The grants of a subject that have not ended, by this side's book alone: data may flow under them, be it only once a
+    /// pause, a suspension or a hold is over.
     pub fn standing_grants(&self, subject: &SubjectHandle) -> Vec<GrantRow> {
-        let now = self.0.system.now();
-        let mut rows = self.0.book.grants_of(subject);
-        rows.retain(|row| row.stands(now));
-        rows
+        self.0.book.standing_of(subject, self.0.system.now())
     }
 
-    /// Stops a grant on this side, durably and without any broker.
-    pub async fn stop_locally(&self, grant: &GrantName) -> Result<GrantRow, Error> {
+    /// Stops a grant on this side, durably and without any broker; be it one that this side has not heard of, whenever it
+    /// comes. The name of what is stopped comes back: the newest revision of the grant.
+    pub async fn stop_locally(&self, grant: &GrantName) -> Result<GrantName, Error> {
         let (now, name) = (self.0.system.now(), grant.clone());
-        let row = self.0.book.off_thread(move |book| book.stop_locally(&name, now)).await?;
-        row.ok_or_else(|| Error::Misuse(Misuse::Unknown { name: grant.to_string() }))
+        let stopped = self.0.book.off_thread(move |book| book.stop_locally(&name, now)).await?;
+        stopped.ok_or_else(|| {
+            let problem = "is not in the book, and thousands of such names are stopped already";
+            Error::Misuse(Misuse::NotNow { name: grant.to_string(), problem })
+        })
     }
 }
 

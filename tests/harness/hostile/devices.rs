@@ -1,18 +1,21 @@
 //! A broker that lies about a customer's devices, and about links that gave way.
 
 use countersign_client::{
-    Error, MemoryBook,
+    Error, MemoryBook, PartnerEvent,
     customer::{AuthenticatorSecret, Customer, CustomerBook, Wallet, fetch_wallet},
 };
 use countersign_grants::{
     envelope,
-    statement::{CustomerChange, CustomerVerb},
+    id::{LinkName, SubjectHandle},
+    statement::{ChangeReason, CustomerChange, CustomerVerb},
 };
 use countersign_proto::{
     log::v1::Kind,
     statement::v1 as wire,
-    v1::{ListCustomerChangesResponse, ListLinksResponse, WrappedCopy},
+    v1::{Event, ListCustomerChangesResponse, ListLinksResponse, WrappedCopy},
 };
+use tonic::Status;
+use tonic_types::{ErrorDetails, StatusExt as _};
 
 use super::{Operator, blamed};
 use crate::{
@@ -96,6 +99,54 @@ async fn a_new_device_takes_over_no_link_that_the_customer_did_not_accept() {
     let new = Customer::open(trust, Wallet::from_secret(&MEI), book, operator.world.system()).expect("opens");
     let error = new.links().await.expect_err("the other link's acceptance");
     assert_eq!(blamed(&error), "the broker: acceptance: key");
+}
+
+/// A new wallet in the place of the one that this handle stands for, up to the code that the partner confirms with.
+async fn invited_anew(operator: &Operator, subject: &SubjectHandle) -> (LinkName, String) {
+    let mei = operator.world.customer().await;
+    let invited = operator.skylark.partner.invite_anew(subject, "Mei, gold card").await.expect("invites");
+    let accepted = mei.accept(&invited.package).await.expect("accepts");
+    (invited.link, accepted.code)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grant_of_which_the_source_has_not_heard_ends_with_its_link_as_well() {
+    let operator = Operator::start().await;
+    let skylark = operator.skylark.name().to_string();
+    operator
+        .front
+        .tell(move |caller, event: &Event| caller != skylark || event.kind() != Kind::GrantApproved);
+    let unheard = operator.one_more().await;
+    assert!(operator.skylark.partner.book().grant(&unheard).is_none());
+    let (link, code) = invited_anew(&operator, &operator.at_skylark).await;
+    operator.skylark.partner.confirm(&link, &code).await.expect("revokes what it is told of, and confirms");
+    let row = operator.skylark.partner.book().grant(&unheard).expect("entered");
+    assert!(row.stopped_here().is_some(), "from the start");
+    assert_eq!(row.revoked().map(|(_, why)| why), Some(ChangeReason::LinkReplaced));
+    operator
+        .hopp
+        .hears(|event| match event {
+            PartnerEvent::GrantRevoked { grant, .. } => (*grant.name() == unheard).then_some(()),
+            _ => None,
+        })
+        .await;
+    assert_eq!(operator.world.count(Kind::LinkReplaced).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_revokes_nothing_of_another_link_whatever_the_broker_names() {
+    let operator = Operator::start().await;
+    let accomplice = operator.accomplice().await;
+    let (link, code) = invited_anew(&operator, &accomplice.at_skylark).await;
+    let grant = operator.grant.to_string();
+    operator.front.lie::<(), _>("ConfirmLink", move |_| {
+        let metadata = [("grant".to_owned(), grant.clone()), ("link".to_owned(), "links/none".to_owned())];
+        let details = ErrorDetails::with_error_info("GRANTS_STAND", "countersign", metadata);
+        async { Err(Status::with_error_details(tonic::Code::FailedPrecondition, "one stands", details)) }
+    });
+    let error = operator.skylark.partner.confirm(&link, &code).await.expect_err("not of that link");
+    assert_eq!(blamed(&error), "the broker: link: grant");
+    operator.fetch().await.expect("flows as before");
 }
 
 #[tokio::test(flavor = "multi_thread")]

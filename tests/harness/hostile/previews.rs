@@ -6,6 +6,7 @@ use bytes::Bytes;
 use countersign_client::customer::SincePreview;
 use countersign_grants::{
     catalogue::FieldPath,
+    envelope,
     statement::{Preview, PreviewProvision, Provision},
 };
 use countersign_proto::{
@@ -18,7 +19,7 @@ use tonic::Code;
 use super::{Operator, blamed};
 use crate::{
     previews::paths,
-    world::{PICKUP, Said, TRIP, reason_of},
+    world::{PICKUP, Said, TRIP, bare_fetch, reason_of},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -132,4 +133,23 @@ async fn what_changed_since_is_the_sources_word() {
     let compared = operator.mei.comparisons().await.expect("lists").remove(&grant).expect("is compared");
     let changed: Vec<&str> = compared.fields_that(SincePreview::Changed).map(FieldPath::as_str).collect();
     assert_eq!(changed, ["trip.terminal"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_proves_no_release_is_not_told_which_values_change() {
+    let operator = Operator::start().await;
+    let request = operator.put().await;
+    operator.mei.preview(&request, 1, &paths(&TRIP)).await.expect("shows");
+    let grant = operator.approve(&request).await;
+    // It draws as a recipient's fetches come, and lets the source see no receipt.
+    let mut marked = Vec::new();
+    for _ in 0..3 {
+        let mut fetch = bare_fetch(&operator).await;
+        fetch.terms = grant.digest().into();
+        let fetch = operator.signed(&fetch);
+        let provided = operator.provide(operator.papers(&grant, &fetch).await).await.expect("provides");
+        let said = envelope::peek::<Provision>(provided.provision.as_ref()).expect("signed");
+        marked.push(said.comparison.is_some());
+    }
+    assert_eq!(marked, [true, false, false]);
 }

@@ -3,16 +3,25 @@
 use std::sync::{Arc, Mutex};
 
 use countersign_client::{
-    Error,
+    Error, PartnerEvent,
     book::Standing,
-    customer::{Acknowledged, Narrowing},
+    customer::{Acknowledged, Choice, Narrowing},
 };
-use countersign_grants::{digest::Digest, envelope, id::GrantName, statement::GrantChange};
+use countersign_grants::{
+    digest::Digest,
+    envelope,
+    id::{GrantName, OfferName},
+    statement::{ChangeReason, GrantChange, GrantTerms},
+};
 use countersign_proto::{
     log::v1::Kind,
     statement::v1 as wire,
-    v1::{Event, Grant, NarrowGrantRequest, NarrowGrantResponse, ProvideDataRequest},
+    v1::{
+        ApproveGrantRequestRequest, Event, Grant, NarrowGrantRequest, NarrowGrantResponse,
+        ProvideDataRequest, ProvideDataResponse, grant::State,
+    },
 };
+use prost::Message;
 use tonic::Status;
 use tonic_types::{ErrorDetails, StatusExt as _};
 
@@ -23,15 +32,20 @@ fn less() -> Narrowing {
     Narrowing::default().uses(5)
 }
 
-/// What came by `NarrowGrant`, as it was signed.
-type Caught = Arc<Mutex<Option<NarrowGrantRequest>>>;
+/// What came, as it was signed.
+type Caught<M> = Arc<Mutex<Option<M>>>;
 
 impl Operator {
     /// Says no to a narrowing, and keeps what the customer signed for it.
-    fn catch_narrowing(&self) -> Caught {
+    fn catch_narrowing(&self) -> Caught<NarrowGrantRequest> {
+        self.catch("NarrowGrant")
+    }
+
+    /// Says no to what comes by this method, and keeps it.
+    fn catch<M: Message + Default + 'static>(&self, method: &str) -> Caught<M> {
         let caught = Caught::default();
         let keeping = Arc::clone(&caught);
-        self.front.lie::<NarrowGrantResponse, _>("NarrowGrant", move |asked| {
+        self.front.lie::<(), _>(method, move |asked| {
             *keeping.lock().expect("nobody panicked") = Some(asked.read());
             async {
                 let details = ErrorDetails::with_error_info("WRONG_STATE", "countersign", []);
@@ -43,13 +57,31 @@ impl Operator {
 
     /// A fetch under these terms, with what Skylark is handed.
     async fn fetch_under(&self, request: &NarrowGrantRequest) -> ProvideDataRequest {
+        self.fetch_with(request.source_terms.as_ref(), &request.source_salt).await
+    }
+
+    async fn fetch_with(&self, terms: Option<&wire::Envelope>, salt: &bytes::Bytes) -> ProvideDataRequest {
+        let said = envelope::peek::<GrantTerms>(terms).expect("signed");
+        let offer =
+            self.world.broker.offer(&OfferName::of(said.offer)).await.expect("reads").expect("stands");
         let mut fetch = bare_fetch(self).await;
-        fetch.terms = envelope::digest(request.source_terms.as_ref().expect("signed")).into();
+        fetch.terms = envelope::digest(terms.expect("signed")).into();
         let fetch = self.signed(&fetch);
-        let mut papers = self.papers(&self.grant, &fetch).await;
-        papers.terms.clone_from(&request.source_terms);
-        papers.party_salt.clone_from(&request.source_salt);
-        papers
+        ProvideDataRequest {
+            terms: terms.cloned(),
+            party_salt: salt.clone(),
+            offer: offer.read.row.statement,
+            offer_key: offer.read.row.partner_key,
+            ..self.papers(&self.grant, &fetch).await
+        }
+    }
+
+    /// What Skylark's server says to a fetch under this grant.
+    async fn asked_under(&self, grant: &GrantName) -> Result<ProvideDataResponse, Status> {
+        let mut fetch = bare_fetch(self).await;
+        fetch.terms = grant.digest().into();
+        let fetch = self.signed(&fetch);
+        self.provide(self.papers(grant, &fetch).await).await
     }
 }
 
@@ -220,10 +252,7 @@ async fn wider_terms_are_refused_by_the_source_whoever_signed_them() {
     // What is no customer's at all is refused before that.
     let own = own_narrowing(&operator, |_| {}, |_| {}).await;
     let mut request = own.request(&operator);
-    request.source_terms = Some(Operator::forged::<countersign_grants::statement::GrantTerms>(
-        request.source_terms.as_ref(),
-        |_| {},
-    ));
+    request.source_terms = Some(Operator::forged::<GrantTerms>(request.source_terms.as_ref(), |_| {}));
     let refused = reason_of(operator.provide(operator.fetch_under(&request).await).await);
     assert_eq!(refused.check, "key");
 }
@@ -284,4 +313,117 @@ async fn a_change_of_a_grant_that_was_narrowed_comes_too_late() {
     });
     operator.claims(Kind::GrantResumed).await;
     assert_eq!(blamed(&operator.hopp.fails(Kind::GrantResumed).await), "the broker: change: stopped");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewal_that_was_refused_does_not_come_back_beside_a_later_pause_or_stop() {
+    for stops in [false, true] {
+        let operator = Operator::start().await;
+        let request = operator.ask_renewal(&operator.grant).await.expect("requests");
+        let read = operator.mei.read_request(&request).await.expect("verifies");
+        let caught = operator.catch::<ApproveGrantRequestRequest>("ApproveGrantRequest");
+        operator.mei.approve(&read, &Choice::required("en")).await.expect_err("the broker says no");
+        operator.front.be_honest("ApproveGrantRequest");
+        let kept = caught.lock().expect("nobody panicked").clone().expect("it came").rows.remove(0);
+
+        let changed = if stops {
+            operator.mei.stop(&operator.grant, false).await
+        } else {
+            operator.mei.pause(&operator.grant).await
+        };
+        changed.expect("recorded").wait_until_acknowledged(PATIENCE).await.expect("answers");
+        let papers = operator.fetch_with(kept.source_terms.as_ref(), &kept.source_salt).await;
+        let refused = reason_of(operator.provide(papers).await);
+        assert_eq!((refused.reason.as_str(), refused.check.as_str()), ("STATEMENT_INVALID", "previous"));
+        let renewed = GrantName::of(envelope::digest(kept.source_terms.as_ref().expect("signed")));
+        assert!(operator.skylark.partner.book().grant(&renewed).is_none(), "nothing was entered");
+        assert_eq!(operator.skylark.shelf.asked(), 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_source_did_while_its_broker_was_away_holds_for_the_revision_that_crossed_it() {
+    for renews in [false, true] {
+        let operator = Operator::start().await;
+        operator.front.refuse("SuspendGrant");
+        let away = operator.skylark.partner.suspend_grant(&operator.grant, ChangeReason::Dispute).await;
+        assert!(away.is_err_and(|error| error.is_transient()));
+        // The broker knows nothing of it, so it takes the revision.
+        let new = if renews {
+            operator.renew(&operator.grant).await
+        } else {
+            operator.mei.narrow(&operator.grant, &less()).await.expect("recorded").grant
+        };
+        assert_eq!(reason_of(operator.asked_under(&new).await).reason, "GRANT_SUSPENDED");
+        assert_eq!(operator.skylark.shelf.asked(), 0);
+        let row = operator.skylark.partner.book().grant(&new).expect("entered");
+        assert_eq!(row.suspended(), Some(ChangeReason::Dispute));
+
+        // Once the broker is back it hears of it, and so does the recipient: under the new name.
+        operator.front.be_honest("SuspendGrant");
+        operator
+            .hopp
+            .hears(|event| match event {
+                PartnerEvent::GrantSuspended { grant } => (*grant.name() == new).then_some(()),
+                _ => None,
+            })
+            .await;
+        operator.skylark.partner.unsuspend_grant(&operator.grant).await.expect("by the old name too");
+        operator.asked_under(&new).await.expect("provides");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revocation_that_crosses_a_narrowing_ends_the_narrower_grant() {
+    let operator = Operator::start().await;
+    operator.front.refuse("RevokeGrant");
+    for brand in [&operator.skylark, &operator.hopp] {
+        let away = brand.partner.revoke_grant(&operator.grant, ChangeReason::NotNeeded).await;
+        assert!(away.is_err_and(|error| error.is_transient()));
+    }
+    let new = operator.mei.narrow(&operator.grant, &less()).await.expect("recorded").grant;
+    let refused = reason_of(operator.asked_under(&new).await);
+    assert_eq!((refused.reason.as_str(), operator.skylark.shelf.asked()), ("GRANT_ENDED", 0));
+    operator.front.be_honest("RevokeGrant");
+    // Whose word comes first ends it for everybody.
+    operator
+        .hopp
+        .hears(|event| match event {
+            PartnerEvent::GrantRevoked { grant, .. } => (*grant.name() == new).then_some(()),
+            _ => None,
+        })
+        .await;
+    let row = operator.world.broker.grant(&new).await.expect("reads").expect("stands");
+    assert_eq!(row.state(operator.world.system().now()).expect("reads").state(), State::Revoked);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_in_the_sources_own_app_holds_for_what_was_kept_from_it() {
+    let operator = Operator::start().await;
+    let skylark = operator.skylark.name().to_string();
+    let told = [Kind::GrantSuperseded, Kind::GrantApproved];
+    operator.front.tell(move |caller, event: &Event| caller != skylark || !told.contains(&event.kind()));
+    // One that it has not heard of, stopped by the name that the customer's app shows.
+    let unheard = operator.one_more().await;
+    assert_eq!(operator.skylark.partner.stop_locally(&unheard).await.expect("stops"), unheard);
+    assert_eq!(reason_of(operator.asked_under(&unheard).await).reason, "GRANT_ENDED");
+    // And one that took the place of the one that it stopped.
+    operator.skylark.partner.stop_locally(&operator.grant).await.expect("stops");
+    let renewed = operator.renew(&operator.grant).await;
+    assert_eq!(reason_of(operator.asked_under(&renewed).await).reason, "GRANT_ENDED");
+    assert_eq!(operator.skylark.shelf.asked(), 0);
+    assert!(operator.skylark.partner.standing_grants(&operator.at_skylark).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_that_is_owed_is_not_forgotten_by_a_revision() {
+    let operator = Operator::start().await;
+    operator.front.refuse("ClaimReceipt");
+    operator.draw(&operator.signed(&bare_fetch(&operator).await)).await;
+    let new = operator.mei.narrow(&operator.grant, &less()).await.expect("recorded").grant;
+    operator.asked_under(&new).await.expect("within the minute it serves on");
+    operator.world.clock.advance(std::time::Duration::from_secs(61));
+    let refused = reason_of(operator.asked_under(&new).await);
+    assert_eq!(refused.reason, "RECEIPT_MISSING");
+    assert_eq!(operator.skylark.shelf.asked(), 2);
 }

@@ -18,7 +18,7 @@ pub(crate) struct Arguments {
     /// Only those of this subject: `partners/{partner}/subjects/{subject}`
     #[arg(long, value_name = "SUBJECT")]
     subject: Option<String>,
-    /// Only those under which data may flow now
+    /// Only those that have not ended; paused and suspended ones are among them
     #[arg(long)]
     standing: bool,
     #[command(flatten)]
@@ -34,7 +34,7 @@ impl Arguments {
             Some(subject) => partner.book().grants_of(subject),
             None => partner.book().grants(),
         };
-        rows.retain(|row| !self.standing || row.stands(now));
+        rows.retain(|row| !self.standing || !row.ended(now));
         rows.sort_by_key(|row| (row.terms().time, row.digest()));
         let json: Vec<Value> = rows.iter().map(|row| grant_json(row, now)).collect();
         setting.output().show(&Value::Array(json), |output| {

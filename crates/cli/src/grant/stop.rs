@@ -12,7 +12,7 @@ pub(crate) struct Arguments {
     /// `grants/{grant}`
     #[arg(required_unless_present = "subject", conflicts_with = "subject")]
     grant: Option<String>,
-    /// Every standing grant of this subject: `partners/{partner}/subjects/{subject}`
+    /// Every grant of this subject that has not ended, paused and suspended ones too: `partners/{partner}/subjects/{subject}`
     #[arg(long, value_name = "SUBJECT")]
     subject: Option<String>,
     #[command(flatten)]
@@ -32,13 +32,18 @@ impl Arguments {
         };
         let mut stopped = Vec::with_capacity(grants.len());
         for grant in &grants {
-            stopped.push(partner.stop_locally(grant).await?.name().to_string());
+            stopped.push(partner.stop_locally(grant).await?);
         }
-        setting.output().show(&json!({ "stopped": stopped }), |output| {
+        let names: Vec<&str> = stopped.iter().map(GrantName::as_str).collect();
+        setting.output().show(&json!({ "stopped": names }), |output| {
             if stopped.is_empty() {
                 return "no grant stands".to_owned();
             }
-            let lines = stopped.iter().map(|name| format!("{} {name}", output.good("stopped here")));
+            let lines = stopped.iter().map(|name| {
+                let heard = partner.book().grant(name).is_some();
+                let how = if heard { "stopped here" } else { "stopped here before it came" };
+                format!("{} {name}", output.good(how))
+            });
             let dim =
                 output.dim("The customer's own stop, which the log shows, goes through the customer's app.");
             lines.chain([dim]).collect::<Vec<_>>().join("\n")

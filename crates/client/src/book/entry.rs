@@ -11,13 +11,14 @@ pub(crate) enum Entry {
     Invited { link: [u8; 32], subject: String, secret: [u8; 32], expire_ms: u64, tries_left: u8 },
     /// A code did not open; with no tries left, the invitation is gone.
     TryFailed { link: [u8; 32], left: u8 },
-    /// The key is pinned. The confirmation is kept, so that it can be sent again byte for byte.
+    /// The key is pinned, and the link whose place it takes gives way. The confirmation is kept, so that it can be sent again
+    /// byte for byte.
     Linked { link: [u8; 32], subject: String, acceptance: Vec<u8>, confirmation: Vec<u8> },
     /// Terms that verified.
     Granted { side: Side, link: [u8; 32], terms: Vec<u8>, salt: [u8; 32], offer: Vec<u8>, offer_key: Vec<u8> },
     /// A change that verified and is the next in its grant.
     Changed { grant: [u8; 32], change: Vec<u8> },
-    /// Stopped by this side, without any broker.
+    /// Stopped by this side, without any broker; be it before its terms came.
     StoppedHere { grant: [u8; 32], at_ms: u64 },
     /// A fetch was answered: a use is spent, the answer can be repeated, and a receipt is owed.
     Provided { grant: [u8; 32], at_ms: u64, fetch: Vec<u8>, sealed: Vec<u8>, provision: Vec<u8> },
@@ -46,11 +47,11 @@ pub(crate) enum Entry {
         provision: Vec<u8>,
         comparison_key: [u8; 32],
     },
-    /// The first transfer stands in the log that can be compared with this preview, so its key is done with.
+    /// A provision carries the marks by which it is compared with this preview, so its key is done with.
     Compared { link: [u8; 32], preview: [u8; 32] },
     /// The link that comes of an invitation takes another's place.
     Replaces { link: [u8; 32], replaced: [u8; 32] },
-    /// A link gave way: nothing new is entered under it, and its grants are stopped on this side.
+    /// A link gave way: its grants are stopped on this side, and so is what is entered under it since.
     Replaced { link: [u8; 32], at_ms: u64 },
     /// This side's application says that it has deleted what it received under a grant, as the customer ordered.
     Deleted { grant: [u8; 32] },

@@ -27,6 +27,18 @@ pub(crate) const PREVIEW_WINDOW: Duration = Duration::from_secs(24 * 3_600);
 /// but the word whether something changed.
 const KEPT: Duration = Duration::from_secs(30 * 24 * 3_600);
 
+/// Which preview a transfer is compared with, and by which key.
+pub(crate) type Comparing = (Digest, Zeroizing<[u8; COMPARISON_KEY_BYTES]>);
+
+/// Why the answer to a preview does not leave.
+#[derive(Debug)]
+pub(crate) enum NotShown {
+    /// Its link gave way.
+    Replaced,
+    /// So many of its link were answered lately.
+    TooMany { lately: usize },
+}
+
 /// A preview that was answered.
 #[derive(Clone)]
 pub(crate) struct Previewed {
@@ -41,7 +53,7 @@ pub(crate) struct Previewed {
     preview_bytes: Bytes,
     /// Sealed fields and provision, for as long as they can be asked for again.
     pub(crate) answer: Option<(Bytes, Bytes)>,
-    /// Until the first transfer was compared.
+    /// Until a provision carried its marks.
     comparison_key: Option<Zeroizing<[u8; COMPARISON_KEY_BYTES]>>,
 }
 
@@ -143,6 +155,13 @@ impl Previews {
         if let Some(one) = self.one_mut(link, preview) {
             one.comparison_key = None;
         }
+    }
+
+    /// Forgets all of a link: it gave way, and nothing is served or compared under it any more.
+    pub(super) fn forget(&mut self, link: Digest) {
+        self.by_link.remove(&link);
+        self.answered.retain(|(_, of, _)| *of != link);
+        self.kept.retain(|(_, of, _)| *of != link);
     }
 
     /// Forgets answers that can't be asked for again, and keys that waited long enough.

@@ -249,18 +249,26 @@ impl GrantRow {
         self.spent
     }
 
-    /// Whether data may flow at this moment, by this book alone.
-    pub fn stands(&self, now: Timestamp) -> bool {
-        self.standing == Standing::Active
-            && self.suspended.is_none()
-            && self.revoked.is_none()
-            && self.stopped_here.is_none()
-            && !self.held
-            && now < self.terms().expire_time
-            && self.spent.uses < self.terms().uses
+    /// Whether it has ended, by this book alone. What is paused, suspended or held has not.
+    pub fn ended(&self, now: Timestamp) -> bool {
+        matches!(self.standing, Standing::Superseded { .. }) || self.is_over(now)
     }
 
-    /// Since when the oldest receipt is owed, and for which fetch.
+    /// Whether it has ended, and no newer revision goes on from it.
+    pub(super) fn is_over(&self, now: Timestamp) -> bool {
+        matches!(self.standing, Standing::Stopped { .. })
+            || self.revoked.is_some()
+            || self.stopped_here.is_some()
+            || now >= self.terms().expire_time
+            || self.spent.uses >= self.terms().uses
+    }
+
+    /// Whether data may flow at this moment, by this book alone.
+    pub fn stands(&self, now: Timestamp) -> bool {
+        self.standing == Standing::Active && self.suspended.is_none() && !self.held && !self.ended(now)
+    }
+
+    /// Since when the oldest receipt of this very grant is owed, and for which fetch.
     pub(crate) fn owed_since(&self) -> Option<(Timestamp, Digest)> {
         // Not the first: a clock that was ahead for a while must not hide what is owed since.
         self.owed.iter().min().copied()
@@ -279,6 +287,18 @@ impl GrantRow {
     /// What the next change of that side builds on: its newest, or the terms.
     pub(crate) fn partner_last(&self, side: Side) -> Digest {
         self.chain(side).digests.last().copied().unwrap_or(self.digest())
+    }
+
+    /// What this side did by its signed word to the grant in whose place this one stands, and has not said of this one.
+    pub(crate) fn unsaid(&self) -> Option<(PartnerVerb, ChangeReason)> {
+        if self.partner_sequence(self.side) > 0 {
+            return None;
+        }
+        match (self.revoked, self.suspended) {
+            (Some((by, reason)), _) if by == self.side => Some((PartnerVerb::Revoke, reason)),
+            (None, Some(reason)) if self.side == Side::Source => Some((PartnerVerb::Suspend, reason)),
+            _ => None,
+        }
     }
 
     /// The hash of that side's change with this number.
@@ -449,19 +469,30 @@ impl GrantRow {
         (self.side, self.papers.link)
     }
 
-    /// Terms that the customer approved stand in the place of these. An end before that stays.
-    pub(super) fn renewed_by(&mut self, by: Digest) {
-        if matches!(self.standing, Standing::Active | Standing::Paused) {
-            self.standing = Standing::Superseded { by };
+    /// Goes on where the grant left off that these terms narrow: the open window, what this side has spent beyond the
+    /// broker's count, and what this side did by itself.
+    pub(super) fn go_on_from(&mut self, old: &Self) {
+        self.keep_stops_of(old);
+        self.spent.uses = old.spent.uses.saturating_add(self.terms().uses).saturating_sub(old.terms().uses);
+        self.spent.window = self.terms().rate.and(old.spent.window);
+    }
+
+    /// Stands in the place of a grant by terms that the customer approved anew. An end before that stays. What the broker
+    /// said of the old one without a signature still holds: no change that ended that is among what she signed.
+    pub(super) fn renews(&mut self, old: &mut Self) {
+        self.keep_stops_of(old);
+        self.held |= old.held;
+        if matches!(old.standing, Standing::Active | Standing::Paused) {
+            old.standing = Standing::Superseded { by: self.digest() };
         }
     }
 
-    /// Goes on where the grant left off that these terms narrow: a stop by this side alone, the open window, and what
-    /// this side has spent beyond the broker's count.
-    pub(super) fn go_on_from(&mut self, old: &Self) {
-        self.stopped_here = old.stopped_here;
-        self.spent.uses = old.spent.uses.saturating_add(self.terms().uses).saturating_sub(old.terms().uses);
-        self.spent.window = self.terms().rate.and(old.spent.window);
+    /// What this side did to the grant before, alone or by its signed word, holds for the one in its place. The word has to
+    /// be signed anew for that one: see [`GrantRow::unsaid`].
+    fn keep_stops_of(&mut self, old: &Self) {
+        self.stopped_here = self.stopped_here.or(old.stopped_here);
+        self.revoked = old.revoked.filter(|(side, _)| *side == self.side);
+        self.suspended = old.suspended.filter(|_| self.side == Side::Source);
     }
 
     pub(super) fn spend(&mut self, at: Timestamp) {
@@ -487,15 +518,18 @@ impl GrantRow {
         entries.extend(self.changes.iter().map(|change| Entry::Changed { grant, change: change.to_vec() }));
         let by_partners = self.by_source.changes.iter().chain(&self.by_recipient.changes);
         entries.extend(by_partners.map(|change| Entry::PartnerChanged { grant, change: change.to_vec() }));
-        if let Some(at) = self.stopped_here {
-            entries.push(Entry::StoppedHere { grant, at_ms: at.as_millis() });
-        }
-        entries.extend(self.held.then_some(Entry::Held { grant }));
         entries.extend(self.deleted.then_some(Entry::Deleted { grant }));
         let attested = |bytes: &Bytes| Entry::Attested { grant, attestation: bytes.to_vec() };
         entries.extend(self.attestation.as_ref().map(attested));
         entries.extend(self.attestation_told.then_some(Entry::AttestationTold { grant }));
         entries
+    }
+
+    /// Why this side refuses what the customer's changes allow, but for its own signed word.
+    pub(super) fn refusals(&self) -> Vec<Entry> {
+        let grant = *self.papers.digest.as_bytes();
+        let stopped = |at: Timestamp| Entry::StoppedHere { grant, at_ms: at.as_millis() };
+        self.stopped_here.map(stopped).into_iter().chain(self.held.then_some(Entry::Held { grant })).collect()
     }
 }
 

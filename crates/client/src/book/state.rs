@@ -11,10 +11,7 @@ use countersign_grants::{
     digest::Digest,
     id::{LinkName, SubjectHandle},
     permit::Spent,
-    statement::{
-        Fetch, GrantChange, GrantTerms, LinkAcceptance, MAX_FETCH_AGE, MAX_TAP_LIFE, PartnerChange,
-        Provision, Revision, TermsError,
-    },
+    statement::{Fetch, LinkAcceptance, LinkConfirmation, MAX_FETCH_AGE, MAX_TAP_LIFE, Provision},
     time::Timestamp,
 };
 use zeroize::Zeroizing;
@@ -22,44 +19,10 @@ use zeroize::Zeroizing;
 use super::{
     entry::Entry,
     previews::{Previewed, Previews},
-    rows::{Answer, GrantRow, Invitation, LinkRow, Side, Standing, answer_key, handle, peek},
+    rows::{Answer, GrantRow, Invitation, LinkRow, answer_key, handle, peek},
+    storage::BookError,
 };
 use crate::error::LogForked;
-
-/// The most grants that are held before their terms have come. A broker that makes up more of them has no honest ones
-/// waiting.
-const MAX_HELD: usize = 4096;
-
-/// An entry that does not fit what the book says.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Unadmitted {
-    #[error("the grant is not in the book")]
-    NoGrant,
-    #[error("the link is not in the book")]
-    NoLink,
-    #[error("the handle has another link already")]
-    Linked,
-    #[error("another link has taken the place of the one that it hangs on")]
-    Replaced,
-    #[error("the change has number {found}; the next is {expected}")]
-    Sequence { expected: u64, found: u64 },
-    #[error("the change does not build on the one before it")]
-    Previous,
-    #[error("the grant has ended for good")]
-    Stopped,
-    #[error("the grant in whose place they stand is not in the book, or was not narrowed to them")]
-    NoPrevious,
-    #[error("they do not fit the grant in whose place they stand: {0}")]
-    Revision(TermsError),
-    #[error("this side suspends the grant that they narrow")]
-    Suspended,
-    #[error("nothing was ordered to be deleted, or it was attested before")]
-    NotOrdered,
-    #[error("{MAX_HELD} grants that are not in the book are held already")]
-    Held,
-    #[error("does not read: {0}")]
-    Unreadable(String),
-}
 
 /// A fetch may be signed by a clock that is [`MAX_FETCH_AGE`] ahead, and is fresh for as long after that; and a round of
 /// upkeep.
@@ -71,7 +34,7 @@ const TAP_REMEMBERED: Duration = Duration::from_secs(MAX_TAP_LIFE.as_secs() + MA
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) links: BTreeMap<Digest, LinkRow>,
-    by_subject: HashMap<String, Digest>,
+    pub(super) by_subject: HashMap<String, Digest>,
     pub(crate) invitations: HashMap<Digest, Invitation>,
     pub(crate) grants: HashMap<Digest, GrantRow>,
     pub(crate) answers: HashMap<Digest, Arc<Answer>>,
@@ -92,7 +55,9 @@ pub(crate) struct State {
     /// Grants under which it has, and the log does not know it yet.
     pub(crate) to_attest: BTreeSet<Digest>,
     /// Grants that are held, and whose terms have not come.
-    held: BTreeSet<Digest>,
+    pub(super) held: BTreeSet<Digest>,
+    /// Grants that this side stopped by itself, and whose terms have not come.
+    pub(super) stopped_ahead: BTreeMap<Digest, Timestamp>,
     /// What the clock said lately, each with its time of the run.
     looks: VecDeque<(Duration, Timestamp)>,
     /// What was entered since a rewrite of the file began.
@@ -100,124 +65,34 @@ pub(crate) struct State {
 }
 
 impl State {
+    /// What these entries add up to.
+    pub(super) fn read(entries: &[Vec<u8>]) -> Result<Self, BookError> {
+        let mut state = Self::default();
+        for (number, bytes) in entries.iter().enumerate() {
+            let misfit = |problem: String| BookError::Entry { number, problem };
+            let entry = Entry::decode(bytes).map_err(misfit)?;
+            state.fits(&entry).map_err(|error| misfit(error.to_string()))?;
+            state.apply(entry).map_err(misfit)?;
+        }
+        Ok(state)
+    }
+
     pub(crate) fn link_of(&self, subject: &SubjectHandle) -> Option<&LinkRow> {
         self.links.get(self.by_subject.get(subject.as_str())?)
     }
 
-    /// Whether an entry fits what stands.
-    pub(crate) fn admits(&self, entry: &Entry) -> Result<(), Unadmitted> {
-        match entry {
-            Entry::Linked { link, subject, .. } => match self.by_subject.get(subject) {
-                Some(other) if other.as_bytes() != link => Err(Unadmitted::Linked),
-                _ => Ok(()),
-            },
-            Entry::Granted { side, link, terms, .. } => match self.links.get(&Digest::from(*link)) {
-                Some(row) if row.replaced.is_some() => Err(Unadmitted::Replaced),
-                Some(_) => self.admits_revision((*side, Digest::from(*link)), terms),
-                None => Err(Unadmitted::NoLink),
-            },
-            Entry::Previewed { link, .. } => match self.links.get(&Digest::from(*link)) {
-                Some(row) if row.replaced.is_some() => Err(Unadmitted::Replaced),
-                Some(_) => Ok(()),
-                None => Err(Unadmitted::NoLink),
-            },
-            Entry::Replaced { link, .. } => {
-                let known = self.links.contains_key(&Digest::from(*link));
-                if known { Ok(()) } else { Err(Unadmitted::NoLink) }
-            }
-            Entry::Changed { grant, change } => {
-                let row = self.grants.get(&Digest::from(*grant)).ok_or(Unadmitted::NoGrant)?;
-                let (change, _) = peek::<GrantChange>(change).map_err(Unadmitted::Unreadable)?;
-                let expected = row.sequence + 1;
-                if change.sequence != expected {
-                    return Err(Unadmitted::Sequence { expected, found: change.sequence });
-                }
-                if change.previous != row.last {
-                    return Err(Unadmitted::Previous);
-                }
-                match row.standing {
-                    // A stop is for good; one that did not order to delete can be followed by one that does.
-                    Standing::Stopped { erase: false } if change.erase => Ok(()),
-                    Standing::Stopped { .. } | Standing::Superseded { .. } => Err(Unadmitted::Stopped),
-                    Standing::Active | Standing::Paused => Ok(()),
-                }
-            }
-            Entry::PartnerChanged { grant, change } => {
-                let row = self.grants.get(&Digest::from(*grant)).ok_or(Unadmitted::NoGrant)?;
-                let (change, _) = peek::<PartnerChange>(change).map_err(Unadmitted::Unreadable)?;
-                let side = row.side_of(&change);
-                let expected = row.partner_sequence(side) + 1;
-                if change.sequence != expected {
-                    return Err(Unadmitted::Sequence { expected, found: change.sequence });
-                }
-                if change.previous != row.partner_last(side) {
-                    return Err(Unadmitted::Previous);
-                }
-                match row.revoked() {
-                    Some((by, _)) if by == side => Err(Unadmitted::Stopped),
-                    _ => Ok(()),
-                }
-            }
-            Entry::StoppedHere { grant, .. } | Entry::Provided { grant, .. } | Entry::Spent { grant, .. } => {
-                match self.grants.get(&Digest::from(*grant)) {
-                    Some(_) => Ok(()),
-                    None => Err(Unadmitted::NoGrant),
-                }
-            }
-            Entry::Deleted { grant } | Entry::Attested { grant, .. } | Entry::AttestationTold { grant } => {
-                let row = self.grants.get(&Digest::from(*grant)).ok_or(Unadmitted::NoGrant)?;
-                let ready = match entry {
-                    Entry::Deleted { .. } => row.erase_due().is_some(),
-                    Entry::Attested { .. } => row.deleted && row.attestation.is_none(),
-                    _ => row.attestation.is_some(),
-                };
-                if ready { Ok(()) } else { Err(Unadmitted::NotOrdered) }
-            }
-            Entry::Held { grant } => {
-                let known = self.grants.contains_key(&Digest::from(*grant));
-                if known || self.held.len() < MAX_HELD { Ok(()) } else { Err(Unadmitted::Held) }
-            }
-            Entry::Invited { .. }
-            | Entry::Replaces { .. }
-            | Entry::TryFailed { .. }
-            | Entry::ReceiptTaken { .. }
-            | Entry::Cursor(_)
-            | Entry::Checkpoint(_)
-            | Entry::Forked { .. }
-            | Entry::OwnKey { .. }
-            | Entry::Compared { .. }
-            | Entry::TapUsed { .. } => Ok(()),
-        }
+    /// Since when the oldest receipt is owed of a grant, and of those in whose place it stands: another revision pays no
+    /// debt. And for which fetch.
+    pub(crate) fn owed_since(&self, row: &GrantRow) -> Option<(Timestamp, Digest)> {
+        let previous = |row: &&GrantRow| self.grants.get(&row.terms().previous?);
+        let lineage = self.grants.get(&row.digest()).into_iter();
+        lineage
+            .flat_map(|row| std::iter::successors(Some(row), previous))
+            .filter_map(GrantRow::owed_since)
+            .min()
     }
 
-    /// Whether terms may stand in the place of those that they name, if they name any. Narrower ones only if the
-    /// customer's change of the old grant names them: nothing that was signed and given up comes in beside a later stop.
-    fn admits_revision(&self, place: (Side, Digest), terms: &[u8]) -> Result<(), Unadmitted> {
-        let (terms, digest) = peek::<GrantTerms>(terms).map_err(Unadmitted::Unreadable)?;
-        let Some(previous) = terms.previous.filter(|_| !self.grants.contains_key(&digest)) else {
-            return Ok(());
-        };
-        let old = self.grants.get(&previous).ok_or(Unadmitted::NoPrevious)?;
-        if old.place() != place {
-            let problem = "is of another link than theirs";
-            return Err(Unadmitted::Revision(TermsError { field: "previous", problem }));
-        }
-        if terms.revises_terms(old.terms(), previous).map_err(Unadmitted::Revision)? == Revision::Renewed {
-            return Ok(());
-        }
-        if old.standing != (Standing::Superseded { by: digest }) {
-            return Err(Unadmitted::NoPrevious);
-        }
-        if old.revoked().is_some() {
-            return Err(Unadmitted::Stopped);
-        }
-        if place.0 == Side::Source && old.suspended().is_some() {
-            return Err(Unadmitted::Suspended);
-        }
-        Ok(())
-    }
-
-    /// Takes an entry that was admitted.
+    /// Takes an entry that fits.
     pub(crate) fn apply(&mut self, entry: Entry) -> Result<(), String> {
         match entry {
             Entry::Invited { link, subject, secret, expire_ms, tries_left } => {
@@ -241,13 +116,9 @@ impl State {
             }
             Entry::Granted { side, link, terms, salt, offer, offer_key } => {
                 let link = self.links.get(&link.into()).ok_or("the link is not in the book")?;
-                let mut row = GrantRow::read(side, link, terms, salt, offer, offer_key)?;
-                row.held = self.held.remove(&row.digest());
-                self.by_tag.insert(row.terms().log_tag, row.digest());
-                if !self.grants.contains_key(&row.digest()) {
-                    self.supersede(&mut row);
-                    self.grants.insert(row.digest(), row);
-                }
+                let row = GrantRow::read(side, link, terms, salt, offer, offer_key)?;
+                let gave_way = link.replaced;
+                self.apply_granted(row, gave_way);
             }
             Entry::Changed { grant, change } => {
                 let row = self.grant_mut(grant)?;
@@ -270,7 +141,11 @@ impl State {
             }
             Entry::PartnerChanged { grant, change } => self.grant_mut(grant)?.apply_partner_change(change)?,
             Entry::StoppedHere { grant, at_ms } => {
-                self.grant_mut(grant)?.stopped_here = Some(Timestamp::from_millis(at_ms));
+                let at = Timestamp::from_millis(at_ms);
+                match self.grants.get_mut(&grant.into()) {
+                    Some(row) => row.stopped_here = Some(at),
+                    None => drop(self.stopped_ahead.entry(grant.into()).or_insert(at)),
+                }
             }
             Entry::Provided { grant, at_ms, fetch, sealed, provision } => {
                 self.apply_provided(grant.into(), Timestamp::from_millis(at_ms), fetch, sealed, provision)?;
@@ -296,7 +171,7 @@ impl State {
             Entry::Previewed { link, at_ms, preview, sealed, provision, comparison_key } => {
                 let at = Timestamp::from_millis(at_ms);
                 let answer = (sealed, provision);
-                self.previews.insert(Previewed::read(link.into(), at, preview, answer, comparison_key)?);
+                self.apply_previewed(Previewed::read(link.into(), at, preview, answer, comparison_key)?);
             }
             Entry::Compared { link, preview } => self.previews.compared(link.into(), preview.into()),
             Entry::Replaces { link, replaced } => {
@@ -373,7 +248,11 @@ impl State {
         for row in self.grants_in_order() {
             row.entries().into_iter().for_each(&mut push);
         }
-        // After the grants: none is entered under a link that gave way.
+        // After all grants: what stops a grant, or holds it, goes on to one that is entered in its place or under its link
+        // since, and to none that was there before.
+        for row in self.grants.values() {
+            row.refusals().into_iter().for_each(&mut push);
+        }
         for (link, row) in &self.links {
             if let Some(at) = row.replaced {
                 push(Entry::Replaced { link: *link.as_bytes(), at_ms: at.as_millis() });
@@ -409,22 +288,59 @@ impl State {
         for grant in &self.held {
             push(Entry::Held { grant: *grant.as_bytes() });
         }
+        for (grant, at) in &self.stopped_ahead {
+            push(Entry::StoppedHere { grant: *grant.as_bytes(), at_ms: at.as_millis() });
+        }
         for key in &self.own_keys {
             push(Entry::OwnKey { key: key.clone() });
         }
         entries
     }
 
-    /// Ends the grant in whose place a new one comes, and lets the new one go on where it left off.
-    fn supersede(&mut self, new: &mut GrantRow) {
-        let Some(old) = new.terms().previous.and_then(|previous| self.grants.get_mut(&previous)) else {
-            return;
-        };
-        if old.terms().request == new.terms().request {
-            new.go_on_from(old);
-        } else {
-            old.renewed_by(new.digest());
+    /// One that was written while its link gave way is none: that came first.
+    fn apply_previewed(&mut self, one: Previewed) {
+        if self.links.get(&one.link).is_some_and(|row| row.replaced.is_none()) {
+            self.previews.insert(one);
         }
+    }
+
+    /// Whether the entries of a snapshot add up to the state of which it was taken, over and over.
+    pub(crate) fn reads_back(&self) -> Result<(), BookError> {
+        let sorted = |mut entries: Vec<Vec<u8>>| {
+            entries.sort_unstable();
+            entries
+        };
+        let mut written = self.snapshot();
+        for _ in 0..2 {
+            let again = Self::read(&written)?.snapshot();
+            if sorted(written) != sorted(again.clone()) {
+                let problem = "the entries add up to another book".to_owned();
+                return Err(BookError::Entry { number: 0, problem });
+            }
+            written = again;
+        }
+        Ok(())
+    }
+
+    /// A grant comes in: with what was said of it before its terms came, with what this side did to the one in whose place
+    /// it stands, and stopped if its link gave way.
+    fn apply_granted(&mut self, mut row: GrantRow, gave_way: Option<Timestamp>) {
+        let digest = row.digest();
+        self.by_tag.insert(row.terms().log_tag, digest);
+        if self.grants.contains_key(&digest) {
+            return;
+        }
+        row.held = self.held.remove(&digest);
+        row.stopped_here = self.stopped_ahead.remove(&digest);
+        if let Some(old) = row.terms().previous.and_then(|previous| self.grants.get_mut(&previous)) {
+            if old.terms().request == row.terms().request {
+                row.go_on_from(old);
+            } else {
+                row.renews(old);
+            }
+        }
+        row.stopped_here = row.stopped_here.or(gave_way);
+        self.grants.insert(digest, row);
     }
 
     /// All grants, each after the one in whose place it stands.
@@ -450,6 +366,12 @@ impl State {
         confirmation: Vec<u8>,
     ) -> Result<(), String> {
         let (accepted, digest) = peek::<LinkAcceptance>(&acceptance)?;
+        let replaces = self.invitations.remove(&link).and_then(|invitation| invitation.replaces);
+        // In the same entry: there is no moment at which both links stand.
+        if let Some(old) = replaces.filter(|old| self.links.contains_key(old)) {
+            let (confirmed, _) = peek::<LinkConfirmation>(&confirmation)?;
+            self.apply_replaced(old, confirmed.time)?;
+        }
         let row = LinkRow {
             name: LinkName::of(link),
             subject: handle(subject)?,
@@ -457,7 +379,7 @@ impl State {
             acceptance: digest,
             acceptance_bytes: acceptance.into(),
             confirmation: confirmation.into(),
-            replaces: self.invitations.remove(&link).and_then(|invitation| invitation.replaces),
+            replaces,
             replaced: None,
         };
         self.by_subject.insert(subject.to_owned(), link);
@@ -471,6 +393,7 @@ impl State {
         for row in self.grants.values_mut().filter(|row| row.link() == link) {
             row.stopped_here.get_or_insert(at);
         }
+        self.previews.forget(link);
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use countersign_grants::{
     envelope,
-    statement::{Preview, Verb},
+    statement::{ChangeReason, LinkConfirmation, PartnerChange, PartnerVerb, Preview, Verb},
     time::Clock as _,
 };
 use countersign_proto::statement::v1 as wire;
@@ -67,6 +67,14 @@ struct Filled {
     storage: MemoryBook,
     book: Book,
     answers: Vec<Answer>,
+}
+
+impl Filled {
+    /// As if one use had been spent, of three.
+    fn leave_uses(&self) {
+        let grant = *self.granted.digest().as_bytes();
+        self.book.note(Entry::Spent { grant, uses: 1, window: None }).expect("is written");
+    }
 }
 
 /// A book with a link, a grant, a pause and its end, three answers, one receipt taken.
@@ -198,7 +206,8 @@ fn a_comparison_key_waits_for_the_first_transfer_and_a_bound_holds() {
     let (world, granted, book) = (&filled.world, &filled.granted, &filled.book);
     let key = |book: &Book| {
         let row = book.grant_by(granted.digest()).expect("stands");
-        book.comparison(&row).map(|(_, key)| key[0])
+        let of = (row.terms().request, row.terms().offer);
+        book.read(|state| state.previews.comparison(row.link(), of).map(|(_, key)| key[0]))
     };
     assert_eq!(key(book), None);
     let two = [previewed(world, granted, 1), previewed(world, granted, 2)];
@@ -222,9 +231,11 @@ fn a_comparison_key_waits_for_the_first_transfer_and_a_bound_holds() {
     filled.storage.rewrite(&reopened().read(State::snapshot)).expect("rewrites");
     assert_eq!((key(&reopened()), has_answer(&reopened())), (Some(2), Some(false)));
 
-    let (link, preview) = (*two[1].link.as_bytes(), *two[1].preview.as_bytes());
     let book = reopened();
-    book.note(Entry::Compared { link, preview }).expect("is written");
+    let row = book.grant_by(granted.digest()).expect("stands");
+    let taken = book.take_comparison(&row).expect("is written").map(|(preview, key)| (preview, key[0]));
+    assert_eq!(taken, Some((two[1].preview, 2)));
+    assert!(book.take_comparison(&row).expect("is read").is_none(), "in one provision alone");
     assert_eq!((key(&book), key(&reopened())), (None, None), "compared once");
     filled.storage.rewrite(&reopened().read(State::snapshot)).expect("rewrites");
     assert_eq!(key(&reopened()), None);
@@ -233,7 +244,7 @@ fn a_comparison_key_waits_for_the_first_transfer_and_a_bound_holds() {
     for number in 3..99 {
         match book.note_preview(previewed(world, granted, number)).expect("is written") {
             Ok(_) => assert!(usize::from(number) <= MAX_PREVIEWS),
-            Err(lately) => assert_eq!(lately, MAX_PREVIEWS),
+            Err(refused) => assert!(matches!(refused, NotShown::TooMany { lately: MAX_PREVIEWS })),
         }
     }
     world.clock.pass(24 * 3_600_000);
@@ -326,8 +337,127 @@ fn a_local_stop_needs_no_broker_and_stays() {
     filled.book.stop_locally(&name, filled.world.now()).expect("is written").expect("is known");
     let again = Book::open(filled.storage.clone(), filled.world.now()).expect("opens");
     assert!(again.grant(&name).expect("stands").stopped_here().is_some());
-    let unknown = GrantName::of(Digest::of(b"unknown"));
-    assert!(again.stop_locally(&unknown, filled.world.now()).expect("is written").is_none());
+}
+
+#[test]
+fn a_local_stop_holds_for_what_the_book_has_not_heard_of_and_for_what_comes_in_its_place() {
+    let filled = filled();
+    filled.leave_uses();
+    let old = GrantName::of(filled.granted.digest());
+    let (renewed, renewal) = revised(&filled, |terms| terms.request = vec![9; 32].into());
+    let (less, narrower) = revised(&filled, |terms| terms.uses = 1);
+    let now = filled.world.now();
+    let reopened = |storage: &MemoryBook| Book::open(storage.clone(), now).expect("opens");
+    let stopped = |book: &Book, grant| book.grant_by(grant).expect("stands").stopped_here().is_some();
+    let copy = || {
+        let storage = MemoryBook::new();
+        storage.rewrite(&filled.book.read(State::snapshot)).expect("takes it");
+        storage
+    };
+
+    // By its own name, before it comes: nothing lifts that.
+    let ahead = copy();
+    let name = GrantName::of(renewed);
+    let meant = reopened(&ahead).stop_locally(&name, now).expect("is written");
+    assert_eq!(meant.as_ref(), Some(&name));
+    ahead.rewrite(&reopened(&ahead).read(State::snapshot)).expect("rewrites");
+    let book = reopened(&ahead);
+    book.enter(renewal.clone()).expect("is written").expect("fits");
+    assert!(stopped(&book, renewed) && stopped(&reopened(&ahead), renewed));
+
+    // By the name of the one in whose place it comes, renewed or narrowed.
+    let before = copy();
+    reopened(&before).stop_locally(&old, now).expect("is written").expect("is known");
+    reopened(&before).enter(renewal.clone()).expect("is written").expect("fits");
+    assert!(stopped(&reopened(&before), renewed));
+    let between = copy();
+    reopened(&between).enter(narrowing(&filled, less)).expect("is written").expect("fits");
+    let standing = reopened(&between).standing_of(&filled.granted.source.subject, now);
+    assert_eq!(standing.len(), 1, "its successor has not come");
+    reopened(&between).stop_locally(&old, now).expect("is written").expect("is known");
+    reopened(&between).enter(narrower).expect("is written").expect("fits");
+    assert!(stopped(&reopened(&between), less));
+    // And of one that was renewed, the newer one is meant.
+    let after = copy();
+    reopened(&after).enter(renewal).expect("is written").expect("fits");
+    let meant = reopened(&after).stop_locally(&old, now).expect("is written");
+    assert_eq!(meant, Some(GrantName::of(renewed)));
+    assert!(stopped(&reopened(&after), renewed));
+    reopened(&after).reads_back().expect("reads back");
+}
+
+#[test]
+fn so_many_grants_are_stopped_before_they_come_and_no_more() {
+    let book = Book::in_memory();
+    let stop = |number: u32| {
+        let name = GrantName::of(Digest::of(&number.to_be_bytes()));
+        book.stop_locally(&name, Timestamp::from_millis(START)).expect("is written").is_some()
+    };
+    assert!((0..4096).all(&stop));
+    assert!(!stop(4096));
+    assert!(stop(17), "one that waits already is stopped");
+}
+
+#[test]
+fn what_has_not_ended_is_listed_whatever_holds_it() {
+    let filled = filled();
+    filled.leave_uses();
+    let (world, granted, book) = (&filled.world, &filled.granted, &filled.book);
+    let listed = || book.standing_of(&granted.source.subject, world.now()).len();
+    let grant = *granted.digest().as_bytes();
+    let enter = |entry: Entry| book.enter(entry).expect("is written").expect("fits");
+    let last = book.grant_by(granted.digest()).expect("stands").last();
+    let pause = world.change(&granted.source, granted.digest(), 3, Verb::Pause, last);
+    enter(Entry::Changed { grant, change: envelope_bytes(&pause) });
+    assert_eq!(listed(), 1, "paused");
+    enter(Entry::Held { grant });
+    enter(partner_change(world, granted, (1, granted.digest()), PartnerVerb::Suspend));
+    assert_eq!(listed(), 1, "held and suspended");
+    assert!(!book.grant_by(granted.digest()).expect("stands").stands(world.now()));
+    let stop = world.change(&granted.source, granted.digest(), 4, Verb::Stop, envelope::digest(&pause));
+    enter(Entry::Changed { grant, change: envelope_bytes(&stop) });
+    assert_eq!(listed(), 0);
+}
+
+/// A change of the world's grant by its source.
+fn partner_change(
+    world: &World,
+    granted: &Granted,
+    (sequence, previous): (u64, Digest),
+    verb: PartnerVerb,
+) -> Entry {
+    change_by_source(world, granted.digest(), (sequence, previous), verb)
+}
+
+fn change_by_source(
+    world: &World,
+    grant: Digest,
+    (sequence, previous): (u64, Digest),
+    verb: PartnerVerb,
+) -> Entry {
+    let reason =
+        if verb == PartnerVerb::Unsuspend { ChangeReason::Unspecified } else { ChangeReason::Dispute };
+    let message = wire::PartnerChange {
+        broker: crate::fixtures::ORIGIN.into(),
+        partner: world.skylark.name.to_string(),
+        terms: grant.into(),
+        sequence,
+        verb: verb.into(),
+        reason: reason.into(),
+        previous: previous.into(),
+        time_ms: world.now().as_millis(),
+        checkpoint: world.checkpoint(),
+    };
+    let signed = envelope::sign::<PartnerChange>(&message, &[&world.skylark.working()]);
+    Entry::PartnerChanged { grant: *grant.as_bytes(), change: envelope_bytes(&signed) }
+}
+
+/// The digest of the change in an entry.
+fn changed(entry: &Entry) -> Digest {
+    let (Entry::PartnerChanged { change, .. } | Entry::Changed { change, .. }) = entry else {
+        unreachable!("a change")
+    };
+    envelope::digest(&envelope_of(&change.clone().into()))
 }
 
 /// A recipient's book with a grant, and no change yet.
@@ -602,4 +732,152 @@ fn terms_stand_in_the_place_of_none_but_their_like() {
     assert_eq!(field(refused(|terms| terms.uses += 1)), "uses");
     assert_eq!(field(refused(|terms| terms.purpose = "trip_updates".into())), "purpose");
     assert_eq!(field(refused(|terms| terms.log_tag = vec![5; 32].into())), "log_tag");
+}
+
+/// What a broker may keep back and bring out again: terms that the customer signed to renew a grant.
+#[test]
+fn a_renewal_comes_in_the_place_of_what_is_active_and_of_nothing_else() {
+    let filled = filled();
+    let granted = &filled.granted;
+    let (renewed, renewal) = revised(&filled, |terms| terms.request = vec![9; 32].into());
+    let grant = *granted.digest().as_bytes();
+    let with = |entries: Vec<Entry>| {
+        let storage = MemoryBook::new();
+        storage.rewrite(&filled.book.read(State::snapshot)).expect("takes it");
+        let book = Book::open(storage, filled.world.now()).expect("opens");
+        for entry in entries {
+            book.enter(entry).expect("is written").expect("fits");
+        }
+        let entered = book.enter(renewal.clone()).expect("is read");
+        entered.map(|()| book.grant_by(renewed).expect("stands"))
+    };
+    let last = filled.book.grant_by(granted.digest()).expect("stands").last();
+    let change = |verb| {
+        let change = filled.world.change(&granted.source, granted.digest(), 3, verb, last);
+        vec![Entry::Changed { grant, change: envelope_bytes(&change) }]
+    };
+    assert_eq!(with(change(Verb::Pause)).err(), Some(Unadmitted::NotActive));
+    assert_eq!(with(change(Verb::Stop)).err(), Some(Unadmitted::NotActive));
+    let (other, _) = revised(&filled, |terms| terms.uses = 1);
+    assert_eq!(with(vec![narrowing(&filled, other)]).err(), Some(Unadmitted::NotActive));
+    // What the broker said without a signature holds on, and so does what this side did by itself.
+    let held = with(vec![Entry::Held { grant }]).expect("fits");
+    assert!(held.held() && !held.stands(filled.world.now()));
+    let by_source = |verb| vec![partner_change(&filled.world, granted, (1, granted.digest()), verb)];
+    let suspended = with(by_source(PartnerVerb::Suspend)).expect("fits");
+    assert_eq!(suspended.suspended(), Some(ChangeReason::Dispute));
+    assert_eq!(suspended.unsaid(), Some((PartnerVerb::Suspend, ChangeReason::Dispute)));
+    let revoked = with(by_source(PartnerVerb::Revoke)).expect("fits");
+    assert_eq!(revoked.revoked(), Some((Side::Source, ChangeReason::Dispute)));
+    assert_eq!(revoked.unsaid(), Some((PartnerVerb::Revoke, ChangeReason::Dispute)));
+}
+
+#[test]
+fn what_a_side_did_goes_on_to_the_narrower_grant_and_comes_too_late_for_the_old_one() {
+    let filled = filled();
+    let (world, old) = (&filled.world, filled.granted.digest());
+    let (new, entry) = revised(&filled, |terms| terms.uses = 1);
+    let enter = |book: &Book, entry: Entry| book.enter(entry).expect("is written");
+    enter(&filled.book, narrowing(&filled, new)).expect("fits");
+    // Between the change and the terms that it names, it is still the old grant's.
+    let suspend = partner_change(world, &filled.granted, (1, old), PartnerVerb::Suspend);
+    enter(&filled.book, suspend.clone()).expect("fits");
+    enter(&filled.book, entry).expect("fits");
+    let late = partner_change(world, &filled.granted, (2, changed(&suspend)), PartnerVerb::Unsuspend);
+    assert_eq!(enter(&filled.book, late), Err(Unadmitted::Superseded));
+    for _ in 0..2 {
+        let book = Book::open(filled.storage.clone(), world.now()).expect("opens");
+        let row = book.grant_by(new).expect("stands");
+        assert!(row.suspended().is_some() && row.unsaid().is_some() && !row.stands(world.now()));
+        filled.storage.rewrite(&book.read(State::snapshot)).expect("rewrites");
+    }
+    let said = change_by_source(world, new, (1, new), PartnerVerb::Suspend);
+    enter(&filled.book, said.clone()).expect("fits");
+    assert_eq!(filled.book.grant_by(new).expect("stands").unsaid(), None);
+    let over = change_by_source(world, new, (2, changed(&said)), PartnerVerb::Unsuspend);
+    enter(&filled.book, over).expect("fits");
+    let row = filled.book.grant_by(new).expect("stands");
+    assert!(row.suspended().is_none() && row.unsaid().is_none());
+    filled.book.reads_back().expect("reads back");
+}
+
+/// Another link of the same account takes the place of the filled book's: what stands of it stands after every rewrite.
+#[test]
+fn a_book_opens_again_after_a_link_gave_way_whatever_hung_on_it() {
+    let filled = filled();
+    let (world, granted, book) = (&filled.world, &filled.granted, &filled.book);
+    let enter = |entry: Entry| book.enter(entry).expect("is written").expect("fits");
+    book.note_preview(previewed(world, granted, 1)).expect("is written").expect("is allowed");
+    let (new, narrower) = revised(&filled, |terms| terms.uses = 1);
+    enter(narrowing(&filled, new));
+    enter(partner_change(world, granted, (1, granted.digest()), PartnerVerb::Suspend));
+    enter(narrower.clone());
+    let said = change_by_source(world, new, (1, new), PartnerVerb::Suspend);
+    let over = change_by_source(world, new, (2, changed(&said)), PartnerVerb::Unsuspend);
+    [said, over].into_iter().for_each(enter);
+
+    let Entry::Linked { link, subject: old_subject, acceptance, .. } = granted.source.entry.clone() else {
+        unreachable!("the fixture links")
+    };
+    let anew = [8; 32];
+    let subject = old_subject.replace(|of: char| of.is_ascii_digit(), "7");
+    enter(Entry::Invited {
+        link: anew,
+        subject: subject.clone(),
+        secret: [2; 32],
+        expire_ms: START,
+        tries_left: 3,
+    });
+    enter(Entry::Replaces { link: anew, replaced: link });
+    let confirmation = wire::LinkConfirmation {
+        broker: crate::fixtures::ORIGIN.into(),
+        partner: world.skylark.name.to_string(),
+        acceptance: granted.source.acceptance.into(),
+        time_ms: world.now().as_millis(),
+        checkpoint: world.checkpoint(),
+    };
+    let signed = envelope::sign::<LinkConfirmation>(&confirmation, &[&world.skylark.working()]);
+    // In the one entry that pins the new key: a stop of the machine leaves both or none.
+    enter(Entry::Linked { link: anew, subject, acceptance, confirmation: envelope_bytes(&signed) });
+
+    let after = revised(&filled, |terms| {
+        terms.previous = Bytes::new();
+        terms.request = vec![4; 32].into();
+    });
+    enter(after.1);
+    let check = |book: &Book| {
+        let row = |digest| book.grant_by(digest).expect("stands");
+        assert!(row(new).stopped_here().is_some() && row(granted.digest()).stopped_here().is_some());
+        assert!(row(after.0).stopped_here().is_some(), "what is entered under it since is stopped");
+        assert!(row(new).suspended().is_none() && row(granted.digest()).suspended().is_some());
+        assert_eq!(book.link(&LinkName::of(link.into())).expect("stands").replaced(), Some(world.now()));
+        let shown = book.note_preview(previewed(world, granted, 2)).expect("is read");
+        assert!(matches!(shown, Err(NotShown::Replaced)), "what was under way is not shown");
+        let kept = book.read(|state| state.previews.since(link.into(), Timestamp::default()));
+        assert_eq!(kept, 0, "nothing is kept of its previews");
+    };
+    check(book);
+    // An answer that was written while the link gave way.
+    book.note(previewed(world, granted, 3).to_entry()).expect("is written");
+    for _ in 0..3 {
+        let again = Book::open(filled.storage.clone(), world.now()).expect("opens");
+        check(&again);
+        again.reads_back().expect("reads back");
+        filled.storage.rewrite(&again.read(State::snapshot)).expect("rewrites");
+    }
+}
+
+#[test]
+fn a_receipt_stays_owed_across_revisions() {
+    let filled = filled();
+    let (new, narrower) = revised(&filled, |terms| terms.uses = 1);
+    filled.book.enter(narrowing(&filled, new)).expect("is written").expect("fits");
+    filled.book.enter(narrower).expect("is written").expect("fits");
+    let owed = |book: &Book| book.read(|state| state.owed_since(&state.grants[&new])).map(|(_, fetch)| fetch);
+    assert_eq!(owed(&filled.book), Some(filled.answers[1].fetch), "the oldest of the old grant");
+    filled.book.note(Entry::ReceiptTaken { fetch: *filled.answers[1].fetch.as_bytes() }).expect("is written");
+    let again = Book::open(filled.storage.clone(), filled.world.now()).expect("opens");
+    assert_eq!(owed(&again), Some(filled.answers[2].fetch));
+    again.note(Entry::ReceiptTaken { fetch: *filled.answers[2].fetch.as_bytes() }).expect("is written");
+    assert_eq!(owed(&again), None);
 }

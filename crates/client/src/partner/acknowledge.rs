@@ -63,6 +63,8 @@ impl Shared {
                 self.book.grant(name).ok_or_else(|| wrong("grant", "it is not in the book".into()))?
             }
         };
+        // What the sides did comes first: after a change that ends the grant for another, nothing is entered of it.
+        row = self.enter_partner_changes(row, grant).await?;
         for change in &grant.changes {
             row = self.enter_change(row, change).await?;
         }
@@ -71,7 +73,7 @@ impl Shared {
         if shown < known {
             return Err(wrong("sequence", format!("{shown} changes are shown, and the book has {known}")));
         }
-        self.enter_partner_changes(row, grant).await
+        Ok(row)
     }
 
     /// Enters what the sides did by their own word. Of this side's own changes the broker may lack some that were signed

@@ -491,6 +491,7 @@ impl Shared {
             }
             Kind::GrantApproved => {
                 let row = self.take_grant(&grant()?).await?;
+                self.hand_on(&row).await?;
                 // The name is the broker's word; the terms say of which request the customer approved a row.
                 let request = request().ok().filter(|named| named.digest() == row.terms().request);
                 PartnerEvent::Approved { grant: Box::new(row), request }
@@ -511,6 +512,7 @@ impl Shared {
             }
             Kind::GrantSuperseded => {
                 let (old, new, why) = self.take_successor(&grant()?).await?;
+                self.hand_on(&new).await?;
                 PartnerEvent::Superseded { grant: Box::new(old), successor: Box::new(new), why }
             }
             Kind::GrantSuspended => {

@@ -1,9 +1,11 @@
 //! Linking: the invitation, and the code that opens its acceptance.
 
+use std::collections::BTreeSet;
+
 use countersign_grants::{
     digest::Digest,
     envelope::{self, Signed},
-    id::{LinkName, SubjectHandle},
+    id::{GrantName, LinkName, SubjectHandle},
     statement::{
         CODE_DIGITS, ChangeReason, LinkAcceptance, LinkConfirmation, LinkInvitation, MAX_INVITATION_LIFE,
         SECRET_BYTES, label_commitment, mac_opens,
@@ -26,6 +28,10 @@ use crate::{
 
 /// How often a code may be tried: with six digits, a guess opens one ceremony in 333,333.
 const TRIES: u8 = 3;
+
+/// The most grants of one link that end with it of which this side hears by the broker's refusals alone: one for each call.
+/// Approvals within the seconds of a ceremony are a handful; what is left goes on when it is confirmed again.
+const MAX_UNHEARD: usize = 64;
 
 /// An invitation that went out.
 #[derive(Clone)]
@@ -111,9 +117,7 @@ impl Partner {
         shared.monitor.check()?;
         let _ceremony = shared.ceremony.lock().await;
         if let Some(row) = shared.book.link(link) {
-            self.end_replaced(&row).await?;
-            shared.send_confirmation(&row).await?;
-            return Ok(row);
+            return self.give_way_to(row).await;
         }
         if code.len() != CODE_DIGITS || !code.bytes().all(|b| b.is_ascii_digit()) {
             return Err(Error::malformed("code", format!("has {CODE_DIGITS} digits")));
@@ -144,37 +148,58 @@ impl Partner {
             confirmation: envelope_bytes(&confirmation),
         };
         shared.book.enter_durably(entry).await?.map_err(|error| unadmitted("link", &error))?;
-        let row = shared.book.link(link).ok_or_else(unknown)?;
-        self.end_replaced(&row).await?;
-        shared.send_confirmation(&row).await?;
-        Ok(row)
+        self.give_way_to(shared.book.link(link).ok_or_else(unknown)?).await
     }
 
-    /// Ends what hangs on the link that this one replaces: on this side at once, and by this partner's signed word for
-    /// everybody else. What a stop of this machine leaves undone is done when the confirmation is sent again.
-    async fn end_replaced(&self, row: &LinkRow) -> Result<(), Error> {
-        let Some(replaced) = row.replaces() else { return Ok(()) };
-        let (shared, now) = (&self.0, self.0.system.now());
-        let hanging: Vec<GrantRow> =
-            shared.book.grants().into_iter().filter(|grant| grant.link() == replaced).collect();
-        let entry = Entry::Replaced { link: *replaced.as_bytes(), at_ms: now.as_millis() };
-        shared.book.enter_durably(entry).await?.map_err(|error| unadmitted("link", &error))?;
-        for grant in hanging {
-            let over = matches!(grant.standing(), Standing::Stopped { .. } | Standing::Superseded { .. })
-                || now >= grant.terms().expire_time;
-            // One's own revocation is told again, in case it never arrived.
-            let by_other = grant.revoked().is_some_and(|(side, _)| side != grant.side());
-            if over || by_other {
-                continue;
-            }
-            match self.revoke_grant(grant.name(), ChangeReason::LinkReplaced).await {
-                Ok(_) | Err(Error::Misuse(Misuse::NotNow { .. })) => {}
-                // It ended meanwhile: by its customer, its uses, or the other side.
-                Err(error) if error.reason() == Some("WRONG_STATE") => {}
-                Err(error) => return Err(error),
-            }
+    /// Confirms a link that the book has. What hangs on the one that it replaces, and is stopped on this side since, is ended
+    /// by this partner's signed word for everybody else first. What a stop of this machine leaves undone is done when it is
+    /// confirmed again.
+    async fn give_way_to(&self, row: LinkRow) -> Result<LinkRow, Error> {
+        let shared = &self.0;
+        let Some(replaced) = row.replaces() else {
+            shared.send_confirmation(&row).await?;
+            return Ok(row);
+        };
+        for grant in shared.book.grants().into_iter().filter(|grant| grant.link() == replaced) {
+            self.end_hanging(&grant).await?;
         }
-        Ok(())
+        let mut told = BTreeSet::new();
+        loop {
+            let refused = match shared.send_confirmation(&row).await {
+                Ok(()) => return Ok(row),
+                Err(error) => error,
+            };
+            // The broker has a grant of which this side has not heard, or not heard all.
+            let Some(grant) = standing(&refused).filter(|_| told.len() < MAX_UNHEARD) else {
+                return Err(refused);
+            };
+            let taken = shared.take_grant(&grant).await?;
+            if taken.link() != replaced {
+                let detail = format!("`{grant}` does not hang on the link that gives way");
+                return Err(Error::misbehaved(Party::Broker, "link", "grant", detail));
+            }
+            // Named again it was ended, and the broker does not have it.
+            if !told.insert(grant) {
+                return Err(refused);
+            }
+            self.end_hanging(&taken).await?;
+        }
+    }
+
+    async fn end_hanging(&self, grant: &GrantRow) -> Result<(), Error> {
+        let over = matches!(grant.standing(), Standing::Stopped { .. } | Standing::Superseded { .. })
+            || self.0.system.now() >= grant.terms().expire_time;
+        // One's own revocation is told again, in case it never arrived.
+        let by_other = grant.revoked().is_some_and(|(side, _)| side != grant.side());
+        if over || by_other {
+            return Ok(());
+        }
+        match self.revoke_grant(grant.name(), ChangeReason::LinkReplaced).await {
+            Ok(_) | Err(Error::Misuse(Misuse::NotNow { .. })) => Ok(()),
+            // It ended meanwhile: by its customer, its uses, or the other side.
+            Err(error) if error.reason() == Some("WRONG_STATE") => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -202,6 +227,13 @@ impl Shared {
         self.connection.links().confirm_link(call(asked)).await?;
         Ok(())
     }
+}
+
+/// The grant that keeps a link from giving way, by the broker's word.
+fn standing(refused: &Error) -> Option<GrantName> {
+    let Error::Refused(refused) = refused else { return None };
+    let named = refused.metadata.get("grant").filter(|_| refused.reason == "GRANTS_STAND")?;
+    GrantName::parse(named).ok()
 }
 
 /// The acceptance of this very invitation, signed with the key that it names.

@@ -27,7 +27,8 @@ impl Shared {
     /// Verifies the papers against the book. What comes back may be entered.
     ///
     /// The terms must be signed with the key that is pinned *for this handle*, name this partner by its own identity, and
-    /// commit to this very link: otherwise the broker could hang one person's grant on another's account.
+    /// commit to this very link: otherwise the broker could hang one person's grant on another's account. Under a link that
+    /// gave way they are entered too, and stopped from the start: what the broker took in before it heard can be revoked.
     pub(crate) fn verify_papers(&self, papers: &Papers<'_>) -> Result<Entry, Error> {
         let Some(link) = self.book.link_of(papers.subject) else {
             return Err(Error::misbehaved(
@@ -37,10 +38,6 @@ impl Shared {
                 "the subject has no link in the book",
             ));
         };
-        if link.replaced().is_some() {
-            let detail = "another link has taken the place of the subject's: its key signs nothing new";
-            return Err(Error::misbehaved(Party::Broker, "terms", "link", detail));
-        }
         let terms = envelope::verify::<GrantTerms>(papers.terms, &[link.key()], &self.trust.origin)
             .map_err(|error| Error::bad_statement(Party::Customer, "terms", &error))?;
         let side = self.own_side(&terms, &link, papers.salt)?;
@@ -141,14 +138,14 @@ impl Shared {
 /// What does not fit the book is the broker's doing: it alone hands papers over.
 pub(crate) fn unadmitted(what: &'static str, error: &Unadmitted) -> Error {
     let check = match error {
-        Unadmitted::NoGrant | Unadmitted::Held => "grant",
-        Unadmitted::NoLink | Unadmitted::Linked | Unadmitted::Replaced => "link",
+        Unadmitted::NoGrant | Unadmitted::Held | Unadmitted::StoppedAhead => "grant",
+        Unadmitted::NoLink | Unadmitted::Linked => "link",
         Unadmitted::Sequence { .. } => "sequence",
-        Unadmitted::Previous | Unadmitted::NoPrevious => "previous",
+        Unadmitted::Previous | Unadmitted::NoPrevious | Unadmitted::NotActive => "previous",
         Unadmitted::NotOrdered => "ordered",
         Unadmitted::Stopped => "stopped",
+        Unadmitted::Superseded => "superseded",
         Unadmitted::Revision(error) => error.field,
-        Unadmitted::Suspended => "suspended",
         Unadmitted::Unreadable(_) => "parse",
     };
     Error::misbehaved(Party::Broker, what, check, error.to_string())

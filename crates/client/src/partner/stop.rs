@@ -18,12 +18,16 @@ use countersign_proto::{
 
 use super::{Partner, Shared, papers::unadmitted};
 use crate::{
-    book::{Entry, GrantRow, Side, Standing, envelope_bytes},
+    book::{Entry, GrantRow, Side, Standing, Unadmitted, envelope_bytes},
     channel::call,
     customer::MAX_CLOCK_SKEW,
     error::{Error, Misuse},
     receipt::{ProvenLeaf, Saying},
 };
+
+/// How often a change is signed anew because a newer revision took the grant's place meanwhile. Each is made by its
+/// customer's hand: nobody makes so many within the milliseconds of as many signatures.
+const MAX_OVERTAKEN: u32 = 8;
 
 impl Partner {
     /// Suspends a grant of which this partner is the source: it serves nothing under it from here on, and says so. Without
@@ -52,52 +56,93 @@ impl Partner {
         let shared = &self.0;
         let _turn = shared.changing.lock().await;
         let known = || shared.book.grant(grant);
-        let mut row = known().ok_or_else(|| Error::Misuse(Misuse::Unknown { name: grant.to_string() }))?;
+        let row = known().ok_or_else(|| Error::Misuse(Misuse::Unknown { name: grant.to_string() }))?;
         if !is_done(&row, verb) {
             // A change that was signed on another machine comes first. But a stop waits for nobody.
             match shared.take_grant(grant).await {
-                Ok(newer) => row = newer,
+                Ok(_) => {}
                 Err(error @ Error::Book(_)) => return Err(error),
                 Err(error) if verb == PartnerVerb::Unsuspend && !error.is_transient() => return Err(error),
                 Err(error) => tracing::warn!(%grant, %error, "changing a grant by this side's book alone"),
             }
         }
-        // What ended for a newer revision is left alone; the newer one is meant.
-        row = shared.book.newest_revision(grant).unwrap_or(row);
-        if !is_done(&row, verb) {
-            may(&row, verb)?;
-            row = shared.sign_partner_change(&row, verb, reason).await?;
-        }
+        shared.say_again(grant).await?;
+        let wanted = |row: &GrantRow| {
+            if is_done(row, verb) {
+                return Ok(None);
+            }
+            may(row, verb).map(|()| Some((verb, reason)))
+        };
+        let row = shared.sign_partner_change(grant, wanted).await?;
         shared.tell_partner_changes(&row).await
     }
 }
 
 impl Shared {
-    /// Signs this side's next change, and enters it in the book: from here on it holds on this side.
+    /// What this side did to a grant holds for the newer revision that took its place meanwhile. Says it of that one too,
+    /// to the broker as well.
+    pub(super) async fn hand_on(&self, row: &GrantRow) -> Result<(), Error> {
+        if row.terms().previous.is_none() {
+            return Ok(());
+        }
+        let _turn = self.changing.lock().await;
+        let row = self.say_again(row.name()).await?;
+        if row.partner_sequence(row.side()) == 0 {
+            return Ok(());
+        }
+        match self.tell_partner_changes(&row).await {
+            Ok(_) => Ok(()),
+            // Until it is said this side has not handled what it heard.
+            Err(error) if error.is_transient() || error.is_for_now() => Err(error),
+            // It may have ended meanwhile. The book has it, which is what counts for this side.
+            Err(error) => {
+                tracing::warn!(grant = %row.name(), %error, "what this side did to the grant before it was not taken");
+                Ok(())
+            }
+        }
+    }
+
+    /// Signs for the newest revision of a grant what this side did to the one before.
+    async fn say_again(&self, grant: &GrantName) -> Result<GrantRow, Error> {
+        self.sign_partner_change(grant, |row| Ok(row.unsaid())).await
+    }
+
+    /// Signs this side's next change of a grant's newest revision, if one is wanted, and enters it in the book: from here on
+    /// it holds on this side.
     async fn sign_partner_change(
         &self,
-        row: &GrantRow,
-        verb: PartnerVerb,
-        reason: ChangeReason,
+        grant: &GrantName,
+        wanted: impl Fn(&GrantRow) -> Result<Option<(PartnerVerb, ChangeReason)>, Error> + Send,
     ) -> Result<GrantRow, Error> {
-        let side = row.side();
-        let message = wire::PartnerChange {
-            broker: self.trust.origin.to_string(),
-            partner: self.name.to_string(),
-            terms: row.digest().into(),
-            sequence: row.partner_sequence(side) + 1,
-            verb: verb.into(),
-            reason: reason.into(),
-            previous: row.partner_last(side).into(),
-            time_ms: self.system.now().as_millis(),
-            checkpoint: self.monitor.for_signing().await?,
-        };
-        let (signed, _) = self.sign_own::<PartnerChange>("reason", &message)?;
-        let entry =
-            Entry::PartnerChanged { grant: *row.digest().as_bytes(), change: envelope_bytes(&signed) };
-        self.book.enter_durably(entry).await?.map_err(|error| unadmitted("partner_change", &error))?;
-        let unknown = || Error::Misuse(Misuse::Unknown { name: row.name().to_string() });
-        self.book.grant_by(row.digest()).ok_or_else(unknown)
+        let unknown = || Error::Misuse(Misuse::Unknown { name: grant.to_string() });
+        for _ in 0..MAX_OVERTAKEN {
+            // What ended for a newer revision is left alone; the newer one is meant.
+            let row = self.book.newest_revision(grant).ok_or_else(unknown)?;
+            let Some((verb, reason)) = wanted(&row)? else { return Ok(row) };
+            let side = row.side();
+            let message = wire::PartnerChange {
+                broker: self.trust.origin.to_string(),
+                partner: self.name.to_string(),
+                terms: row.digest().into(),
+                sequence: row.partner_sequence(side) + 1,
+                verb: verb.into(),
+                reason: reason.into(),
+                previous: row.partner_last(side).into(),
+                time_ms: self.system.now().as_millis(),
+                checkpoint: self.monitor.for_signing().await?,
+            };
+            let (signed, _) = self.sign_own::<PartnerChange>("reason", &message)?;
+            let entry =
+                Entry::PartnerChanged { grant: *row.digest().as_bytes(), change: envelope_bytes(&signed) };
+            match self.book.enter_durably(entry).await? {
+                Ok(()) => return self.book.grant_by(row.digest()).ok_or_else(unknown),
+                // A newer revision came in while this was signed: it is signed for that one.
+                Err(Unadmitted::Superseded) => {}
+                Err(error) => return Err(unadmitted("partner_change", &error)),
+            }
+        }
+        let problem = "newer revisions come in faster than a change can be signed; come again";
+        Err(Error::Misuse(Misuse::NotNow { name: grant.to_string(), problem }))
     }
 
     /// Sends this side's changes that the broker does not have yet, and in any case the newest: its proof comes back.
@@ -177,7 +222,8 @@ fn is_done(row: &GrantRow, verb: PartnerVerb) -> bool {
 }
 
 fn may(row: &GrantRow, verb: PartnerVerb) -> Result<(), Error> {
-    let ended = matches!(row.standing(), Standing::Stopped { .. } | Standing::Superseded { .. });
+    // One whose successor has not come yet can still be changed: it holds for that one then.
+    let ended = matches!(row.standing(), Standing::Stopped { .. });
     let problem = if ended || row.revoked().is_some() {
         "has ended for good"
     } else if verb == PartnerVerb::Revoke {

@@ -476,7 +476,8 @@ async fn a_stop_by_this_side_holds_whatever_the_broker_says_and_is_told_again() 
     skylark.suspend_grant(&name, ChangeReason::Security).await.expect_err("is not recorded");
     let row = skylark.book().grant(&name).expect("stands");
     assert_eq!((row.suspended(), row.partner_sequence(Side::Source)), (Some(ChangeReason::Security), 1));
-    assert!(skylark.standing_grants(&granted.source.subject).is_empty());
+    let listed = skylark.standing_grants(&granted.source.subject);
+    assert!(listed.len() == 1 && !listed[0].stands(world.now()), "suspended, and not ended");
     let signed = row.partner_changes(Side::Source);
     skylark.suspend_grant(&name, ChangeReason::Law).await.expect_err("is not recorded");
     let again = Book::open(storage, world.now()).expect("opens").grant(&name).expect("stands");
@@ -487,6 +488,7 @@ async fn a_stop_by_this_side_holds_whatever_the_broker_says_and_is_told_again() 
     skylark.revoke_grant(&name, ChangeReason::Closed).await.expect_err("is not recorded");
     let row = skylark.book().grant(&name).expect("stands");
     assert_eq!(row.revoked(), Some((Side::Source, ChangeReason::Closed)));
+    assert!(skylark.standing_grants(&granted.source.subject).is_empty());
     let late = skylark.suspend_grant(&name, ChangeReason::Law).await;
     assert!(matches!(late, Err(Error::Misuse(Misuse::NotNow { .. }))), "{late:?}");
 }

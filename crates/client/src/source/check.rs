@@ -11,7 +11,7 @@ use countersign_proto::{statement::v1::Envelope, v1::ProvideDataRequest};
 
 use super::{Inner, STOP_AFTER, refusal::Refusal};
 use crate::{
-    book::{GrantRow, Side, Standing},
+    book::{GrantRow, Side, Standing, State},
     checkpoint::Met,
     error::{Error, Party},
     partner::{Papers, unadmitted},
@@ -127,9 +127,10 @@ pub(super) fn stands(row: &GrantRow, now: Timestamp) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Whether this side may serve one more use: its own count, and no receipt overdue.
-pub(super) fn affords(row: &GrantRow, now: Timestamp) -> Result<(), Refusal> {
-    if let Some((since, fetch)) = row.owed_since()
+/// Whether this side may serve one more use: its own count, and no receipt overdue, of this grant or of those in whose
+/// place it stands.
+pub(super) fn affords(state: &State, row: &GrantRow, now: Timestamp) -> Result<(), Refusal> {
+    if let Some((since, fetch)) = state.owed_since(row)
         && now.since(since) > STOP_AFTER
     {
         return Err(Refusal::ReceiptMissing { fetch, since });

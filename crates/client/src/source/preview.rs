@@ -22,7 +22,9 @@ use zeroize::Zeroizing;
 
 use super::{Inner, SourceHandler, provide::not_sealed, refusal::Refusal};
 use crate::{
-    book::{LinkRow, MAX_PREVIEWS, PREVIEW_WINDOW, Previewed, envelope_bytes, envelope_of, preview_key},
+    book::{
+        LinkRow, MAX_PREVIEWS, NotShown, PREVIEW_WINDOW, Previewed, envelope_bytes, envelope_of, preview_key,
+    },
     checkpoint::Met,
     error::{Error, Party},
     sealing,
@@ -49,7 +51,6 @@ impl<H: SourceHandler> Inner<H> {
         if let Some(first) = shared.book.read(|state| state.previews.find(link, key).cloned()) {
             return repeat(&first, case.preview.digest());
         }
-        // Before the handler is asked, and again in one step with the entry.
         let since = shared.system.now().minus(PREVIEW_WINDOW);
         let lately = shared.book.read(|state| state.previews.since(link, since));
         if lately >= MAX_PREVIEWS {
@@ -57,8 +58,11 @@ impl<H: SourceHandler> Inner<H> {
         }
         let values = self.values(case.link.subject(), &case.preview.statement().fields).await?;
         let shown = self.show(&case, &values).await?;
-        let entered =
-            shared.book.note_preview(shown)?.map_err(|lately| Refusal::TooManyPreviews { lately })?;
+        // The handler took its time: what held before it is asked again, in one step with the entry.
+        let entered = shared.book.note_preview(shown)?.map_err(|refused| match refused {
+            NotShown::Replaced => gave_way(),
+            NotShown::TooMany { lately } => Refusal::TooManyPreviews { lately },
+        })?;
         repeat(&entered, case.preview.digest())
     }
 
@@ -70,7 +74,7 @@ impl<H: SourceHandler> Inner<H> {
             return Err(wrong("preview", "link", "the subject has no link in the book"));
         };
         if link.replaced().is_some() {
-            return Err(wrong("preview", "link", "another link has taken the place of the subject's"));
+            return Err(gave_way());
         }
         let preview =
             envelope::verify::<Preview>(request.preview.as_ref(), &[link.key()], &shared.trust.origin)
@@ -141,6 +145,10 @@ impl<H: SourceHandler> Inner<H> {
         let link = case.link.name().digest();
         Previewed::read(link, at, statement, answer, *comparison_key).map_err(Refusal::Ours)
     }
+}
+
+fn gave_way() -> Refusal {
+    wrong("preview", "link", "another link has taken the place of the subject's")
 }
 
 /// The same bytes for the same preview, and nothing for another one under its request id.

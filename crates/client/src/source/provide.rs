@@ -54,14 +54,16 @@ impl<H: SourceHandler> Inner<H> {
         }
         let used =
             |state: &State| case.tap.as_ref().is_some_and(|tap| state.taps.contains_key(&tap.digest()));
-        affords(&row, shared.system.now())?;
+        shared.book.read(|state| affords(state, &row, shared.system.now()))?;
         tapped(case, shared.book.read(used), shared.system.now())?;
         let values = self.values(case.row.subject(), &case.fetch.statement().fields).await?;
         let answer = self.seal(case, key, &values).await?;
         // The handler took its time: what held before it is asked again, in one step with the spending.
         let now = answer.at;
         let entered = shared.book.note_answer(answer, |state, row| {
-            stands(row, now).and_then(|()| affords(row, now)).and_then(|()| tapped(case, used(state), now))
+            stands(row, now)
+                .and_then(|()| affords(state, row, now))
+                .and_then(|()| tapped(case, used(state), now))
         })??;
         repeat(&entered, fetch)
     }
@@ -93,7 +95,7 @@ impl<H: SourceHandler> Inner<H> {
         let sealed = Bytes::from(sealed.encode_to_vec());
         let checkpoint = shared.monitor.for_signing().await?;
         let at = shared.system.now();
-        let comparison = self.comparison(case, values);
+        let comparison = self.comparison(case, values)?;
         let provision = shared.sign::<Provision>(&wire::Provision {
             broker: shared.trust.origin.to_string(),
             source: shared.name.to_string(),
@@ -119,14 +121,15 @@ impl<H: SourceHandler> Inner<H> {
         })
     }
 
-    /// What tells the customer whether these values are those of the preview, if one was answered and nothing was compared
-    /// with it yet.
-    fn comparison(&self, case: &Case, values: &[Value]) -> Option<Comparison> {
-        let (preview, key) = self.partner.0.book.comparison(&case.row)?;
+    /// What tells the customer whether these values are those of the preview, if one was answered: in the first provision
+    /// alone, whatever becomes of it. Marks under one key tell whoever sees them which values are equal; in every provision
+    /// until a release is proven they would tell a broker that proves none whatever changes.
+    fn comparison(&self, case: &Case, values: &[Value]) -> Result<Option<Comparison>, Refusal> {
+        let Some((preview, key)) = self.partner.0.book.take_comparison(&case.row)? else { return Ok(None) };
         let named = case.fetch.statement().fields.iter().zip(values);
         let marks =
             named.map(|(field, value)| (field.clone(), comparison_mark(&key, field, value.as_bytes())));
-        Some(Comparison { preview, marks: marks.collect() })
+        Ok(Some(Comparison { preview, marks: marks.collect() }))
     }
 
     pub(super) fn turn(&self, key: Digest) -> Turn<'_> {

@@ -69,8 +69,8 @@ fn take_receipt(shared: &Shared, answer: &Answer, receipt: Option<&Receipt>) -> 
         Error::misbehaved(ours, "book", "fetch", "its grant is gone")
     })?;
     let terms = row.terms();
-    let released = leaf.record().kind() == Kind::Transfer;
     // What is released is released while the fetch is fresh; that something was not may be entered at any time since.
+    let released = leaf.record().kind() == Kind::Transfer;
     let latest = if released { answer.asked.plus(MAX_FETCH_AGE) } else { shared.system.now() };
     let saying = Saying {
         kinds: &[Kind::Transfer, Kind::ProvidedNotReleased],
@@ -97,11 +97,6 @@ fn take_receipt(shared: &Shared, answer: &Answer, receipt: Option<&Receipt>) -> 
             tracing::warn!(fetch = %answer.fetch, index = leaf.index(), %error, "the log dates a release wrongly");
         }
         said => said?,
-    }
-    // What was released is what the customer compares, so the key is done with.
-    if released && let Some((preview, _)) = shared.book.comparison(&row) {
-        let (link, preview) = (*row.link().as_bytes(), *preview.as_bytes());
-        shared.book.note(Entry::Compared { link, preview })?;
     }
     Ok(shared.book.note(Entry::ReceiptTaken { fetch: *answer.fetch.as_bytes() })?)
 }
