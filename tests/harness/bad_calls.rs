@@ -43,21 +43,21 @@ async fn a_token_says_who_calls_whom_and_until_when() {
     let borrowed =
         Issuer::new(Principal::Partner(PartnerName::of_id("hopp").expect("an id")), &skylark.working);
     let own_audience = skylark.name().to_string();
-    for (what, token) in [
-        ("none", None),
-        ("no bearer", Some("Basic eDp5".to_owned())),
-        ("malformed", Some("Bearer a.b.c".to_owned())),
-        ("for a source", Some(at(&good, &own_audience, now))),
-        ("for another broker", Some(at(&good, "brokers/other.test/log", now))),
-        ("expired", Some(at(&good, &audience, now.minus(Duration::from_secs(301))))),
-        ("from the future", Some(at(&good, &audience, now.plus(Duration::from_secs(60))))),
-        ("an unknown key", Some(at(&stranger, &audience, now))),
-        ("a key of somebody else", Some(at(&borrowed, &audience, now))),
+    for (what, check, token) in [
+        ("none", "form", None),
+        ("no bearer", "form", Some("Basic eDp5".to_owned())),
+        ("malformed", "form", Some("Bearer a.b.c".to_owned())),
+        ("for a source", "aud", Some(at(&good, &own_audience, now))),
+        ("for another broker", "aud", Some(at(&good, "brokers/other.test/log", now))),
+        ("expired", "exp", Some(at(&good, &audience, now.minus(Duration::from_secs(301))))),
+        ("from the future", "iat", Some(at(&good, &audience, now.plus(Duration::from_secs(60))))),
+        ("an unknown key", "principal", Some(at(&stranger, &audience, now))),
+        ("a key of somebody else", "principal", Some(at(&borrowed, &audience, now))),
     ] {
         let refused = reason_of(ask(&world, token.as_deref()).await);
         assert_eq!(
-            (refused.code, refused.reason.as_str()),
-            (Code::Unauthenticated, "TOKEN_INVALID"),
+            (refused.code, refused.reason.as_str(), refused.check.as_str()),
+            (Code::Unauthenticated, "TOKEN_INVALID", check),
             "{what}"
         );
     }

@@ -286,7 +286,7 @@ impl Broker {
             Err(Fault::PartnerSuspended { partner: name.to_string() })
         } else if now < key.not_before || now > key.not_after {
             let problem = "the working key is outside its time: publish a new one".to_owned();
-            Err(Fault::TokenInvalid { problem })
+            Err(Fault::TokenInvalid { check: "key_time", problem })
         } else {
             Ok(())
         };
@@ -428,6 +428,7 @@ pub struct CallKey {
 /// learns nothing of who is known here.
 pub(crate) fn stranger() -> Fault {
     Fault::TokenInvalid {
+        check: "principal",
         problem: "the token's principal and key are not known here, or the signature is not theirs"
             .to_owned(),
     }

@@ -45,6 +45,8 @@ pub enum Fault {
     /// The token does not say who calls.
     #[error("{problem}")]
     TokenInvalid {
+        /// The check that failed, for machines.
+        check: &'static str,
         /// What is wrong.
         problem: String,
     },
@@ -264,7 +266,7 @@ impl Fault {
 
     /// A token that does not hold.
     pub fn token(error: &TokenError) -> Self {
-        Self::TokenInvalid { problem: error.to_string() }
+        Self::TokenInvalid { check: error.check(), problem: error.to_string() }
     }
 }
 

@@ -73,6 +73,20 @@ pub enum TokenError {
     },
 }
 
+impl TokenError {
+    /// The check that failed, in a stable word.
+    pub fn check(&self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "form",
+            Self::Signature => "signature",
+            Self::Audience { .. } => "aud",
+            Self::TooLong => "life",
+            Self::Expired { .. } => "exp",
+            Self::Future { .. } => "iat",
+        }
+    }
+}
+
 /// Signs tokens for one principal.
 pub struct Issuer {
     principal: Principal,

@@ -146,8 +146,8 @@ impl Fault {
                 vec![("source", source_name.to_string()), ("check", (*check).to_owned())]
             }
             Self::Contended { row } => vec![("row", (*row).to_owned())],
-            Self::TokenInvalid { .. }
-            | Self::CustomerStolen
+            Self::TokenInvalid { check, .. } => vec![("check", (*check).to_owned())],
+            Self::CustomerStolen
             | Self::GrantUnknown
             | Self::LogUnavailable { .. }
             | Self::StoreUnavailable(_)

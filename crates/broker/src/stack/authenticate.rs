@@ -85,7 +85,7 @@ fn unverified(error: &TokenError) -> Fault {
 
 /// The token's text.
 fn text(headers: &HeaderMap) -> Result<&str, Fault> {
-    let refuse = |problem: &str| Fault::TokenInvalid { problem: problem.to_owned() };
+    let refuse = |problem: &str| Fault::TokenInvalid { check: "form", problem: problem.to_owned() };
     let mut lines = headers.get_all(AUTHORIZATION).iter();
     let line = lines.next().ok_or_else(|| refuse("a token is missing: `authorization: Bearer <token>`"))?;
     if lines.next().is_some() {

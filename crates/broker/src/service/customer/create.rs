@@ -47,7 +47,7 @@ fn authorize(broker: &Broker, newcomer: &Newcomer, key: &PublicKey) -> Result<Cu
     let token = Unverified::read(&newcomer.0).map_err(refused)?;
     if *token.issuer() != Principal::Customer(name.clone()) {
         let problem = "the token's `iss` is not the customer of the key that is entered".to_owned();
-        return Err(Fault::TokenInvalid { problem });
+        return Err(Fault::TokenInvalid { check: "iss", problem });
     }
     let token = token.verify(key).map_err(refused)?;
     token.check(&broker_audience(broker.origin()), broker.now()).map_err(refused)?;
