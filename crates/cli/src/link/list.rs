@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use clap::Args;
+use countersign_client::customer::LinkRow;
 use serde_json::{Value, json};
 
 use crate::{arguments::Setting, homes::PartnerHome, words};
@@ -19,18 +20,26 @@ impl Arguments {
             return self.of_partner(setting);
         }
         let links = as_customer.open(setting)?.links().await?;
-        let state = |confirmed: bool| if confirmed { "CONFIRMED" } else { "ACCEPTED" };
+        let state = |link: &LinkRow| match (link.ended, link.confirmed) {
+            (true, _) => "ENDED",
+            (false, true) => "CONFIRMED",
+            (false, false) => "ACCEPTED",
+        };
         let json = links.iter().map(|link| {
             json!({
                 "link": link.name.as_str(), "partner": link.partner.as_str(), "label": link.label,
-                "state": state(link.confirmed), "code": if link.confirmed { Value::Null } else { json!(link.code) },
+                "state": state(link), "code": if link.confirmed { Value::Null } else { json!(link.code) },
                 "expire_time": words::rfc3339(link.expires),
             })
         });
         setting.output().show(&Value::Array(json.collect()), |output| {
             let rows = links.iter().map(|link| {
                 let waits = format!("waits for the code {} until {}", link.code, words::moment(link.expires));
-                let state = if link.confirmed { "linked".to_owned() } else { waits };
+                let state = match (link.ended, link.confirmed) {
+                    (true, _) => "ended: link anew in the brand's own app".to_owned(),
+                    (false, true) => "linked".to_owned(),
+                    (false, false) => waits,
+                };
                 [link.partner.to_string(), link.label.clone(), state]
             });
             output.table(["partner", "account", "state"], rows.collect())

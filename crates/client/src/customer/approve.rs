@@ -154,7 +154,7 @@ impl Customer {
         let asking = request.link();
         let link_with = |partner: &PartnerName| {
             if asking.partner == *partner {
-                self.0.book.link(&asking.name).filter(|link| link.confirmed)
+                self.0.book.link(&asking.name).filter(LinkRow::stands)
             } else {
                 self.0.book.link_with(partner)
             }

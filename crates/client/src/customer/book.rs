@@ -64,6 +64,9 @@ pub struct LinkRow {
     pub expires: Timestamp,
     /// Whether the partner has confirmed: only then does the link stand.
     pub confirmed: bool,
+    /// Whether it has ended, by the broker's word: it gave way to a newer link of the same account, or its key was reported
+    /// stolen. Nothing new hangs on it.
+    pub ended: bool,
     pub(crate) acceptance_envelope: Envelope,
     /// Counts acceptances, so that of two links with one partner the newer is known.
     order: usize,
@@ -216,10 +219,10 @@ impl CustomerBook {
         self.0.state.lock().links.get(&name.digest()).cloned()
     }
 
-    /// The newest confirmed link with a partner.
+    /// The newest link with a partner that stands.
     pub fn link_with(&self, partner: &PartnerName) -> Option<LinkRow> {
         let state = self.0.state.lock();
-        let standing = state.links.values().filter(|link| link.confirmed && link.partner == *partner);
+        let standing = state.links.values().filter(|link| link.stands() && link.partner == *partner);
         standing.max_by_key(|link| link.order).cloned()
     }
 
@@ -349,6 +352,10 @@ impl State {
         self.grants.get(self.by_name.get(&terms)?)
     }
 
+    fn link_mut(&mut self, link: [u8; 32]) -> Result<&mut LinkRow, String> {
+        self.links.get_mut(&link.into()).ok_or_else(|| "the link is not in the book".to_owned())
+    }
+
     fn grant_mut(&mut self, terms: [u8; 32]) -> Result<&mut GrantRow, String> {
         let place = self.by_name.get(&Digest::from(terms));
         place
@@ -371,14 +378,17 @@ impl State {
                     code,
                     expires: Timestamp::from_millis(expire_ms),
                     confirmed: false,
+                    ended: false,
                     acceptance_envelope: envelope,
                     order: self.counted,
                 };
                 self.links.insert(link.into(), row);
             }
             Entry::Confirmed { link } => {
-                self.links.get_mut(&link.into()).ok_or("the link is not in the book")?.confirmed = true;
+                let link = self.link_mut(link)?;
+                (link.confirmed, link.ended) = (true, false);
             }
+            Entry::Ended { link } => self.link_mut(link)?.ended = true,
             Entry::Granted { source_link, recipient_link, source_terms, recipient_terms } => {
                 let row = GrantRow::read(source_link, recipient_link, &source_terms, &recipient_terms)?;
                 self.counted += 1;
@@ -497,6 +507,7 @@ impl fmt::Debug for LinkRow {
             .field("subject", &self.subject)
             .field("label", &self.label)
             .field("confirmed", &self.confirmed)
+            .field("ended", &self.ended)
             .finish_non_exhaustive()
     }
 }
@@ -525,6 +536,11 @@ impl PreviewRow {
 }
 
 impl LinkRow {
+    /// Whether the partner has confirmed it, and it has not ended.
+    pub fn stands(&self) -> bool {
+        self.confirmed && !self.ended
+    }
+
     fn entries(&self) -> Vec<Entry> {
         let link = *self.name.digest().as_bytes();
         let mut entries = vec![Entry::Linked {
@@ -538,11 +554,18 @@ impl LinkRow {
             expire_ms: self.expires.as_millis(),
         }];
         entries.extend(self.confirmed.then_some(Entry::Confirmed { link }));
+        entries.extend(self.ended.then_some(Entry::Ended { link }));
         entries
     }
 }
 
 impl GrantRow {
+    /// Whether the broker ever showed that it has the grant: by the proof of its record, by a change that stands, or to a
+    /// device that did not sign it.
+    pub(crate) fn was_shown(&self) -> bool {
+        self.recorded.is_some() || self.sequence > 0 || self.recipient_terms == Envelope::default()
+    }
+
     /// Whether the source has confirmed the newest change.
     pub fn is_settled(&self) -> bool {
         self.pending.is_none() && (self.sequence == 0 || self.acknowledged.is_some())
@@ -590,6 +613,16 @@ impl GrantRow {
     /// The terms as they were signed for the recipient; known where they were signed.
     pub(crate) fn terms_for_recipient(&self) -> Option<&Envelope> {
         Some(&self.recipient_terms).filter(|terms| !terms.signatures.is_empty())
+    }
+
+    /// This change, or the terms as number 0, and what was signed after it, oldest first: number and hash of each, and what
+    /// it is. Nothing if it does not stand.
+    pub(crate) fn since(&self, change: Digest) -> Vec<(u64, Digest, Verb)> {
+        let read = |bytes: &Bytes| peek::<GrantChange>(bytes).ok();
+        let all = self.changes.iter().filter_map(|change| read(&change.source));
+        let all = all.map(|(said, digest, _)| (said.sequence, digest, said.verb));
+        let all = std::iter::once((0, self.name.digest(), Verb::Unspecified)).chain(all);
+        all.skip_while(|(_, digest, _)| *digest != change).collect()
     }
 
     /// The change that orders the recipient to delete, as it was signed for the source.

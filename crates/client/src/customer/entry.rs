@@ -16,7 +16,7 @@ pub(crate) enum Entry {
         code: String,
         expire_ms: u64,
     },
-    /// The partner has pinned the link's key.
+    /// The partner has pinned the link's key; and if the link was said to have ended, it stands.
     Confirmed { link: [u8; 32] },
     /// Terms were signed, once for each side. Entered before they leave: what the customer signed is never forgotten.
     Granted {
@@ -65,6 +65,8 @@ pub(crate) enum Entry {
     Closed { index: u64 },
     /// The proof of a report of theft verified.
     Stolen { index: u64 },
+    /// By the broker's word the link has ended: it gave way to a newer one, or its key was reported stolen.
+    Ended { link: [u8; 32] },
 }
 
 impl Entry {

@@ -11,7 +11,7 @@ use countersign_grants::{
 };
 use countersign_proto::{
     statement::v1 as wire,
-    v1::{AcceptLinkInvitationRequest, Link, ListLinksRequest},
+    v1::{AcceptLinkInvitationRequest, Link, ListLinksRequest, link::State},
 };
 use prost::Message as _;
 
@@ -19,7 +19,7 @@ use super::{Customer, LinkRow, PAGE_SIZE, all_pages, entry::Entry};
 use crate::{
     channel::call,
     checkpoint::Met,
-    error::{Error, Misuse, Party},
+    error::{Error, Misbehaved, Misuse, Party},
     invitation::{InvitationPackage, VerifiedInvitation},
 };
 
@@ -94,23 +94,19 @@ impl Customer {
         Ok(Accepted { link, partner, label, code })
     }
 
-    /// All links, oldest first; asks the broker whether those that were not confirmed are by now, and takes over those that
-    /// were made with the same wallet on another device.
+    /// All links, oldest first; asks the broker whether those that were not confirmed are by now and which have ended, and
+    /// takes over those that were made with the same wallet on another device.
     pub async fn links(&self) -> Result<Vec<LinkRow>, Error> {
         self.0.monitor.check()?;
-        self.learn_links().await?;
-        Ok(self.0.book.links())
-    }
-
-    pub(super) async fn learn_confirmations(&self) -> Result<(), Error> {
-        let known = self.0.book.links();
-        if !known.is_empty() && known.iter().all(|row| row.confirmed) {
-            return Ok(());
+        match self.learn_links().await? {
+            Some(fault) => Err(Error::Misbehaved(Box::new(fault))),
+            None => Ok(self.0.book.links()),
         }
-        self.learn_links().await
     }
 
-    pub(super) async fn learn_links(&self) -> Result<(), Error> {
+    /// Holds the broker's list of links against the book. A confirmation that does not verify leaves its own link
+    /// unconfirmed, and is what comes back: a partner can make one, and must not keep the customer from the others.
+    pub(super) async fn learn_links(&self) -> Result<Option<Misbehaved>, Error> {
         let listed = all_pages(|page_token| async {
             let asked =
                 ListLinksRequest { parent: self.name().to_string(), page_size: PAGE_SIZE, page_token };
@@ -118,19 +114,39 @@ impl Customer {
             Ok((page.links, page.next_page_token))
         })
         .await?;
+        let (mut of_partner, mut fault) = (None, None);
         for link in listed {
-            let Ok(name) = LinkName::parse(&link.name) else { continue };
-            let row = match self.0.book.link(&name) {
-                Some(row) => row,
-                None => self.adopt_link(&name, &link).await?,
-            };
-            if row.confirmed || link.confirmation.is_none() {
-                continue;
+            match self.learn_link(&link).await {
+                Ok(()) => {}
+                Err(Error::Misbehaved(one)) if matches!(one.who, Party::Partner(_)) => {
+                    tracing::warn!(link = %link.name, error = %one, "a link stays unconfirmed");
+                    of_partner.get_or_insert(*one);
+                }
+                Err(error) => drop(fault.get_or_insert(error)),
             }
-            self.verify_confirmation(&row, &link)?;
-            self.0.book.enter(Entry::Confirmed { link: *row.name.digest().as_bytes() }).await?;
         }
-        Ok(())
+        fault.map_or(Ok(of_partner), Err)
+    }
+
+    async fn learn_link(&self, link: &Link) -> Result<(), Error> {
+        let Ok(name) = LinkName::parse(&link.name) else { return Ok(()) };
+        let row = match self.0.book.link(&name) {
+            Some(row) => row,
+            None => self.adopt_link(&name, link).await?,
+        };
+        let digest = *row.name.digest().as_bytes();
+        if matches!(link.state(), State::Replaced | State::Stolen) {
+            // The broker's word alone; but it takes nothing away that the broker could not refuse as well.
+            if !row.ended {
+                self.0.book.enter(Entry::Ended { link: digest }).await?;
+            }
+            return Ok(());
+        }
+        if row.stands() || link.confirmation.is_none() {
+            return Ok(());
+        }
+        self.verify_confirmation(&row, link)?;
+        Ok(self.0.book.enter(Entry::Confirmed { link: digest }).await?)
     }
 
     /// Takes a link over that was accepted with the same wallet elsewhere: the acceptance by the link's own key vouches for

@@ -155,14 +155,10 @@ impl Customer {
     /// Fetches a request and verifies all of it.
     pub async fn read_request(&self, name: &RequestName) -> Result<ReadRequest, Error> {
         self.0.monitor.check()?;
-        self.learn_confirmations().await?;
+        // One may have been confirmed since, may have ended, or may be of another device.
+        self.learn_links().await?;
         let asked = GetGrantRequestRequest { name: name.to_string() };
         let request = self.0.connection.grants().get_grant_request(call(asked)).await?.into_inner();
-        let asks = envelope::peek::<GrantRequest>(request.statement.as_ref());
-        if asks.is_ok_and(|said| self.0.book.link_of(&said.subject).is_none()) {
-            // It may have been linked on another device.
-            self.learn_links().await?;
-        }
         let (statement, link) = self.verify_statement(name, &request)?;
         let mut rows = Vec::with_capacity(request.offers.len());
         if request.offers.len() != statement.statement().rows.len() {
@@ -265,7 +261,7 @@ impl Customer {
         // Of the requester's links, the one that it asks through.
         let link_with = |partner: &PartnerName| {
             if asking.partner == *partner {
-                Some(asking.clone()).filter(|link| link.confirmed)
+                Some(asking.clone()).filter(LinkRow::stands)
             } else {
                 self.0.book.link_with(partner)
             }

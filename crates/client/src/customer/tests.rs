@@ -413,3 +413,27 @@ async fn no_code_is_printed() {
         assert!(printed.contains("mei@example") && !printed.contains(&code), "{printed}");
     }
 }
+
+#[tokio::test]
+async fn a_link_that_ended_takes_nothing_new_however_often_the_book_is_opened() {
+    let (world, storage) = (World::new(), MemoryBook::new());
+    let book = CustomerBook::open(storage.clone()).expect("opens");
+    let wallet = Wallet::from_secret(&[77; 32]);
+    let customer = Customer::open(world.trust(), wallet, book, world.system()).expect("opens");
+    let (older, newer) =
+        (link(&world, &customer, &world.hopp, 1).await, link(&world, &customer, &world.hopp, 2).await);
+    let taken = |book: &CustomerBook| book.link_with(&world.hopp.name).map(|link| link.name);
+    assert_eq!(taken(customer.book()), Some(newer.name.clone()));
+    let ended = *newer.name.digest().as_bytes();
+    customer.book().enter(Entry::Ended { link: ended }).await.expect("enters");
+    // As it is, and rewritten.
+    for _ in 0..2 {
+        let again = CustomerBook::open(storage.clone()).expect("opens");
+        assert_eq!(taken(&again), Some(older.name.clone()));
+        assert!(again.link(&newer.name).expect("stays").ended);
+        again.compact().expect("rewrites");
+    }
+    // The broker takes its word back, with the confirmation.
+    customer.book().enter(Entry::Confirmed { link: ended }).await.expect("enters");
+    assert_eq!(taken(customer.book()), Some(newer.name));
+}
