@@ -201,6 +201,11 @@ impl Error {
         }
     }
 
+    /// Whether this side does nothing more until a person has looked: the log has two faces, or the book can't be written.
+    pub(crate) fn halts(&self) -> bool {
+        matches!(self, Self::LogForked(_) | Self::Book(_))
+    }
+
     /// Whether the broker refused for what passes without this side doing anything else: an operator has suspended it, or
     /// its clock, or the broker's, is wrong.
     pub(crate) fn is_for_now(&self) -> bool {

@@ -1,6 +1,9 @@
 //! Grants that nobody gave: hung on another account, forged, widened, replayed, or put back to an older state.
 
-use countersign_client::{Error, PartnerEvent};
+use countersign_client::{
+    Error, PartnerEvent,
+    customer::{Customer, CustomerBook, Wallet},
+};
 use countersign_grants::{
     id::GrantName,
     statement::{GrantTerms, Offer},
@@ -12,7 +15,7 @@ use countersign_proto::{
 use tonic::Code;
 
 use super::{Operator, blamed};
-use crate::world::{Said, bare_fetch, reason_of};
+use crate::world::{MEI, Said, bare_fetch, reason_of};
 
 impl Operator {
     /// A grant that Skylark has not heard of: the operator keeps its approval back.
@@ -260,4 +263,20 @@ async fn a_notice_is_filed_under_its_own_subject_alone() {
     operator.skylark.partner.notify_change(&operator.at_skylark, "trip").await.expect("taken");
     let error = operator.hopp.fails(Kind::ChangeNotice).await;
     assert_eq!(blamed(&error), "the broker: notice: subject");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_device_takes_the_link_to_the_recipient_that_was_signed_and_no_other() {
+    let operator = Operator::start().await;
+    let (trust, book) = (operator.world.trust.clone(), CustomerBook::in_memory());
+    let new = Customer::open(trust, Wallet::from_secret(&MEI), book, operator.world.system()).expect("opens");
+    for salt in [vec![], vec![7; 32]] {
+        operator.front.bend::<ListGrantsResponse>("ListGrants", move |list| {
+            list.grants.iter_mut().for_each(|grant| grant.recipient_salt = salt.clone().into());
+        });
+        let error = new.grants().await.expect_err("it opens to no link of hers");
+        assert_eq!(blamed(&error), "the broker: grant: recipient_salt");
+    }
+    operator.front.be_honest("ListGrants");
+    assert_eq!(new.grants().await.expect("lists").len(), 1);
 }

@@ -2,10 +2,7 @@
 
 use anyhow::Result;
 use clap::Args;
-use countersign_client::{
-    customer::{ErasureView, GrantView},
-    proto::v1::grant::State,
-};
+use countersign_client::customer::{ErasureView, GrantView};
 use serde_json::{Value, json};
 
 use crate::{arguments::Setting, homes::CustomerHome, output::Output, words};
@@ -30,7 +27,7 @@ impl Arguments {
         setting.output().show(&Value::Array(grants.iter().map(json).collect()), |output| {
             let row = |grant: &GrantView| {
                 let terms = &grant.row.terms;
-                let state = match state(grant.state) {
+                let state = match state(grant) {
                     "WITHDRAWN" if !grant.row.is_settled() => {
                         "WITHDRAWN, not confirmed by the source yet".to_owned()
                     }
@@ -69,7 +66,7 @@ fn grant_json(grant: &GrantView) -> Value {
         "recipient": terms.recipient.as_str(),
         "purpose": terms.purpose.as_str(),
         "fields": terms.fields.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "state": state(grant.state),
+        "state": state(grant),
         "reason": if grant.reason.is_empty() { Value::Null } else { json!(grant.reason) },
         "uses": grant.use_count,
         "use_limit": terms.uses,
@@ -82,12 +79,13 @@ fn grant_json(grant: &GrantView) -> Value {
             "due_time": words::rfc3339(erasure.due),
             "attested_time": erasure.attested.map(words::rfc3339),
         })),
+        "fault": grant.fault.as_ref().map(ToString::to_string),
     })
 }
 
-/// Where the order to delete stands; what is late is red.
+/// Where the order to delete stands; what is late is red, and what was said of it and does not verify.
 fn erasure(output: Output, grant: &GrantView) -> String {
-    match grant.erasure {
+    let stands = match grant.erasure {
         None => String::new(),
         Some(ErasureView { attested: Some(time), .. }) => {
             output.good(&format!("deleted, {}", words::moment(time)))
@@ -96,10 +94,18 @@ fn erasure(output: Output, grant: &GrantView) -> String {
             output.bad(&format!("OVERDUE since {}", words::moment(due)))
         }
         Some(ErasureView { due, .. }) => format!("due {}", words::moment(due)),
+    };
+    match &grant.fault {
+        None => stands,
+        Some(fault) => format!("{stands}; {}", output.bad(&fault.to_string())),
     }
 }
 
-/// Where a grant stands; one that the broker does not know is not recorded.
-fn state(state: Option<State>) -> &'static str {
-    state.map_or("NOT_RECORDED", |state| state.as_str_name().trim_start_matches("STATE_"))
+/// Where a grant stands; one that the broker does not know is not recorded, or was and is withheld.
+fn state(grant: &GrantView) -> &'static str {
+    match grant.state {
+        Some(state) => state.as_str_name().trim_start_matches("STATE_"),
+        None if grant.row.recorded.is_some() => "WITHHELD",
+        None => "NOT_RECORDED",
+    }
 }

@@ -12,7 +12,7 @@ use countersign_proto::v1::{Grant, grant::ErasureState};
 use super::{Customer, GrantRow};
 use crate::{
     checkpoint::Met,
-    error::{Error, Party},
+    error::{Error, Misbehaved, Party},
     partner::check_attestation,
 };
 
@@ -40,23 +40,30 @@ impl ErasureView {
 
 impl Customer {
     /// Where the order stands that the customer signed for a grant; nothing if there is none. `shown` is what the broker
-    /// says of the grant: it only brings the attestation.
+    /// says of the grant: it only brings the attestation. One that does not verify counts as absent, and comes as the
+    /// fault of this grant alone: its recipient can make one, and must not keep the customer from her other grants. What
+    /// only the log's own key can make still halts.
     pub(super) fn erasure(
         &self,
         row: &GrantRow,
         shown: Option<&Grant>,
-    ) -> Result<Option<ErasureView>, Error> {
-        let Some(order) = row.erase_order() else { return Ok(None) };
+    ) -> Result<(Option<ErasureView>, Option<Misbehaved>), Error> {
+        let Some(order) = row.erase_order() else { return Ok((None, None)) };
         let said =
             envelope::peek::<GrantChange>(Some(&order)).map_err(|error| Error::malformed("book", error))?;
         let due = Erasure::order(&row.terms, said.time).due();
-        let attested = match shown {
+        let (attested, fault) = match shown {
             Some(shown) if shown.erasure_attestation.is_some() => {
-                Some(self.verify_attestation(row, envelope::digest(&order), shown)?)
+                match self.verify_attestation(row, envelope::digest(&order), shown) {
+                    Ok(time) => (Some(time), None),
+                    Err(Error::Misbehaved(fault)) => (None, Some(*fault)),
+                    Err(error) => return Err(error),
+                }
             }
-            _ => None,
+            _ => (None, None),
         };
-        Ok(Some(ErasureView { due, attested, overdue: attested.is_none() && self.now() >= due }))
+        let overdue = attested.is_none() && self.now() >= due;
+        Ok((Some(ErasureView { due, attested, overdue }), fault))
     }
 
     fn verify_attestation(

@@ -7,7 +7,7 @@ use countersign_grants::{
     envelope::{self, Signed},
     id::GrantName,
     key::KeyId,
-    statement::{GrantChange, GrantTerms},
+    statement::{GrantChange, GrantTerms, open_party_commitment},
 };
 use countersign_proto::v1::{GetGrantRequest, Grant, ListGrantsRequest, grant::State};
 use prost::Message as _;
@@ -16,7 +16,7 @@ use tonic::Code;
 use super::{Customer, ErasureView, GrantRow, LinkRow, PAGE_SIZE, Standing, all_pages, entry::Entry};
 use crate::{
     channel::call,
-    error::{Error, Party},
+    error::{Error, Misbehaved, Party},
 };
 
 /// A grant that the customer signed.
@@ -34,6 +34,27 @@ pub struct GrantView {
     pub reason: String,
     /// Where the order to the recipient stands to delete what it received, by what was signed; nothing without one.
     pub erasure: Option<ErasureView>,
+    /// A word of a partner's on this grant that does not verify. It counts as absent, and harms no other grant.
+    pub fault: Option<Misbehaved>,
+}
+
+/// The broker's list of grants, held against the book.
+pub(super) struct Listed {
+    /// All that the book has by now, oldest first.
+    pub(super) views: Vec<GrantView>,
+    /// One that the broker had shown before, and leaves out.
+    pub(super) omitted: Option<GrantName>,
+    /// Why the list is no measure of what there is: it did not come, or something in it does not hold.
+    pub(super) fault: Option<Error>,
+}
+
+/// What the broker says of one grant, as far as it holds.
+struct Told {
+    state: State,
+    use_count: u32,
+    reason: String,
+    erasure: Option<ErasureView>,
+    fault: Option<Misbehaved>,
 }
 
 impl Customer {
@@ -41,48 +62,79 @@ impl Customer {
     /// nobody signed for the customer is the broker's misbehaviour.
     pub async fn grants(&self) -> Result<Vec<GrantView>, Error> {
         self.0.monitor.check()?;
+        let Listed { views, fault, .. } = self.listed().await;
+        fault.map_or(Ok(views), Err)
+    }
+
+    /// The same, with whatever of the list holds: one bad line keeps no other from the book.
+    pub(super) async fn listed(&self) -> Listed {
         // As it stood before the broker was asked: what is changed meanwhile it need not show yet.
-        let known: HashMap<_, _> =
-            self.0.book.grants().into_iter().map(|row| (row.name, row.sequence)).collect();
-        let listed = all_pages(|page_token| async {
+        let before = self.0.book.grants();
+        let known: HashMap<_, _> = before.iter().map(|row| (row.name.to_string(), row.sequence)).collect();
+        let mut fault = None;
+        let listed = self.list_grants().await.unwrap_or_else(|error| {
+            fault = Some(error);
+            Vec::new()
+        });
+        // A grant of another device may hang on a link of another device.
+        if listed.iter().any(|grant| !known.contains_key(&grant.name))
+            && let Err(error) = self.learn_links().await
+        {
+            fault.get_or_insert(error);
+        }
+        let mut told = HashMap::with_capacity(listed.len());
+        for grant in listed {
+            match self.hear(&grant, &known).await {
+                Ok((name, heard)) => drop(told.insert(name, heard)),
+                Err(error) => drop(fault.get_or_insert(error)),
+            }
+        }
+        let mut left_out = before.into_iter().filter(|row| row.was_shown() && !told.contains_key(&row.name));
+        let omitted = left_out.next().map(|row| row.name).filter(|_| fault.is_none());
+        let mut views = Vec::new();
+        for row in self.0.book.grants() {
+            let told = told.remove(&row.name);
+            match self.view(row, told) {
+                Ok(view) => views.push(view),
+                Err(error) => drop(fault.get_or_insert(error)),
+            }
+        }
+        Listed { views, omitted, fault }
+    }
+
+    async fn list_grants(&self) -> Result<Vec<Grant>, Error> {
+        all_pages(|page_token| async {
             let asked =
                 ListGrantsRequest { parent: self.name().to_string(), page_size: PAGE_SIZE, page_token };
             let page = self.0.connection.grants().list_grants(call(asked)).await?.into_inner();
             Ok((page.grants, page.next_page_token))
         })
-        .await?;
-        let mut told = HashMap::with_capacity(listed.len());
-        for grant in listed {
-            let row = self.reconcile(&grant, |name| known.get(name).copied()).await?;
-            let erasure = self.erasure(&row, Some(&grant))?;
-            told.insert(row.name.digest(), (grant.state(), grant.use_count, grant.reason, erasure));
-        }
-        let view = |row: GrantRow| -> Result<GrantView, Error> {
-            let told = told.get(&row.name.digest());
-            let state = match row.standing {
-                Standing::Superseded { .. } => told.map(|_| State::Superseded),
-                // However it ended; and that it did outweighs a word that it stands.
-                Standing::Stopped { .. } => told.map(|(state, ..)| match state {
-                    State::Active | State::Paused | State::Suspended => State::Withdrawn,
-                    state => *state,
-                }),
-                // A pause that the log has proven outweighs a word that all is well.
-                Standing::Paused => told.map(|(state, ..)| match state {
-                    State::Active => State::Paused,
-                    state => *state,
-                }),
-                Standing::Active => told.map(|(state, ..)| *state),
-            };
-            let use_count = told.map_or(0, |(_, uses, ..)| *uses);
-            let reason = told.map_or(String::new(), |(_, _, why, _)| why.clone());
+        .await
+    }
+
+    async fn hear(&self, grant: &Grant, known: &HashMap<String, u64>) -> Result<(GrantName, Told), Error> {
+        let row = self.reconcile(grant, |name| known.get(name.as_str()).copied()).await?;
+        let (erasure, fault) = self.erasure(&row, Some(grant))?;
+        let (use_count, reason) = (grant.use_count, grant.reason.clone());
+        Ok((row.name, Told { state: grant.state(), use_count, reason, erasure, fault }))
+    }
+
+    fn view(&self, row: GrantRow, told: Option<Told>) -> Result<GrantView, Error> {
+        let Some(told) = told else {
             // An order holds whatever the broker shows.
-            let erasure = match told.and_then(|(.., erasure)| *erasure) {
-                Some(erasure) => Some(erasure),
-                None => self.erasure(&row, None)?,
-            };
-            Ok(GrantView { row, state, use_count, reason, erasure })
+            let (erasure, fault) = self.erasure(&row, None)?;
+            return Ok(GrantView { row, state: None, use_count: 0, reason: String::new(), erasure, fault });
         };
-        self.0.book.grants().into_iter().map(view).collect()
+        let state = match (row.standing, told.state) {
+            (Standing::Superseded { .. }, _) => State::Superseded,
+            // However it ended; and that it did outweighs a word that it stands.
+            (Standing::Stopped { .. }, State::Active | State::Paused | State::Suspended) => State::Withdrawn,
+            // A pause that the log has proven outweighs a word that all is well.
+            (Standing::Paused, State::Active) => State::Paused,
+            (Standing::Active | Standing::Paused | Standing::Stopped { .. }, state) => state,
+        };
+        let Told { use_count, reason, erasure, fault, .. } = told;
+        Ok(GrantView { row, state: Some(state), use_count, reason, erasure, fault })
     }
 
     /// Asks the broker for a grant, and holds what it shows against the book; `None` if it says that there is none.
@@ -92,6 +144,9 @@ impl Customer {
         match self.0.connection.grants().get_grant(call(asked)).await {
             Ok(shown) => {
                 let shown = shown.into_inner();
+                if known.is_none() {
+                    self.learn_links().await?;
+                }
                 if shown.name != name.as_str() {
                     let detail = format!("asked for `{name}`, got `{}`", shown.name);
                     return Err(Error::misbehaved(Party::Broker, "grant", "name", detail));
@@ -146,8 +201,8 @@ impl Customer {
         Ok(row)
     }
 
-    /// Takes a grant into the book that was approved with the same wallet elsewhere: the signature by a key of one of the
-    /// customer's links vouches for it.
+    /// Takes a grant into the book that was approved with the same wallet elsewhere. The signature vouches for it, and says
+    /// on which link to the source it hangs; on which to the recipient says the commitment that was signed.
     async fn adopt(&self, name: &GrantName, grant: &Grant) -> Result<GrantRow, Error> {
         let wrong = |check, detail: String| Error::misbehaved(Party::Broker, "grant", check, detail);
         let claimed = envelope::peek::<GrantTerms>(grant.terms.as_ref())
@@ -158,12 +213,19 @@ impl Customer {
             link.partner == claimed.source
                 && signers.contains(self.0.wallet.link_key(link.name.digest()).id())
         });
-        let (Some(source_link), Some(recipient_link)) =
-            (source_link, self.0.book.link_with(&claimed.recipient))
-        else {
+        let Some(source_link) = source_link else {
             return Err(wrong("terms", format!("`{name}` is not signed by this customer")));
         };
         let terms = self.verify_terms(name, grant, source_link.name.digest())?;
+        let (said, salt) = (terms.statement(), &grant.recipient_salt);
+        let recipient_link = links.iter().find(|link| {
+            link.partner == said.recipient
+                && open_party_commitment(said.recipient_commitment, salt, link.acceptance)
+        });
+        let Some(recipient_link) = recipient_link else {
+            let detail = format!("of `{name}`, opens the recipient's commitment to none of her links");
+            return Err(wrong("recipient_salt", detail));
+        };
         let entry = Entry::Granted {
             source_link: *source_link.name.digest().as_bytes(),
             recipient_link: *recipient_link.name.digest().as_bytes(),

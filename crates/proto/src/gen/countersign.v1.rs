@@ -3018,6 +3018,10 @@ pub struct Grant {
     /// The identity key's statement for the working key that signed it.
     #[prost(message, optional, tag = "30")]
     pub erasure_attestation_key: ::core::option::Option<super::statement::v1::Envelope>,
+    /// Opens the recipient's party commitment: to the customer alone, each of whose devices finds by it on which of her links
+    /// the grant hangs.
+    #[prost(bytes = "bytes", tag = "31")]
+    pub recipient_salt: ::prost::bytes::Bytes,
 }
 /// Nested message and enum types in `Grant`.
 pub mod grant {

@@ -106,6 +106,10 @@ pub(super) async fn grant(
         Side::Recipient => (row.recipient_subject.clone(), row.recipient_salt.clone()),
         Side::Customer => (String::new(), Bytes::new()),
     };
+    let recipient_salt = match side {
+        Side::Customer => row.recipient_salt.clone(),
+        Side::Source | Side::Recipient => Bytes::new(),
+    };
     let knows_request = side == Side::Customer || row.requester == party.as_str();
     let offer = broker.offer_of(grant).await?.row;
     let erasure = erasure(broker, grant).await?;
@@ -143,6 +147,7 @@ pub(super) async fn grant(
         erase_due_time: state.and_then(|state| timestamp(state.due().as_millis())),
         erasure_attestation,
         erasure_attestation_key,
+        recipient_salt,
     })
 }
 

@@ -97,7 +97,10 @@ impl Customer {
             }
         }
         let by_partners = self.verify_partner_changes(row, grant)?;
-        let erasure = self.erasure(row, Some(grant))?;
+        let (erasure, fault) = self.erasure(row, Some(grant))?;
+        if let Some(fault) = fault {
+            return Err(Error::Misbehaved(Box::new(fault)));
+        }
         if erasure.is_none()
             && (grant.erasure_attestation.is_some() || grant.erasure_attestation_key.is_some())
         {
