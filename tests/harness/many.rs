@@ -152,7 +152,9 @@ async fn everything_stops_with_one_call_and_a_proof_for_each() {
     granted.hopp.partner.revoke_grant(&fourth, ChangeReason::Closed).await.expect("recorded");
     let before = granted.world.count(Kind::GrantWithdrawn).await;
 
-    let stopped = granted.mei.stop_all(true).await.expect("answers");
+    let stopped = granted.mei.stop_all(true).await;
+    assert!(stopped.list.is_none(), "{stopped:?}");
+    let stopped = stopped.each;
     let mut names: Vec<&GrantName> = stopped.iter().map(|(name, _)| name).collect();
     names.sort();
     let mut expected = vec![&granted.grant, &second, &third];
@@ -166,7 +168,8 @@ async fn everything_stops_with_one_call_and_a_proof_for_each() {
     }
     assert_eq!(granted.world.count(Kind::GrantWithdrawn).await - before, 3);
     assert_eq!(granted.fetch().await.expect_err("ended").reason(), Some("GRANT_ENDED"));
-    assert!(granted.mei.stop_all(true).await.expect("answers").is_empty(), "nothing stands any more");
+    let again = granted.mei.stop_all(true).await;
+    assert!(again.each.is_empty() && again.list.is_none(), "nothing stands any more: {again:?}");
     check_world(&granted.world.records().await);
 }
 
@@ -176,7 +179,9 @@ async fn everything_pauses_and_each_resumes_alone() {
     let second = granted.approve_one().await;
     granted.mei.pause(&second).await.expect("recorded");
     let narrowed = granted.mei.narrow(&granted.grant, &Narrowing::default().uses(3)).await.expect("recorded");
-    let paused = granted.mei.pause_all().await.expect("answers");
+    let paused = granted.mei.pause_all().await;
+    assert!(paused.list.is_none(), "{paused:?}");
+    let paused = paused.each;
     assert_eq!(paused.len(), 1, "one is paused already, one was replaced");
     assert_eq!(paused[0].0, narrowed.grant);
     paused[0].1.as_ref().expect("recorded");

@@ -52,10 +52,12 @@ mod entry;
 mod erasure;
 mod export;
 mod grants;
+mod heard;
 mod link;
 mod narrow;
 mod preview;
 mod read;
+mod standing;
 mod stolen;
 mod tap;
 mod wallet;
@@ -83,9 +85,9 @@ pub use self::{
     approve::{Approved, Choice},
     authenticator::{AuthenticatorSecret, UnwrapError, WRAPPED_BYTES},
     book::{CustomerBook, GrantRow, LinkRow, PreviewRow, Standing},
-    change::{Acknowledged, Recorded},
-    change_all::Each,
-    close::Closing,
+    change::{Acknowledged, LaterChange, Recorded},
+    change_all::{All, Each},
+    close::{Closing, Unheard},
     compare::{Compared, SincePreview},
     devices::{Device, fetch_wallet},
     erasure::ErasureView,
@@ -219,13 +221,16 @@ where
 {
     let mut all = Vec::new();
     let mut token = String::new();
+    // An empty page counts as an entry, so that a broker that hands out nothing else ends as well.
+    let mut empty = 0;
     loop {
         let (items, next) = page(token).await?;
+        empty += usize::from(items.is_empty());
         all.extend(items);
         if next.is_empty() {
             return Ok(all);
         }
-        if all.len() > MAX_LISTED {
+        if all.len() + empty > MAX_LISTED {
             let detail = format!("more than {MAX_LISTED} entries");
             return Err(Error::misbehaved(Party::Broker, "list", "length", detail));
         }

@@ -5,10 +5,11 @@ use std::time::Duration;
 use countersign_client::{
     Error, PartnerEvent,
     book::Standing,
-    customer::{Acknowledged, ExportError},
+    customer::{Acknowledged, Customer, CustomerBook, ExportError, Wallet},
 };
 use countersign_grants::{
     digest::Digest,
+    envelope,
     statement::{Acknowledgement, GrantChange, Verb},
 };
 use countersign_proto::{
@@ -19,9 +20,10 @@ use countersign_proto::{
     },
 };
 use prost::Message as _;
+use tonic::Status;
 
 use super::{Operator, blamed};
-use crate::world::{bare_fetch, reason_of, sign_as};
+use crate::world::{MEI, PATIENCE, bare_fetch, reason_of, sign_as};
 
 /// Long enough for a word that is on its way; none is.
 const A_WHILE: Duration = Duration::from_millis(500);
@@ -41,8 +43,8 @@ async fn a_stop_that_is_kept_from_the_source_is_recorded_and_not_stopped() {
     operator.keep_from_skylark();
     let recorded = operator.mei.stop(&operator.grant, false).await.expect("recorded, with its proof");
     let word = recorded.wait_until_acknowledged(A_WHILE).await.expect("answers");
-    let source = operator.skylark.name().clone();
-    assert_eq!(word, Acknowledged::NotConfirmed { source }, "nobody says that it is stopped");
+    let Acknowledged::NotConfirmed { source, blame: None } = word else { panic!("who says that? {word:?}") };
+    assert_eq!(source, *operator.skylark.name());
     // Nothing that was acknowledged before counts for it.
     assert_eq!(operator.mei.acknowledgement(&operator.grant).await.expect("answers"), None);
 
@@ -87,16 +89,79 @@ async fn an_acknowledgement_that_the_source_did_not_sign_is_refused() {
             });
         });
     };
+    let blame = async || match recorded.wait_until_acknowledged(A_WHILE).await.expect("answers") {
+        Acknowledged::NotConfirmed { blame, .. } => blame.as_ref().map(blamed),
+        word @ Acknowledged::BySource { .. } => panic!("forged: {word:?}"),
+    };
     acknowledges(stop, None);
-    let error = recorded.wait_until_acknowledged(A_WHILE).await.expect_err("forged");
-    assert_eq!(blamed(&error), "partners/skylark: acknowledgement: key");
+    assert_eq!(blame().await.as_deref(), Some("partners/skylark: acknowledgement: key"));
     acknowledges(stop, Some(operator.own_certificate(operator.skylark.name())));
-    let error = recorded.wait_until_acknowledged(A_WHILE).await.expect_err("forged");
-    assert_eq!(blamed(&error), "partners/skylark: acknowledgement: partner_key");
+    assert_eq!(blame().await.as_deref(), Some("partners/skylark: acknowledgement: partner_key"));
     // Skylark's own word, on the terms: good, and about something else.
     operator.front.be_honest("GetGrant");
+    assert_eq!(blame().await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_no_in_the_place_of_a_word_is_told_beside_that_none_came() {
+    let operator = Operator::start().await;
+    let recorded = operator.mei.stop(&operator.grant, false).await.expect("recorded");
+    operator.front.lie::<Grant, _>("GetGrant", |_| async { Err(Status::not_found("no grant")) });
     let word = recorded.wait_until_acknowledged(A_WHILE).await.expect("answers");
-    assert!(matches!(word, Acknowledged::NotConfirmed { .. }), "{word:?}");
+    let Acknowledged::NotConfirmed { blame: Some(blame), .. } = word else { panic!("{word:?}") };
+    assert!(matches!(blame, Error::Refused(_)), "{blame}");
+    operator.front.be_honest("GetGrant");
+    let word = recorded.wait_until_acknowledged(PATIENCE).await.expect("answers");
+    assert!(matches!(word, Acknowledged::BySource { later: None, .. }), "{word:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_word_on_a_later_change_is_told_as_one() {
+    let operator = Operator::start().await;
+    let paused = operator.mei.pause(&operator.grant).await.expect("recorded");
+    let pause = operator.mei.book().grant(&operator.grant).expect("stands").last;
+    paused.wait_until_acknowledged(PATIENCE).await.expect("answers");
+    // Another device of hers changes the grant next: this one's book does not know.
+    let (trust, book) = (operator.world.trust.clone(), CustomerBook::in_memory());
+    let other =
+        Customer::open(trust, Wallet::from_secret(&MEI), book, operator.world.system()).expect("opens");
+    other.grants().await.expect("lists");
+    let resumed = other.resume(&operator.grant).await.expect("recorded");
+    let word = resumed.wait_until_acknowledged(PATIENCE).await.expect("answers");
+    assert!(matches!(word, Acknowledged::BySource { later: None, .. }), "{word:?}");
+
+    let without = |hidden: Digest| {
+        operator.front.bend::<Grant>("GetGrant", move |grant| {
+            grant.acknowledgements.retain(|word| {
+                let said = envelope::peek::<Acknowledgement>(word.statement.as_ref()).expect("a word");
+                said.statement != hidden
+            });
+        });
+    };
+    // The word on the pause is kept back: the one on the resumption covers it, and is not called a pause.
+    without(pause);
+    let (trust, book) = (operator.world.trust.clone(), CustomerBook::in_memory());
+    let third =
+        Customer::open(trust, Wallet::from_secret(&MEI), book, operator.world.system()).expect("opens");
+    third.grants().await.expect("lists");
+    let paused = third.pause(&operator.grant).await.expect("recorded");
+    let second_pause = third.book().grant(&operator.grant).expect("stands").last;
+    let resumed = third.resume(&operator.grant).await.expect("recorded");
+    let resume = third.book().grant(&operator.grant).expect("stands").last;
+    without(second_pause);
+    let word = paused.wait_until_acknowledged(PATIENCE).await.expect("answers");
+    let Acknowledged::BySource { later: Some(later), .. } = word else { panic!("{word:?}") };
+    assert_eq!((later.sequence, later.verb), (4, Verb::Resume));
+    // The other way round: the word on the pause says nothing of the resumption.
+    without(resume);
+    let word = paused.wait_until_acknowledged(PATIENCE).await.expect("answers");
+    assert!(matches!(word, Acknowledged::BySource { later: None, .. }), "{word:?}");
+    let (trust, book) = (operator.world.trust.clone(), CustomerBook::in_memory());
+    let fourth =
+        Customer::open(trust, Wallet::from_secret(&MEI), book, operator.world.system()).expect("opens");
+    fourth.grants().await.expect("lists");
+    assert_eq!(fourth.acknowledgement(&operator.grant).await.expect("answers"), None);
+    drop(resumed);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -120,7 +185,7 @@ async fn a_stop_that_is_not_recorded_is_not_called_recorded() {
     // What was signed stays in the book, and the same bytes settle it with a broker that does its work.
     operator.front.be_honest("ChangeGrant");
     let recorded = operator.mei.stop(&operator.grant, true).await.expect("recorded");
-    let word = recorded.wait_until_acknowledged(crate::world::PATIENCE).await.expect("answers");
+    let word = recorded.wait_until_acknowledged(PATIENCE).await.expect("answers");
     assert!(matches!(word, Acknowledged::BySource { .. }), "{word:?}");
 }
 

@@ -6,6 +6,7 @@
 //! that the honest side's SDK gives.
 
 mod changes;
+mod closings;
 mod devices;
 mod erasures;
 mod exports;
@@ -17,6 +18,7 @@ mod previews;
 mod proxy;
 mod requests;
 mod revisions;
+mod stopping_all;
 mod taps;
 mod transfers;
 

@@ -131,8 +131,10 @@ async fn a_narrowing_that_is_kept_from_the_source_is_recorded_and_not_done() {
     operator.front.tell(move |caller, event: &Event| caller != skylark || !told.contains(&event.kind()));
     let narrowed = operator.mei.narrow(&operator.grant, &less()).await.expect("recorded");
     let word = narrowed.recorded.wait_until_acknowledged(std::time::Duration::from_millis(500)).await;
-    let source = operator.skylark.name().clone();
-    assert_eq!(word.expect("answers"), Acknowledged::NotConfirmed { source });
+    let Acknowledged::NotConfirmed { source, blame: None } = word.expect("answers") else {
+        panic!("by whom?")
+    };
+    assert_eq!(source, *operator.skylark.name());
 
     // The first fetch under the new terms tells the source all the same, and from then on the old ones are nothing to it.
     let mut fetch = bare_fetch(&operator).await;

@@ -4,23 +4,21 @@ use std::time::Duration;
 
 use countersign_grants::{
     digest::Digest,
-    envelope::{self, Signed},
+    envelope,
     id::{GrantName, PartnerName},
-    key::PublicKey,
-    statement::{self as statements, GrantChange, Verb, WorkingKey},
+    statement::{GrantChange, Verb},
     time::Timestamp,
 };
 use countersign_proto::{
     log::v1::Kind,
     statement::v1 as wire,
-    v1::{Acknowledgement, ChangeGrantRequest, GetGrantRequest, Receipt},
+    v1::{ChangeGrantRequest, GetGrantRequest, Receipt},
 };
 use prost::Message as _;
 
 use super::{Customer, GrantRow, MAX_CLOCK_SKEW, Standing, entry::Entry};
 use crate::{
     channel::call,
-    checkpoint::Met,
     error::{Error, Misuse, Party},
     receipt::{ProvenLeaf, Saying},
 };
@@ -45,7 +43,7 @@ pub struct Recorded {
 }
 
 /// What the source said of a change.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Acknowledged {
     /// The source signed that the change stands in its book. From here it serves nothing under a stopped grant.
     BySource {
@@ -53,13 +51,27 @@ pub enum Acknowledged {
         source: PartnerName,
         /// When, by its own word.
         time: Timestamp,
+        /// The later change of the same grant that its word is on, if it is on none earlier: each builds on the one before, so
+        /// this one stands in its book as well. Where the grant stands says the later one.
+        later: Option<LaterChange>,
     },
     /// No word came in time. The log refuses all further transfers; to be sure of the source itself, stop the grant in its
     /// own app, which needs no broker.
     NotConfirmed {
         /// Who owes it.
         source: PartnerName,
+        /// What came in its place, if it was not silence: a word that does not verify, or a no.
+        blame: Option<Error>,
     },
+}
+
+/// A change that the customer signed after another one of the same grant, here or on another device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LaterChange {
+    /// Its number.
+    pub sequence: u64,
+    /// What it is.
+    pub verb: Verb,
 }
 
 impl Recorded {
@@ -83,24 +95,31 @@ impl Recorded {
         &self.source
     }
 
-    /// Waits until the source's acknowledgement of this very change verifies, or the time is over.
+    /// Waits until the source's acknowledgement of this change, or of one that builds on it, verifies, or the time is over.
+    /// An answer that does not hold is no word: it is told beside that none came. What halts this side ends the wait.
     pub async fn wait_until_acknowledged(&self, within: Duration) -> Result<Acknowledged, Error> {
+        let mut blame = None;
         let looking = async {
             let mut pause = FIRST_PAUSE;
             loop {
-                match self.customer.acknowledgement(&self.grant).await {
-                    Ok(Some(time)) => return Ok(time),
-                    Ok(None) => {}
+                match self.customer.acknowledged_since(&self.grant, self.change).await {
+                    Ok((Some(word), _)) => return Ok(word),
+                    Ok((None, fault)) => blame = fault,
                     Err(error) if error.is_transient() => {}
-                    Err(error) => return Err(error),
+                    Err(error) if error.halts() => return Err(error),
+                    Err(error) => blame = Some(error),
                 }
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
         };
+        let source = self.source.clone();
         match tokio::time::timeout(within, looking).await {
-            Ok(time) => Ok(Acknowledged::BySource { source: self.source.clone(), time: time? }),
-            Err(_) => Ok(Acknowledged::NotConfirmed { source: self.source.clone() }),
+            Ok(word) => {
+                let (time, later) = word?;
+                Ok(Acknowledged::BySource { source, time, later })
+            }
+            Err(_) => Ok(Acknowledged::NotConfirmed { source, blame }),
         }
     }
 }
@@ -129,23 +148,51 @@ impl Customer {
         if row.acknowledged.is_some() {
             return Ok(row.acknowledged);
         }
-        let asked = GetGrantRequest { name: grant.to_string() };
-        let answer = self.0.connection.grants().get_grant(call(asked)).await?.into_inner();
-        let of_source =
-            answer.acknowledgements.iter().filter(|word| word.partner == row.terms.source.as_str());
-        for word in of_source {
-            if let Some(time) = self.verify_acknowledgement(&row, word)? {
-                let change = *row.last.as_bytes();
-                let entry = Entry::Acknowledged {
-                    grant: *grant.digest().as_bytes(),
-                    change,
-                    time_ms: time.as_millis(),
-                };
-                self.0.book.enter(entry).await?;
-                return Ok(Some(time));
-            }
+        match self.acknowledged_since(grant, row.last).await? {
+            (Some((time, _)), _) => Ok(Some(time)),
+            (None, Some(fault)) => Err(fault),
+            (None, None) => Ok(None),
         }
-        Ok(None)
+    }
+
+    /// The source's word on this change, or on the first one after it of which there is a word; and what does not hold of
+    /// the rest.
+    async fn acknowledged_since(
+        &self,
+        grant: &GrantName,
+        change: Digest,
+    ) -> Result<(Option<(Timestamp, Option<LaterChange>)>, Option<Error>), Error> {
+        self.0.monitor.check()?;
+        let row = self.row(grant)?;
+        if let Some(time) = row.acknowledged.filter(|_| row.last == change) {
+            return Ok((Some((time, None)), None));
+        }
+        let asked = GetGrantRequest { name: grant.to_string() };
+        let shown = self.0.connection.grants().get_grant(call(asked)).await?.into_inner();
+        // Another device may have changed it since. What the broker twists of that makes the source's word no worse.
+        let (row, twisted) = match self.reconcile(&shown, |_| Some(row.sequence)).await {
+            Ok(now) if now.name == *grant => (now, None),
+            Ok(other) => {
+                let detail = format!("asked for `{grant}`, got `{}`", other.name);
+                (row, Some(Error::misbehaved(Party::Broker, "grant", "name", detail)))
+            }
+            Err(error) if error.halts() => return Err(error),
+            Err(error) => (row, Some(error)),
+        };
+        let since = row.since(change);
+        let changes: Vec<Digest> = since.iter().map(|(_, digest, _)| *digest).collect();
+        let heard = self.heard(&row, &shown, &row.terms.source, &changes)?;
+        let Some((word, time)) = heard.word else {
+            let fault = heard.fault.map(|fault| Error::Misbehaved(Box::new(fault)));
+            return Ok((None, fault.or(twisted)));
+        };
+        if word == row.last {
+            let (grant, change) = (*grant.digest().as_bytes(), *word.as_bytes());
+            self.0.book.enter(Entry::Acknowledged { grant, change, time_ms: time.as_millis() }).await?;
+        }
+        let later = since.iter().skip(1).find(|(_, digest, _)| *digest == word);
+        let later = later.map(|(sequence, _, verb)| LaterChange { sequence: *sequence, verb: *verb });
+        Ok((Some((time, later)), None))
     }
 
     async fn change(&self, grant: &GrantName, verb: Verb, erase: bool) -> Result<Recorded, Error> {
@@ -313,48 +360,6 @@ impl Customer {
             verb: said.verb,
             receipt,
         })
-    }
-
-    /// When the source acknowledged the newest change, if this is its word for that. An acknowledgement of the terms, or
-    /// of an earlier change, is good and says nothing here.
-    fn verify_acknowledgement(
-        &self,
-        row: &GrantRow,
-        word: &Acknowledgement,
-    ) -> Result<Option<Timestamp>, Error> {
-        self.verify_word(row, (&row.terms.source, &row.terms.source_identity), word)
-    }
-
-    /// When this side acknowledged the newest change, if this is its word for that.
-    pub(super) fn verify_word(
-        &self,
-        row: &GrantRow,
-        (partner, identity): (&PartnerName, &PublicKey),
-        word: &Acknowledgement,
-    ) -> Result<Option<Timestamp>, Error> {
-        let signed = self.verify_acknowledged((partner, identity), word)?;
-        let said = signed.statement();
-        Ok((said.statement == row.last).then_some(said.time))
-    }
-
-    /// A side's word that a statement is in its book.
-    pub(super) fn verify_acknowledged(
-        &self,
-        (partner, identity): (&PartnerName, &PublicKey),
-        word: &Acknowledgement,
-    ) -> Result<Signed<statements::Acknowledgement>, Error> {
-        let who = Party::Partner(partner.clone());
-        let signed = WorkingKey::certified(word.partner_key.as_ref(), identity, partner, self.origin())
-            .and_then(|key| {
-                key.verify::<statements::Acknowledgement>(word.statement.as_ref(), |said| said.time)
-            })
-            .map_err(|error| Error::bad_key(who.clone(), "acknowledgement", &error))?;
-        let said = signed.statement();
-        if said.partner != *partner {
-            return Err(Error::misbehaved(who, "acknowledgement", "partner", "names another partner"));
-        }
-        self.0.monitor.take(&said.checkpoint.0, Met::InStatement, &who)?;
-        Ok(signed)
     }
 
     pub(super) fn row(&self, grant: &GrantName) -> Result<GrantRow, Error> {

@@ -7,10 +7,10 @@ use countersign_grants::{
 };
 use countersign_proto::{
     statement::v1 as wire,
-    v1::{ChangeGrantRequest, ChangeGrantsRequest, change_grants_response::Outcome, grant::State},
+    v1::{ChangeGrantRequest, ChangeGrantsRequest, change_grants_response::Outcome},
 };
 
-use super::{Customer, GrantRow, Recorded, Standing, change::changing};
+use super::{Customer, GrantRow, Recorded, Standing, change::changing, standing::MayStand};
 use crate::{
     channel::call,
     error::{Error, Party, Refused},
@@ -22,6 +22,17 @@ const MAX_CHANGES_IN_CALL: usize = 64;
 /// What came of one grant's stop or pause.
 pub type Each = (GrantName, Result<Recorded, Error>);
 
+/// What came of stopping or pausing all.
+#[derive(Debug)]
+pub struct All {
+    /// Of each grant that may have stood. A grant of which the broker says that there is none is among them, with that no:
+    /// its terms were signed and sent.
+    pub each: Vec<Each>,
+    /// Why the broker's list is no measure of what stands: it did not come, something in it does not hold, or it leaves out
+    /// a grant that the broker has shown before. Then what was approved on another device may stand unseen.
+    pub list: Option<Error>,
+}
+
 /// A change that is signed and stands in the book.
 struct Signed {
     row: GrantRow,
@@ -31,62 +42,34 @@ struct Signed {
 }
 
 impl Customer {
-    /// Stops every grant that stands, for good. Each has an outcome of its own: one that fails keeps no other from its end.
-    pub async fn stop_all(&self, erase: bool) -> Result<Vec<Each>, Error> {
+    /// Stops every grant that may stand, for good: all that the customer signed, whatever the broker says of it, but for what
+    /// she ended herself, what is over by her own clock, and what a proven record has ended. Each has an outcome of its own:
+    /// one that fails keeps no other from its end.
+    pub async fn stop_all(&self, erase: bool) -> All {
         self.change_all(Verb::Stop, erase).await
     }
 
-    /// Pauses every grant that stands and is not paused yet.
-    pub async fn pause_all(&self) -> Result<Vec<Each>, Error> {
+    /// Pauses every grant that may stand, by the same measure, and is not paused yet.
+    pub async fn pause_all(&self) -> All {
         self.change_all(Verb::Pause, false).await
     }
 
-    async fn change_all(&self, verb: Verb, erase: bool) -> Result<Vec<Each>, Error> {
-        let standing = self.all_standing(verb).await?;
+    async fn change_all(&self, verb: Verb, erase: bool) -> All {
+        let MayStand { views, fault: list, .. } = Box::pin(self.may_stand()).await;
         let _signing = self.0.signing.lock().await;
-        let (mut done, mut signed) = (Vec::with_capacity(standing.len()), Vec::new());
-        for name in standing {
-            match self.prepare(&name, verb, erase).await {
-                Ok(Prepared::Settled(recorded)) => done.push((name, Ok(*recorded))),
+        let (mut each, mut signed) = (Vec::with_capacity(views.len()), Vec::new());
+        for row in views.into_iter().map(|view| view.row).filter(|row| moves(verb, row)) {
+            match self.prepare(&row.name, verb, erase).await {
+                Ok(Prepared::Settled(recorded)) => each.push((row.name, Ok(*recorded))),
                 Ok(Prepared::Signed(one)) => signed.push(*one),
                 Ok(Prepared::Nothing) => {}
-                Err(error @ Error::Book(_)) => return Err(error),
-                Err(error) => done.push((name, Err(error))),
+                Err(error) => each.push((row.name, Err(error))),
             }
         }
         for page in signed.chunks(MAX_CHANGES_IN_CALL) {
-            done.extend(self.send_page(page).await?);
+            each.extend(self.send_page(page).await);
         }
-        Ok(done)
-    }
-
-    /// The names of what stands. What the same wallet signed elsewhere is among it, as far as the broker answers; where it
-    /// does not, the book's own grants are.
-    async fn all_standing(&self, verb: Verb) -> Result<Vec<GrantName>, Error> {
-        let open =
-            |state: Option<State>| matches!(state, Some(State::Active | State::Paused | State::Suspended));
-        let wanted = |row: &GrantRow| match row.standing {
-            Standing::Active => true,
-            Standing::Paused => verb == Verb::Stop,
-            Standing::Stopped { .. } | Standing::Superseded { .. } => false,
-        };
-        match self.grants().await {
-            Ok(views) => {
-                let views = views.into_iter().filter(|view| open(view.state) && wanted(&view.row));
-                Ok(views.map(|view| view.row.name).collect())
-            }
-            Err(error @ Error::Book(_)) => Err(error),
-            // A list that does not verify must keep nobody from stopping.
-            Err(error) => {
-                tracing::warn!(%error, "stopping what the book has: the broker's list is no good");
-                let now = self.now();
-                let rows = self.0.book.grants().into_iter();
-                Ok(rows
-                    .filter(|row| wanted(row) && now < row.terms.expire_time)
-                    .map(|row| row.name)
-                    .collect())
-            }
-        }
+        All { each, list }
     }
 
     async fn prepare(&self, name: &GrantName, verb: Verb, erase: bool) -> Result<Prepared, Error> {
@@ -96,12 +79,7 @@ impl Customer {
         }
         // What was settled may have been a narrowing: then its successor is meant.
         let row = self.newest(name)?;
-        let stands = match row.standing {
-            Standing::Active => true,
-            Standing::Paused => verb == Verb::Stop,
-            Standing::Stopped { .. } | Standing::Superseded { .. } => false,
-        };
-        if !stands {
+        if !moves(verb, &row) {
             return Ok(Prepared::Nothing);
         }
         let (said, source, recipient) = self.sign_change(&row, (verb, erase), None)?;
@@ -109,34 +87,31 @@ impl Customer {
         Ok(Prepared::Signed(Box::new(Signed { row, said, source, recipient })))
     }
 
-    async fn send_page(&self, page: &[Signed]) -> Result<Vec<Each>, Error> {
+    /// What came of each change of a page; what is wrong with the answer as a whole is told of each.
+    async fn send_page(&self, page: &[Signed]) -> Vec<Each> {
         let changes = page.iter().map(|one| ChangeGrantRequest {
             name: one.row.name.to_string(),
             source_change: Some(one.source.clone()),
             recipient_change: Some(one.recipient.clone()),
         });
         let asked = ChangeGrantsRequest { changes: changes.collect() };
+        // Without an outcome each may stand, and is sent again with the same bytes by whatever comes next.
+        let failed = |error: &dyn Fn() -> Error| {
+            page.iter().map(|one| (one.row.name.clone(), Err(error()))).collect::<Vec<_>>()
+        };
         let answer = match self.0.connection.grants().change_grants(call(asked)).await {
             Ok(answer) => answer.into_inner().outcomes,
-            // Each may stand, and is sent again with the same bytes by whatever comes next.
-            Err(status) => {
-                let failed = |one: &Signed| (one.row.name.clone(), Err(Error::from(status.clone())));
-                return Ok(page.iter().map(failed).collect());
-            }
+            Err(status) => return failed(&|| Error::from(status.clone())),
         };
         if answer.len() != page.len() {
             let detail = format!("{} outcomes for {} changes", answer.len(), page.len());
-            return Err(Error::misbehaved(Party::Broker, "changes", "outcomes", detail));
+            return failed(&|| Error::misbehaved(Party::Broker, "changes", "outcomes", detail.as_str()));
         }
         let mut done = Vec::with_capacity(page.len());
         for (one, outcome) in page.iter().zip(answer) {
-            let came = match self.take_outcome(one, outcome).await {
-                Err(error @ Error::Book(_)) => return Err(error),
-                came => came,
-            };
-            done.push((one.row.name.clone(), came));
+            done.push((one.row.name.clone(), self.take_outcome(one, outcome).await));
         }
-        Ok(done)
+        done
     }
 
     async fn take_outcome(&self, one: &Signed, outcome: Outcome) -> Result<Recorded, Error> {
@@ -164,4 +139,13 @@ enum Prepared {
     Signed(Box<Signed>),
     /// There is nothing to change any more.
     Nothing,
+}
+
+/// Whether this would change where the grant stands.
+fn moves(verb: Verb, row: &GrantRow) -> bool {
+    match row.standing {
+        Standing::Active => true,
+        Standing::Paused => verb == Verb::Stop,
+        Standing::Stopped { .. } | Standing::Superseded { .. } => false,
+    }
 }

@@ -1,26 +1,29 @@
 //! Closing the account: every grant is stopped with an order to delete, its sides are heard, and then the customer is
 //! erased at the broker.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use countersign_grants::{
     digest::Digest,
     envelope,
     id::{GrantName, PartnerName},
-    statement::{self as statements, AccountClosure},
+    statement::AccountClosure,
 };
 use countersign_proto::{
     log::v1::Kind,
     statement::v1 as wire,
-    v1::{Acknowledgement, CloseCustomerRequest, GetGrantRequest},
+    v1::{CloseCustomerRequest, GetGrantRequest},
 };
 use prost::Message as _;
 
-use super::{Customer, GrantRow, MAX_CLOCK_SKEW, Standing, entry::Entry};
+use super::{Customer, MAX_CLOCK_SKEW, Standing, entry::Entry, standing::MayStand};
 use crate::{channel::call, error::Error, receipt::ProvenLeaf};
 
-/// The reason by which a broker refuses a stranger's token.
-const STRANGER: &str = "TOKEN_INVALID";
+/// The reason by which a broker refuses a token.
+const TOKEN: &str = "TOKEN_INVALID";
+
+/// The check that fails of a stranger's token.
+const STRANGER: &str = "principal";
 
 /// The reason by which it refuses to close over a grant that stands.
 const STANDS: &str = "WRONG_STATE";
@@ -33,23 +36,47 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(250);
 pub enum Closing {
     /// The customer is erased at the broker.
     Closed {
-        /// The proof of its record. It opens to nobody but its holder: keep it. Absent if the answer was lost, and the broker
-        /// does not know the customer any more.
-        receipt: Option<Box<ProvenLeaf>>,
+        /// The proof of its record. It opens to nobody but its holder: keep it.
+        receipt: Box<ProvenLeaf>,
     },
-    /// Every grant is stopped, with an order to delete; these sides have not acknowledged it, and nothing is closed. Once it
-    /// is, the signed stop is gone, and they have no more than the log's word for it.
+    /// A closing was sent before, its answer was lost, and the broker refuses this customer's token now. Nothing proves that
+    /// the account is closed.
+    Unproven {
+        /// Whether it refuses it as a stranger's, as it does once the account is closed; else for another reason, such as the
+        /// time, and the account may well be open.
+        stranger: bool,
+        /// Its refusal.
+        refused: Error,
+    },
+    /// Every grant that could be is stopped, with an order to delete, and nothing is closed: something is left. Once the
+    /// account is closed, the signed stops are gone, and who has not heard of one has no more than the log's word for it.
     Waits {
-        /// Grant and partner.
-        unheard: Vec<(GrantName, PartnerName)>,
+        /// The sides that have not acknowledged their grant's stop.
+        unheard: Vec<Unheard>,
+        /// The grants whose stop is not recorded, and why.
+        not_stopped: Vec<(GrantName, Error)>,
+        /// Why the broker's list is no measure of what stands, as of [`All`](super::All).
+        list: Option<Error>,
     },
 }
 
+/// A side that has not acknowledged the stop of a grant.
+#[derive(Debug)]
+pub struct Unheard {
+    /// The grant.
+    pub grant: GrantName,
+    /// Who.
+    pub partner: PartnerName,
+    /// What came in the place of its word, if it was not silence.
+    pub blame: Option<Error>,
+}
+
 impl Customer {
-    /// Closes the account for good. Stops every grant with an order to delete, waits for its sides to acknowledge that, and
-    /// has the broker erase the customer. If a side has not answered when the time is over, nothing is closed, unless
-    /// `anyway`. The book stays: it proves what was signed.
+    /// Closes the account for good. Stops every grant with an order to delete, whatever the broker says of it, waits for its
+    /// sides to acknowledge that, and has the broker erase the customer. If something is left when the time is over,
+    /// nothing is closed, unless `anyway`. The book stays: it proves what was signed.
     pub async fn close_account(&self, within: Duration, anyway: bool) -> Result<Closing, Error> {
+        self.0.monitor.check()?;
         if self.0.book.closure_sent() {
             match self.send_closure().await {
                 // Something stands, approved since or elsewhere.
@@ -57,52 +84,68 @@ impl Customer {
                 done => return done,
             }
         }
-        let mut stopped = Vec::new();
-        for view in Box::pin(self.grants()).await? {
-            // What the broker does not know never was a grant, or is none that it could use.
-            if view.state.is_none() {
-                continue;
-            }
-            match view.row.standing {
-                // What it gave goes by the order under the grant in its place.
-                Standing::Superseded { .. } => continue,
-                Standing::Stopped { erase: true } => {}
-                Standing::Active | Standing::Paused | Standing::Stopped { .. } => {
-                    // Boxed, since whoever closes the account holds this future.
-                    Box::pin(self.stop(&view.row.name, true)).await?;
-                }
-            }
-            stopped.push(view.row.name);
-        }
+        // Boxed, since whoever closes the account holds this future.
+        let (stopped, not_stopped, list) = Box::pin(self.stop_and_order()).await?;
         let unheard = self.unheard(&stopped, within).await?;
-        if !unheard.is_empty() && !anyway {
-            return Ok(Closing::Waits { unheard });
+        let all_done = unheard.is_empty() && not_stopped.is_empty() && list.is_none();
+        if !all_done && !anyway {
+            return Ok(Closing::Waits { unheard, not_stopped, list });
         }
         self.send_closure().await
     }
 
-    /// The sides that have not acknowledged the newest change of their grant within this time.
-    async fn unheard(
+    /// Stops all with an order to delete, what has ended too: the names of what is stopped, of what is not and why, and why
+    /// the broker's list is no measure.
+    async fn stop_and_order(
         &self,
-        grants: &[GrantName],
-        within: Duration,
-    ) -> Result<Vec<(GrantName, PartnerName)>, Error> {
-        let mut left: Vec<(GrantName, PartnerName)> = Vec::new();
-        for name in grants {
-            if let Some(row) = self.0.book.grant(name) {
-                left.push((name.clone(), row.terms.source.clone()));
-                left.push((name.clone(), row.terms.recipient.clone()));
+    ) -> Result<(Vec<GrantName>, Vec<(GrantName, Error)>, Option<Error>), Error> {
+        let MayStand { views, ended, fault: list } = self.may_stand().await;
+        let may_stand: HashSet<GrantName> = views.into_iter().map(|view| view.row.name).collect();
+        let (mut stopped, mut not_stopped) = (Vec::new(), Vec::new());
+        for row in self.0.book.grants() {
+            match row.standing {
+                // What it gave goes by the order under the grant in its place.
+                Standing::Superseded { .. } => continue,
+                Standing::Active if ended.get(&row.name) == Some(&Kind::GrantSuperseded) => continue,
+                Standing::Stopped { erase: true } => {}
+                // It ended without ever being a grant: nothing was received under it.
+                Standing::Active | Standing::Paused if !row.was_shown() && !may_stand.contains(&row.name) => {
+                    continue;
+                }
+                Standing::Active | Standing::Paused | Standing::Stopped { .. } => {
+                    match Box::pin(self.stop(&row.name, true)).await {
+                        Ok(_) => {}
+                        Err(error) if error.halts() => return Err(error),
+                        Err(error) => {
+                            not_stopped.push((row.name, error));
+                            continue;
+                        }
+                    }
+                }
+            }
+            stopped.push(row.name);
+        }
+        Ok((stopped, not_stopped, list))
+    }
+
+    /// The sides that have not acknowledged the newest change of their grant within this time.
+    async fn unheard(&self, grants: &[GrantName], within: Duration) -> Result<Vec<Unheard>, Error> {
+        let mut left: Vec<Unheard> = Vec::new();
+        for row in grants.iter().filter_map(|name| self.0.book.grant(name)) {
+            for partner in [row.terms.source, row.terms.recipient] {
+                left.push(Unheard { grant: row.name.clone(), partner, blame: None });
             }
         }
         let looking = async {
             loop {
-                let mut still = Vec::new();
-                for (name, partner) in &left {
-                    if !self.has_heard(name, partner).await? {
-                        still.push((name.clone(), partner.clone()));
+                let mut at = 0;
+                while let Some(one) = left.get_mut(at) {
+                    if self.has_heard(one).await? {
+                        left.remove(at);
+                    } else {
+                        at += 1;
                     }
                 }
-                left = still;
                 if left.is_empty() {
                     return Ok::<(), Error>(());
                 }
@@ -116,36 +159,21 @@ impl Customer {
         Ok(left)
     }
 
-    async fn has_heard(&self, name: &GrantName, partner: &PartnerName) -> Result<bool, Error> {
-        let Some(row) = self.0.book.grant(name) else { return Ok(true) };
-        let asked = GetGrantRequest { name: name.to_string() };
-        let shown = self.0.connection.grants().get_grant(call(asked)).await?.into_inner();
-        let words = shown.acknowledgements.iter().filter(|word| word.partner == partner.as_str());
-        for word in words {
-            if self.acknowledges(&row, partner, word)? {
-                return Ok(true);
+    /// Whether that side's word for the newest change verifies. What does not is no word, and no reason to give up: whoever
+    /// made it would keep the account open for good.
+    async fn has_heard(&self, one: &mut Unheard) -> Result<bool, Error> {
+        let Some(row) = self.0.book.grant(&one.grant) else { return Ok(true) };
+        let asked = GetGrantRequest { name: one.grant.to_string() };
+        let shown = match self.0.connection.grants().get_grant(call(asked)).await {
+            Ok(shown) => shown.into_inner(),
+            Err(status) => {
+                one.blame = Some(status.into());
+                return Ok(false);
             }
-        }
-        Ok(false)
-    }
-
-    /// Whether this is that side's word for the newest change.
-    fn acknowledges(
-        &self,
-        row: &GrantRow,
-        partner: &PartnerName,
-        word: &Acknowledgement,
-    ) -> Result<bool, Error> {
-        let said = envelope::peek::<statements::Acknowledgement>(word.statement.as_ref());
-        if said.is_ok_and(|said| said.statement != row.last) {
-            return Ok(false);
-        }
-        let identity = if *partner == row.terms.source {
-            &row.terms.source_identity
-        } else {
-            &row.terms.recipient_identity
         };
-        Ok(self.verify_word(row, (partner, identity), word)?.is_some())
+        let heard = self.heard(&row, &shown, &one.partner, &[row.last])?;
+        one.blame = heard.fault.map(|fault| Error::Misbehaved(Box::new(fault)));
+        Ok(heard.word.is_some())
     }
 
     async fn send_closure(&self) -> Result<Closing, Error> {
@@ -163,18 +191,20 @@ impl Customer {
             Ok(answer) => answer.into_inner(),
             Err(status) => {
                 let error = Error::from(status);
-                // Of a closing whose answer was lost: the broker can't tell any more whom it does not know.
-                return if before && error.reason() == Some(STRANGER) {
-                    Ok(Closing::Closed { receipt: None })
-                } else {
-                    Err(error)
+                return match &error {
+                    // Of a closing whose answer was lost: the broker can't tell any more whom it does not know.
+                    Error::Refused(refused) if before && refused.reason == TOKEN => {
+                        let stranger = refused.metadata.get("check").is_some_and(|check| check == STRANGER);
+                        Ok(Closing::Unproven { stranger, refused: error })
+                    }
+                    _ => Err(error),
                 };
             }
         };
         let receipt = ProvenLeaf::prove(answer.receipt.as_ref(), &self.0.monitor)?;
         self.says_erased(&receipt, digest)?;
         self.0.book.enter(Entry::Closed { index: receipt.index() }).await?;
-        Ok(Closing::Closed { receipt: Some(Box::new(receipt)) })
+        Ok(Closing::Closed { receipt: Box::new(receipt) })
     }
 
     fn says_erased(&self, receipt: &ProvenLeaf, closure: Digest) -> Result<(), Error> {
