@@ -4,9 +4,9 @@ use countersign_grants::{
     id::{GrantName, PartnerName, SubjectHandle},
     statement::CustomerVerb,
 };
-use countersign_proto::{statement::v1 as wire, v1::grant::State};
+use countersign_proto::statement::v1 as wire;
 
-use super::{Customer, Standing, Wallet};
+use super::{Customer, Wallet, standing::MayStand};
 use crate::{error::Error, receipt::ProvenLeaf};
 
 /// What came of a report.
@@ -74,22 +74,13 @@ impl Customer {
         Ok(Stolen { wallet: Wallet::draw(&self.0.system), stopped, not_stopped, relink, report })
     }
 
-    /// The grants that may stand: by the broker's list, with what the thief approved elsewhere, or by the book if there is none.
+    /// The grants that may stand, with what the thief approved elsewhere as far as the broker's list shows it. A word that
+    /// one has ended, or is none, keeps it from no stop.
     async fn standing(&self) -> Vec<GrantName> {
-        let may_stand = |state: Option<State>| {
-            matches!(state, None | Some(State::Active | State::Paused | State::Suspended))
-        };
-        match self.grants().await {
-            Ok(views) => {
-                let standing = views.into_iter().filter(|view| may_stand(view.state) && !view.row.refused);
-                standing.map(|view| view.row.name).collect()
-            }
-            Err(error) => {
-                tracing::warn!(%error, "stopping by this device's book alone");
-                let rows = self.0.book.grants().into_iter();
-                let standing = rows.filter(|row| matches!(row.standing, Standing::Active | Standing::Paused));
-                standing.map(|row| row.name).collect()
-            }
+        let MayStand { views, fault, .. } = self.may_stand().await;
+        if let Some(error) = fault {
+            tracing::warn!(%error, "the broker's list is no measure of what a thief may have approved");
         }
+        views.into_iter().map(|view| view.row.name).collect()
     }
 }
