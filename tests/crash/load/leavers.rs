@@ -147,12 +147,12 @@ async fn close(
         stop.doubt();
     }
     match closed {
-        Ok(Closing::Closed { receipt: Some(receipt) }) => {
+        Ok(Closing::Closed { receipt }) => {
             notes.proven(&receipt);
             sending.done(Some(receipt.index()));
         }
         // The answer was lost with the daemon, and the account with it.
-        Ok(Closing::Closed { receipt: None }) if sending.is_in_doubt() => sending.found(),
+        Ok(Closing::Unproven { stranger: true, .. }) if sending.is_in_doubt() => sending.found(),
         Ok(other) => notes.fault(format!("an account is not closed: {other:?}")),
         Err(error) => {
             refused(notes, "a closing", sending, &error);

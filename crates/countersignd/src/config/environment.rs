@@ -15,7 +15,7 @@ use super::ConfigError;
 pub const PREFIX: &str = "COUNTERSIGN_";
 
 /// The keys that a variable can set; `#` is an entry's number.
-pub(super) const KEYS: [&str; 25] = [
+pub(super) const KEYS: [&str; 26] = [
     "origin",
     "data",
     "engine",
