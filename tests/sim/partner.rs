@@ -143,7 +143,9 @@ impl Desk {
                     // What can't be sent now is sent by the SDK's own upkeep.
                     let came = partner.attest_erasure(&grant).await;
                     let told = short(grant.as_str());
-                    world.outcome(host, "attest erasure", &came, |leaf| format!("{told}, record {}", leaf.index()));
+                    world.outcome(host, "attest erasure", &came, |leaf| {
+                        format!("{told}, record {}", leaf.index())
+                    });
                     if let Ok(leaf) = &came {
                         world.checks.lock().acknowledged(host, &world.storage.current(), leaf);
                     }

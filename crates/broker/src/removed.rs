@@ -1,6 +1,6 @@
 //! What was removed and is still in files: from when on it is to leave the disk, and that it has.
 //!
-//! Nothing here says what was removed, or of whom.
+//! Nothing here says what was removed; nor of whom, but to somebody who knows the account's name and when it was closed.
 
 use std::time::Duration;
 
@@ -14,21 +14,28 @@ use crate::{
 };
 
 /// Removals that one scrub takes off the disk and are marked as such; the next ones are in the next.
-const AT_ONCE: usize = 1_024;
+const AT_ONCE: usize = 16_384;
 
-/// The removals that are complete, and were begun so long ago or longer: all of them are off the disk once it is scrubbed.
+/// If one that is complete was begun so long ago or longer: all that are complete by now, since they leave the disk together.
 pub async fn due(broker: &Broker, after: Duration) -> Result<Vec<Entry>, Fault> {
-    let millis = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
-    let until = Timestamp::from_millis(broker.now().as_millis().saturating_sub(millis));
-    let mut due = Vec::new();
+    let (now, millis) = (broker.now(), u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
+    let until = Timestamp::from_millis(now.as_millis().saturating_sub(millis));
+    if complete(broker, until).await?.is_empty() {
+        return Ok(Vec::new());
+    }
+    complete(broker, now).await
+}
+
+async fn complete(broker: &Broker, until: Timestamp) -> Result<Vec<Entry>, Fault> {
+    let mut complete = Vec::new();
     for entry in agenda::REMOVED.due(broker, until, AT_ONCE).await? {
         // A closed account whose rows are not all gone: the sweeper is still at it.
         let going = rows::closed_customers().entry(entry.at, entry.digest.into());
         if broker.load(going).await?.is_none() {
-            due.push(entry);
+            complete.push(entry);
         }
     }
-    Ok(due)
+    Ok(complete)
 }
 
 /// These have left the disk.

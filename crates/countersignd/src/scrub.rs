@@ -15,8 +15,8 @@ use crate::{
 /// How often it is looked whether something is due.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// How long after a scrub that failed the next one follows.
-const RETRY_AFTER: Duration = Duration::from_secs(60);
+/// How long after a scrub that failed the next one follows: each writes anew all that lives.
+const RETRY_AFTER: Duration = Duration::from_secs(900);
 
 /// Scrubs the store of a broker that is not running. Nothing to do for one in memory.
 pub async fn run(config: &Config) -> Result<Scrubbed, ScrubError> {

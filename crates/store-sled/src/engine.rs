@@ -16,7 +16,7 @@ use crate::bundles::{BundleFiles, Part};
 use crate::errors::OpenError;
 use crate::files::{Files, RealFiles};
 use crate::gathered::LastRows;
-use crate::index::{Recent, mark};
+use crate::index::{Recent, mark, place};
 use crate::journal::SEGMENT_BYTES;
 use crate::named::Named;
 use crate::open::{Opened, open};
@@ -107,6 +107,9 @@ impl SledStore {
             if let Some(cause) = shared.poisoned() {
                 return Err(cause.to_owned());
             }
+            // What a scrub has left behind that was cut off.
+            let current = shared.view.read().index.trees();
+            place::keep_only(current.folder()).map_err(|error| error.to_string())?;
             let BundleFiles { files, placer, .. } = &shared.bundles;
             let marked = mark::place(&**files, placer, &folder, &folder.join("sled"));
             marked.map_err(|error| error.to_string())

@@ -28,7 +28,10 @@ impl Placer {
     /// those folders are synced.
     pub(crate) fn place(&self, files: &dyn Files, place: &Path, bytes: &[u8]) -> io::Result<()> {
         let mut draft = self.draft(files)?;
-        draft.file.write(bytes)?;
+        if let Err(error) = draft.file.write(bytes) {
+            draft.discard(files);
+            return Err(error);
+        }
         draft.place(files, place)
     }
 }
@@ -40,10 +43,16 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    /// Syncs it and gives it its name.
+    /// Syncs it and gives it its name, or gives its room back.
     pub(crate) fn place(mut self, files: &dyn Files, place: &Path) -> io::Result<()> {
-        self.file.sync()?;
-        drop(self.file);
+        let placed = self.file.sync().and_then(|()| self.name(files, place));
+        if placed.is_err() {
+            self.discard(files);
+        }
+        placed
+    }
+
+    fn name(&self, files: &dyn Files, place: &Path) -> io::Result<()> {
         match files.rename(&self.path, place) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let folder = place.parent().expect("a place is below the store's folder");

@@ -12,6 +12,8 @@
 //!
 //! The last snapshot is the only one then, until the next one is made; so it is read back before the others go.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -41,6 +43,9 @@ pub(crate) type LeftOf<'a> = dyn Fn(&[u8]) -> Result<Option<Vec<u8>>, ReadError>
 
 /// Rows that are put into the new index between two rests: some milliseconds' work, so that calls get the processor.
 const ROWS_BETWEEN_RESTS: u64 = 64;
+
+/// Keys of which it is remembered whether they stand: some megabytes.
+const REMEMBERED_KEYS: usize = 1 << 16;
 
 /// How long a rest is.
 const REST: Duration = Duration::from_millis(1);
@@ -100,15 +105,26 @@ impl Shared {
             self.snapshots.made(keeper.make(last, &self.snapshots.ending)?);
         }
         let kept = keeper.verify_last()?;
+        // No more than two, should this be cut off and tried again. No segment goes by this.
+        keeper.clean(0)?;
 
-        let left = |part: &[u8]| left(part, &|key: &[u8]| self.stands(key));
+        let standing = Memo::default();
+        let left = |part: &[u8]| left(part, &|key: &[u8]| standing.of(key, || self.stands(key)));
         self.blank_recent(head.size, &left)?;
         // What was on its way to its file when that was done.
         self.standing.drain();
         let bundles = self.sync_bundles()?;
+        // One that can't be read keeps nothing else on the disk.
+        let mut unread = None;
         for number in 0..bundles {
             self.check_ending()?;
-            scrubbed.blanked += self.bundles.blank(number, &left)?;
+            match self.bundles.blank(number, &left) {
+                Ok(blanked) => scrubbed.blanked += blanked,
+                Err(error) => {
+                    unread.get_or_insert(error);
+                }
+            }
+            sleep(REST);
         }
 
         keeper.keep_last()?;
@@ -125,7 +141,7 @@ impl Shared {
         }
         files.sync_folder(&journal)?;
         self.renew_index(keeper, kept)?;
-        Ok(scrubbed)
+        unread.map_or(Ok(scrubbed), Err)
     }
 
     /// Blanks the private parts in memory, up to some size of the log: they go to their bundles as they are here.
@@ -146,19 +162,40 @@ impl Shared {
     fn renew_index(&self, keeper: &Keeper, kept: Kept) -> Result<(), ScrubError> {
         let old = self.view.read().index.trees();
         place::keep_only(old.folder())?;
-        let trees = Arc::new(old.beside()?);
+        let made = old.beside().map_err(ScrubError::from).and_then(|trees| {
+            let trees = Arc::new(trees);
+            let made = self.bring_up(&trees, keeper, kept);
+            made.map_err(|error| {
+                // Nobody else has it.
+                if let Ok(Err(error)) = Arc::try_unwrap(trees).map(Trees::end) {
+                    tracing::warn!(%error, "an index that was not finished");
+                }
+                error
+            })
+        });
+        if made.is_err()
+            && let Err(error) = place::keep_only(old.folder())
+        {
+            tracing::warn!(%error, "an index that was not finished stays");
+        }
         drop(old);
-        self.fill(&trees, keeper, kept)?;
+        self.retire(made?)
+    }
 
-        let mut behind =
-            Behind { index: Index::new(Arc::clone(&trees)), next: kept.next_segment, head: kept.head };
+    /// Fills an empty index, brings it up, and puts it in the place of the one that is in use, which it returns.
+    fn bring_up(&self, trees: &Arc<Trees>, keeper: &Keeper, kept: Kept) -> Result<Arc<Trees>, ScrubError> {
+        self.fill(trees, keeper, kept)?;
+        let index = Index::new(Arc::clone(trees));
+        let mut behind = Behind { index, next: kept.next_segment, head: kept.head };
         while self.follow(&mut behind, keeper)? {}
         // From here on nothing is applied to the old one: rows gather in memory until the new one has what it has.
-        let applying = self.applying.lock();
+        let _applying = self.applying.lock();
         self.follow(&mut behind, keeper)?;
-        let mut old = self.view.write().index.replace(trees);
-        drop((applying, behind));
+        Ok(self.view.write().index.replace(Arc::clone(trees)))
+    }
 
+    /// Removes an index that nobody is to ask any more, once all who began to have ended.
+    fn retire(&self, mut old: Arc<Trees>) -> Result<(), ScrubError> {
         for _ in 0..LOOKS {
             match Arc::try_unwrap(old) {
                 Ok(old) => {
@@ -194,28 +231,29 @@ impl Shared {
     /// Brings an index up to what the journal has by now; says whether that was much, so that there is more already.
     fn follow(&self, behind: &mut Behind, keeper: &Keeper) -> Result<bool, ScrubError> {
         let (last, _) = self.roll()?;
-        let mut bytes = 0;
+        let mut many = false;
         for segment in behind.next..=last {
             self.check_ending()?;
-            let read = replay::read_segment(
-                &*keeper.files,
-                &keeper.journal,
-                segment,
-                Some(behind.head),
-                false,
-                |commit| {
-                    let batch = frame::batch(commit.body).ok_or_else(|| commit.place.is(Damage::Content))?;
-                    let Batch { puts, deletes, requests, .. } = batch;
-                    behind.index.add(commit.after.sequence, Changes { puts, deletes, requests });
-                    Ok(())
-                },
-            );
-            let read = read.and_then(replay::Segment::needed_whole).map_err(ScrubError::Store)?;
+            let mut failed = None;
+            let add = |commit: replay::Commit| {
+                let batch = frame::batch(commit.body).ok_or_else(|| commit.place.is(Damage::Content))?;
+                let Batch { puts, deletes, requests, .. } = batch;
+                behind.index.add(commit.after.sequence, Changes { puts, deletes, requests });
+                if behind.index.gathered_bytes() >= APPLY_BYTES {
+                    many = true;
+                    failed = failed.take().or(behind.index.apply_gathered().err());
+                }
+                Ok(())
+            };
+            let (files, journal, before) = (&*keeper.files, &keeper.journal, Some(behind.head));
+            let read = replay::read_segment(files, journal, segment, before, false, add);
+            let read = read.and_then(replay::Segment::needed_whole)?;
+            failed.map_or(Ok(()), Err)?;
+            // Its values share the memory of the segment.
+            behind.index.apply_gathered()?;
             (behind.head, behind.next) = (read.after, segment + 1);
-            bytes += behind.index.gathered_bytes();
-            behind.apply()?;
         }
-        Ok(bytes >= APPLY_BYTES)
+        Ok(many)
     }
 
     fn check_ending(&self) -> Result<(), ScrubError> {
@@ -232,13 +270,23 @@ struct Behind {
     head: Head,
 }
 
-impl Behind {
-    fn apply(&mut self) -> Result<(), sled::Error> {
-        if let Some(layer) = self.index.begin_applying() {
-            self.index.trees().apply(&layer, || ())?;
-            self.index.applied();
+/// Which keys stand, by those that were asked for lately: the parts of one person lie near each other. One that stood when it
+/// was asked for, and was removed since, is the next scrub's.
+#[derive(Default)]
+struct Memo(RefCell<HashMap<Vec<u8>, bool>>);
+
+impl Memo {
+    fn of(&self, key: &[u8], ask: impl FnOnce() -> Result<bool, ReadError>) -> Result<bool, ReadError> {
+        if let Some(stands) = self.0.borrow().get(key) {
+            return Ok(*stands);
         }
-        Ok(())
+        let stands = ask()?;
+        let mut known = self.0.borrow_mut();
+        if known.len() >= REMEMBERED_KEYS {
+            known.clear();
+        }
+        known.insert(key.to_vec(), stands);
+        Ok(stands)
     }
 }
 
@@ -248,16 +296,25 @@ fn reaches(keeper: &Keeper, segment: u64, kept: Kept) -> Result<Head, ScrubError
         return Ok(kept.head);
     }
     let read = replay::read_segment(&*keeper.files, &keeper.journal, segment, None, false, |_| Ok(()));
-    read.map(|segment| segment.after).map_err(ScrubError::Store)
+    Ok(read?.after)
 }
 
 impl From<MakeError> for ScrubError {
     fn from(error: MakeError) -> ScrubError {
         match error {
             MakeError::Io(error) => ScrubError::Io(error),
-            MakeError::Damaged(error) => ScrubError::Store(error),
+            MakeError::Damaged(error) => error.into(),
             MakeError::Base(error) => error.into(),
             MakeError::Ended => ScrubError::Ended,
+        }
+    }
+}
+
+impl From<OpenError> for ScrubError {
+    fn from(error: OpenError) -> ScrubError {
+        match error {
+            OpenError::Io { source, .. } => ScrubError::Io(source),
+            error => ScrubError::Store(error),
         }
     }
 }

@@ -133,7 +133,11 @@ async fn register(notes: &Notes, customer: &Customer) -> Result<(), Error> {
 }
 
 /// The whole ceremony. An invitation that was not answered is given up; all else is sent again with the same bytes.
-pub(super) async fn link(notes: &Notes, customer: &Customer, partner: &Partner) -> Result<SubjectHandle, Error> {
+pub(super) async fn link(
+    notes: &Notes,
+    customer: &Customer,
+    partner: &Partner,
+) -> Result<SubjectHandle, Error> {
     let invited = loop {
         let mut sending = notes.sending(Kind::LinkInvited);
         match partner.invite("gold card").await {

@@ -153,6 +153,15 @@ impl Index {
         self.applying = None;
     }
 
+    /// Applies what was gathered, where nobody reads yet.
+    pub(crate) fn apply_gathered(&mut self) -> Result<(), sled::Error> {
+        if let Some(layer) = self.begin_applying() {
+            self.trees.apply(&layer, || ())?;
+            self.applied();
+        }
+        Ok(())
+    }
+
     /// What memory says of a row.
     ///
     /// The trees may be asked without this index: what leaves memory after this looked is in the trees, and a newer state

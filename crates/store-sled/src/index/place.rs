@@ -1,6 +1,6 @@
 //! Where sled lies: in a numbered folder of its own, so that another one can be made beside it and take its place.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -34,7 +34,8 @@ pub(crate) fn keep_only(folder: &Path) -> io::Result<()> {
             fs::remove_file(entry.path())?;
         }
     }
-    Ok(())
+    // What is gone must not come back after a power cut: it may be what was to leave the disk.
+    File::open(sled)?.sync_all()
 }
 
 /// The folder for the index that is to take this one's place.

@@ -184,7 +184,7 @@ pub(crate) fn strip(
         stripped.extend_from_slice(&frame);
         Ok(())
     })
-    .map_err(ScrubError::Store)?;
+    .map_err(ScrubError::from)?;
     if let Some(error) = failed {
         return Err(ScrubError::Read(error));
     }

@@ -24,7 +24,6 @@ use crate::stretch::Stretch;
 
 /// What is brought up.
 pub(super) struct Recovery {
-    trees: Arc<Trees>,
     pub(super) index: Index,
     /// The sequence that the trees have reached.
     applied: u64,
@@ -47,9 +46,8 @@ impl Recovery {
             return Err(missing_leaves(&bundles, standing));
         }
         let (trees, applied) = open_index(places, options, id, state, &bundles)?;
-        let trees = Arc::new(trees);
-        let index = Index::new(Arc::clone(&trees));
-        Ok(Recovery { trees, index, applied, bundles, standing, recent: RecentLeaves::after(standing) })
+        let index = Index::new(Arc::new(trees));
+        Ok(Recovery { index, applied, bundles, standing, recent: RecentLeaves::after(standing) })
     }
 
     /// Does again what the journal has beyond the index and the bundles.
@@ -93,11 +91,7 @@ impl Recovery {
 
     /// Applies what has gathered. At the end too: its values share the memory of whole segments.
     fn apply(&mut self) -> Result<(), OpenError> {
-        if let Some(layer) = self.index.begin_applying() {
-            self.trees.apply(&layer, || ()).map_err(|error| refused(&error))?;
-            self.index.applied();
-        }
-        Ok(())
+        self.index.apply_gathered().map_err(|error| refused(&error))
     }
 
     fn collect(&mut self, first: u64, leaves: Vec<Leaf>) -> Result<(), OpenError> {

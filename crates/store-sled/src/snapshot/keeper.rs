@@ -85,25 +85,38 @@ impl Keeper {
     pub(crate) fn make(&mut self, last_closed: u64, ending: &AtomicBool) -> Result<Kept, MakeError> {
         loop {
             let base = self.kept.last().copied();
-            match self.make_from(base, last_closed, ending) {
+            let error = match self.make_from(base, last_closed, ending) {
                 Ok(made) => {
                     self.kept.push(made);
                     return Ok(made);
                 }
                 Err(MakeError::Base(SnapshotError::Io { source, .. })) => return Err(source.into()),
-                Err(MakeError::Base(error)) => {
-                    tracing::error!(%error, "a snapshot is of no use, the one before it is taken");
-                    if let Some(useless) = self.kept.pop() {
-                        self.files.remove(&path(&self.folder, useless.next_segment))?;
-                    }
-                    // The journal reaches back to the older of two, and to its own beginning while there was but one.
-                    if self.kept.is_empty() && self.first_segment > 1 {
-                        return Err(MakeError::Damaged(error.into()));
-                    }
-                }
+                Err(MakeError::Base(error)) => error,
                 Err(error) => return Err(error),
+            };
+            tracing::error!(%error, "a snapshot is of no use");
+            if self.kept.len() > 1 {
+                self.remove_last()?;
+                continue;
             }
+            // The only one goes when all of it was made again, from a journal that still has its beginning. Whether it is the
+            // disk that is wrong, or what was read of it, another opening may find out.
+            if self.first_segment > 1 {
+                return Err(MakeError::Damaged(error.into()));
+            }
+            let made = self.make_from(None, last_closed, ending)?;
+            let useless = std::mem::replace(&mut self.kept, vec![made]);
+            for useless in useless.iter().filter(|it| it.next_segment != made.next_segment) {
+                self.files.remove(&path(&self.folder, useless.next_segment))?;
+            }
+            return Ok(made);
         }
+    }
+
+    /// Removes the last snapshot, which is of no use.
+    fn remove_last(&mut self) -> io::Result<()> {
+        let Some(useless) = self.kept.pop() else { return Ok(()) };
+        self.files.remove(&path(&self.folder, useless.next_segment))
     }
 
     fn make_from(
@@ -164,11 +177,17 @@ impl Keeper {
         Ok(Kept { next_segment: segment, head, bytes })
     }
 
-    /// Reads all of the last snapshot: whether it is what was written.
-    pub(crate) fn verify_last(&self) -> Result<Kept, MakeError> {
+    /// Reads all of the last snapshot: whether it is what was written. If it isn't, and another one stands, it goes.
+    pub(crate) fn verify_last(&mut self) -> Result<Kept, MakeError> {
         let last = *self.kept.last().ok_or(MakeError::Ended)?;
-        verify(&*self.files, &self.folder, last.next_segment, self.id)?;
-        Ok(last)
+        match verify(&*self.files, &self.folder, last.next_segment, self.id) {
+            Ok(_) => Ok(last),
+            Err(error) if self.kept.len() > 1 => {
+                self.remove_last()?;
+                Err(MakeError::Io(io::Error::other(error)))
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Removes all snapshots but the last.
