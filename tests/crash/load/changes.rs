@@ -53,7 +53,8 @@ async fn stop(world: &World, granted: &Granted, erase: bool) {
         Ok(recorded) => {
             taken(notes, sending, &recorded);
             granted.stopped.store(true, Ordering::SeqCst);
-            notes.named(Named::StoppedGrant(granted.name.clone()));
+            // Somebody may have narrowed it meanwhile: then the revision in its place is what was stopped.
+            notes.named(Named::StoppedGrant(recorded.grant().clone()));
         }
         Err(error) => refused(notes, "a stop", sending, &error),
     }

@@ -62,6 +62,7 @@ impl SourceHandler for Shelf {
 }
 
 pub(crate) struct Brand {
+    listening: tokio::task::AbortHandle,
     pub(crate) partner: Partner,
     pub(crate) identity: SigningKey,
     pub(crate) working: SigningKey,
@@ -119,7 +120,7 @@ impl Brand {
         tokio::spawn(server.serve(socket, None, std::future::pending()));
         let (heard, events) = mpsc::unbounded_channel();
         let listening = partner.clone();
-        tokio::spawn(async move {
+        let listening = tokio::spawn(async move {
             listening
                 .run(|noted| {
                     let _ = heard.send(noted.event);
@@ -127,12 +128,14 @@ impl Brand {
                 })
                 .await
         });
-        let events = tokio::sync::Mutex::new(events);
-        Self { partner, identity, working, shelf, events, storage, certificate }
+        let (events, listening) = (tokio::sync::Mutex::new(events), listening.abort_handle());
+        Self { listening, partner, identity, working, shelf, events, storage, certificate }
     }
 
-    /// This brand after a restart: from what its book holds on disk. It neither serves nor listens.
+    /// This brand after a restart: from what its book holds on disk. It neither serves nor listens, and the one before does
+    /// not listen any more: a book has one writer.
     pub(crate) fn restarted(&self, world: &World) -> Partner {
+        self.listening.abort();
         open(world, self.name(), (&self.identity, &self.working, &self.certificate), &self.storage)
     }
 

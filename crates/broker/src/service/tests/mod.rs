@@ -440,7 +440,7 @@ async fn only_the_holder_of_a_key_becomes_its_customer() {
     let customer = Some(v1::Customer { public_key, ..v1::Customer::default() });
     let mut request = tonic::Request::new(v1::CreateCustomerRequest { customer });
     request.extensions_mut().insert(crate::Newcomer(token));
-    assert_eq!(refused(customers.create_customer(request).await), "TOKEN_INVALID");
+    assert_eq!(refused(customers.create_customer(request).await), "TOKEN_INVALID signature");
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use countersign_grants::{
     envelope,
     id::{GrantName, LinkName, PartnerName, RequestName},
     key::PublicKey,
-    statement::{GrantTerms, Offer, PartnerChange, WorkingKey},
+    statement::{GrantTerms, Offer, PartnerChange, WorkingKey, open_party_commitment},
 };
 use countersign_proto::v1::{Grant, ListGrantsRequest};
 use serde_json::json;
@@ -84,6 +84,16 @@ impl Customer {
     /// delete stands is written by what was signed. Returns the offer, and which statements its partners' changes are.
     fn verify_grant(&self, row: &GrantRow, grant: &mut Grant) -> Result<(Offer, Vec<Digest>), Error> {
         agrees(&row.terms, grant)?;
+        let salted = self.0.book.link(&LinkName::of(row.recipient_link)).is_some_and(|link| {
+            open_party_commitment(row.terms.recipient_commitment, &grant.recipient_salt, link.acceptance)
+        });
+        if !salted {
+            return Err(twisted(
+                "grant",
+                "recipient_salt",
+                "opens the recipient's commitment to none of her links",
+            ));
+        }
         let shown = grant.changes.iter().map(envelope::digest);
         // Others may have come since the broker was asked.
         if !row.changes().iter().map(|stands| stands.digest).take(grant.changes.len()).eq(shown) {

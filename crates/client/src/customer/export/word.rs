@@ -106,6 +106,7 @@ mod tests {
         let signed = [
             "terms",
             "party_salt",
+            "recipient_salt",
             "offer",
             "offer_key",
             "changes",
