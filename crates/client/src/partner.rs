@@ -2,6 +2,7 @@
 
 mod acknowledge;
 mod erase;
+mod event;
 mod events;
 mod invite;
 mod keys;
@@ -28,7 +29,8 @@ pub(crate) use self::{
     papers::{Papers, unadmitted},
 };
 pub use self::{
-    events::{EventWatch, Noted, PartnerEvent},
+    event::{Noted, PartnerEvent},
+    events::EventWatch,
     invite::Invited,
     offer::OfferDraft,
     request::AskedRow,
