@@ -201,7 +201,9 @@ impl App {
             ("remove authenticator", self.customer.remove_authenticator(kept[0]).await)
         } else if kept.len() < MAX_AUTHENTICATORS {
             let mut secret = [0; 32];
-            secret.iter_mut().for_each(|byte| *byte = random.below(256) as u8);
+            for byte in &mut secret {
+                *byte = random.below(256) as u8;
+            }
             let secret = AuthenticatorSecret::from_secret(&secret);
             kept.push(secret.id());
             ("add authenticator", self.customer.add_authenticator(&secret, "telephone").await)

@@ -123,7 +123,7 @@ mod tests {
         let (broker, store) = ready.parts();
         let store = store.expect("the embedded engine");
 
-        let key = HousekeepingKey::new(b"a row".to_vec());
+        let key = HousekeepingKey::new(b"a row");
         let at = agenda::REMOVED.key(SystemClock.now(), Digest::of(b"it"));
         let put = Housekeeping { puts: vec![(key.clone(), MARKER.into())], deletes: Vec::new() };
         broker.ledger().housekeep(put).await.expect("commits");

@@ -165,12 +165,11 @@ impl Shared {
         let made = old.beside().map_err(ScrubError::from).and_then(|trees| {
             let trees = Arc::new(trees);
             let made = self.bring_up(&trees, keeper, kept);
-            made.map_err(|error| {
+            made.inspect_err(|_| {
                 // Nobody else has it.
                 if let Ok(Err(error)) = Arc::try_unwrap(trees).map(Trees::end) {
                     tracing::warn!(%error, "an index that was not finished");
                 }
-                error
             })
         });
         if made.is_err()

@@ -19,9 +19,9 @@ use crate::placer::Placer;
 use crate::scrub::{LeftOf, ScrubError};
 
 /// How a segment begins that has all of its commits.
-const WHOLE: &[u8; 8] = b"CSGNJRNL";
+const WHOLE: [u8; 8] = *b"CSGNJRNL";
 /// How one begins of which the leaves alone are left.
-const STRIPPED: &[u8; 8] = b"CSGNLEAF";
+const STRIPPED: [u8; 8] = *b"CSGNLEAF";
 const VERSION: u32 = 1;
 const HEADER_BYTES: usize = 32;
 
@@ -143,9 +143,9 @@ fn create_segment(
     files.append(&path, HEADER_BYTES as u64)
 }
 
-fn header(magic: &[u8; 8], segment: u64, first_sequence: u64) -> Vec<u8> {
+fn header(magic: [u8; 8], segment: u64, first_sequence: u64) -> Vec<u8> {
     let mut header = Vec::with_capacity(HEADER_BYTES);
-    header.extend_from_slice(magic);
+    header.extend_from_slice(&magic);
     header.extend_from_slice(&VERSION.to_le_bytes());
     header.extend_from_slice(&segment.to_le_bytes());
     header.extend_from_slice(&first_sequence.to_le_bytes());

@@ -170,7 +170,7 @@ fn opening(bytes: &Bytes, segment: u64, path: &Path) -> Result<(u64, bool), Open
     let (magic, rest) = found.split_first_chunk::<8>().ok_or_else(damaged)?;
     let (version, _) = rest.split_first_chunk::<4>().ok_or_else(damaged)?;
     let version = u32::from_le_bytes(*version);
-    let known = [WHOLE, STRIPPED].into_iter().find(|known| *known == magic).ok_or_else(damaged)?;
+    let known = [WHOLE, STRIPPED].into_iter().find(|known| known == magic).ok_or_else(damaged)?;
     if version != VERSION {
         return Err(OpenError::Version { path: path.to_owned(), found: version, known: VERSION });
     }
