@@ -118,7 +118,7 @@ pub enum PartnerEvent {
         /// How it came.
         why: Revision,
     },
-    /// The customer tapped: [`Partner::fetch_tapped`] can fetch the precise location once. The tap verified under the key of
+    /// The customer tapped: [`Partner::fetch_tapped`](super::Partner::fetch_tapped) can fetch the precise location once. The tap verified under the key of
     /// this side's link.
     LocationTapped {
         /// The grant.
@@ -173,7 +173,7 @@ pub enum PartnerEvent {
         /// The grant.
         grant: Box<GrantRow>,
     },
-    /// Delete what was received under a grant, and under those in whose place it stands, as the customer ordered, and then say so with [`Partner::attest_erasure`]. The
+    /// Delete what was received under a grant, and under those in whose place it stands, as the customer ordered, and then say so with [`Partner::attest_erasure`](super::Partner::attest_erasure). The
     /// order stands in the book. It comes again when this side is late, and with each new watch until it is met.
     EraseDue {
         /// The grant.
