@@ -1,5 +1,7 @@
 //! Reporting the root secret stolen: what stands is stopped, the old identity ends, and a new wallet begins.
 
+use std::time::Duration;
+
 use countersign_grants::{
     id::{GrantName, PartnerName, SubjectHandle},
     statement::CustomerVerb,
@@ -8,6 +10,13 @@ use countersign_proto::statement::v1 as wire;
 
 use super::{Customer, Wallet, standing::MayStand};
 use crate::{error::Error, receipt::ProvenLeaf};
+
+/// How often a stop or a report is sent that the broker refuses for a moment: a customer's calls are counted by the second.
+const TRIES: u32 = 5;
+
+/// The shortest and the longest pause between two tries.
+const MIN_PAUSE: Duration = Duration::from_millis(100);
+const MAX_PAUSE: Duration = Duration::from_secs(2);
 
 /// What came of a report.
 pub struct Stolen {
@@ -50,7 +59,7 @@ impl Customer {
     pub async fn report_stolen(&self, erase: bool) -> Result<Stolen, Error> {
         let (mut stopped, mut not_stopped) = (Vec::new(), Vec::new());
         for grant in self.standing().await {
-            match self.stop(&grant, erase).await {
+            match patiently(|| Box::pin(self.stop(&grant, erase))).await {
                 Ok(_) => stopped.push(grant),
                 Err(error @ Error::Book(_)) => return Err(error),
                 Err(error) => not_stopped.push((grant, error)),
@@ -60,7 +69,7 @@ impl Customer {
             verb: CustomerVerb::ReportStolen.into(),
             ..wire::CustomerChange::default()
         };
-        let report = match self.change_identity(said, Vec::new()).await {
+        let report = match patiently(|| Box::pin(self.change_identity(said.clone(), Vec::new()))).await {
             Ok(receipt) => Report::Recorded(Box::new(receipt)),
             Err(error) if error.reason() == Some("CUSTOMER_STOLEN") => match self.0.book.reported_stolen() {
                 Some(index) => Report::RecordedBefore { index },
@@ -82,5 +91,23 @@ impl Customer {
             tracing::warn!(%error, "the broker's list is no measure of what a thief may have approved");
         }
         views.into_iter().map(|view| view.row.name).collect()
+    }
+}
+
+/// Tries again what the broker refuses for a moment: so many stops in a row may use up a customer's calls.
+async fn patiently<T, F>(mut attempt: impl FnMut() -> F) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    let mut tries = 1;
+    loop {
+        match attempt().await {
+            Err(Error::Refused(refused)) if tries < TRIES && refused.retry_after.is_some() => {
+                let pause = refused.retry_after.unwrap_or_default().clamp(MIN_PAUSE, MAX_PAUSE);
+                tokio::time::sleep(pause).await;
+                tries += 1;
+            }
+            answer => return answer,
+        }
     }
 }
