@@ -205,6 +205,21 @@ async fn a_grant_that_has_ended_can_still_be_ordered_to_be_deleted() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_received_by_the_last_use_does_not_come_again_once_it_is_to_be_deleted() {
+    let granted = Granted::start().await;
+    let grant = granted.approve_uses(1).await;
+    let fetch = wire::Fetch { terms: grant.digest().into(), ..bare_fetch(&granted).await };
+    granted.send(&fetch).await.expect("released");
+    granted.send(&fetch).await.expect("the same bytes, repeated");
+    let recorded = granted.mei.stop(&grant, true).await.expect("recorded");
+    assert_eq!(recorded.receipt().record().kind(), Kind::ErasureOrdered, "its last use had ended it");
+    // Within the time in which a repeat would bring it.
+    assert_eq!(reason_of(granted.send(&fetch).await).reason, "GRANT_ENDED");
+    assert_eq!(granted.world.count(Kind::Transfer).await, 2);
+    check_world(&granted.world.records().await);
+}
+
 /// What the broker must refuse of an attestation, each by its own reason.
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_attests_for_another_or_what_was_not_ordered() {

@@ -135,7 +135,7 @@ impl Granted {
     }
 
     /// A grant with so many uses.
-    async fn approve_uses(&self, uses: u32) -> GrantName {
+    pub(crate) async fn approve_uses(&self, uses: u32) -> GrantName {
         let request = self.ask(uses).await;
         let read = self.mei.read_request(&request).await.expect("verifies");
         let approved = self.mei.approve(&read, &Choice::required("en")).await.expect("approves");

@@ -164,6 +164,11 @@ impl TransferService {
         read: &mut Read,
         before: &Before,
     ) -> Result<Result<Permit, Refusal>, Fault> {
+        if read.grant.read.row.erasure_ordered {
+            // However it ended: what comes now would be there to delete again.
+            let state = read.grant.state(self.broker.now())?.state();
+            return Ok(Err(Refusal::Ended { state }));
+        }
         if matches!(before, Before::Released { .. }) {
             // A repeat spends nothing, so nothing that was spent stands in its way.
             read.grant.spent = Spent::default();
