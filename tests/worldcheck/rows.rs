@@ -379,10 +379,18 @@ impl Rows {
                     record.kind() == Kind::GrantSuperseded && record.reason == "NARROWED"
                 })
                 .count();
-        let stopped = of(Kind::GrantWithdrawn)
-            + of(Kind::GrantSuperseded)
-            + of(Kind::GrantRevoked)
-            + of(Kind::GrantRevokedByOperator);
+        let ends = [
+            Kind::GrantWithdrawn,
+            Kind::GrantSuperseded,
+            Kind::GrantRevoked,
+            Kind::GrantRevokedByOperator,
+            // Of a grant that its last use or its time had ended.
+            Kind::ErasureOrdered,
+        ];
+        let stopped: BTreeSet<&Bytes> = kept()
+            .filter(|(_, (record, _))| ends.contains(&record.kind()))
+            .map(|(_, (record, _))| &record.grant_tag)
+            .collect();
         let customer_changes =
             of(Kind::AuthenticatorAdded) + of(Kind::AuthenticatorRemoved) + of(Kind::CustomerStolen);
         let tags = |kinds: &[Kind]| -> BTreeSet<&Bytes> {
@@ -404,7 +412,7 @@ impl Rows {
             ("due", requests - answered.min(requests)),
             ("grant", grants),
             ("grant-statement", changes + of(Kind::Acknowledged)),
-            ("grants-from", grants - stopped.min(grants)),
+            ("grants-from", grants - stopped.len().min(grants)),
             ("grants-of", 3 * grants),
             ("keys-of", of(Kind::PartnerKeyPublished)),
             ("link", of(Kind::LinkInvited) - gone_links),
