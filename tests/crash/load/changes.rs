@@ -45,18 +45,38 @@ pub(crate) async fn run(world: Arc<World>, mut random: Random) {
     }
 }
 
-/// Stops a grant; from the acknowledgement on nothing comes under it.
+/// Stops a grant; from the acknowledgement on nothing comes under it. One that has ended meanwhile, by its last use or by
+/// another stop, can still be ordered to be deleted: then that is what the record says.
 async fn stop(world: &World, granted: &Granted, erase: bool) {
     let notes = &world.notes;
-    let mut sending = notes.sending(Kind::GrantWithdrawn);
-    match insist(&mut sending, || granted.customer.stop(&granted.name, erase)).await {
+    let mut stopped = notes.sending(Kind::GrantWithdrawn);
+    let mut ordered = erase.then(|| notes.sending(Kind::ErasureOrdered));
+    let came = insist(&mut stopped, || granted.customer.stop(&granted.name, erase)).await;
+    if let Some(ordered) = ordered.as_mut().filter(|_| stopped.is_in_doubt()) {
+        ordered.doubt();
+    }
+    match came {
         Ok(recorded) => {
-            taken(notes, sending, &recorded);
             granted.stopped.store(true, Ordering::SeqCst);
-            // Somebody may have narrowed it meanwhile: then the revision in its place is what was stopped.
-            notes.named(Named::StoppedGrant(recorded.grant().clone()));
+            notes.proven(recorded.receipt());
+            let index = Some(recorded.receipt().index());
+            if recorded.receipt().record().kind() == Kind::GrantWithdrawn {
+                stopped.done(index);
+                // Somebody may have narrowed it meanwhile: then the revision in its place is what was stopped.
+                notes.named(Named::StoppedGrant(recorded.grant().clone()));
+            } else {
+                stopped.undone();
+            }
+            if let Some(ordered) = ordered {
+                ordered.done(index);
+            }
         }
-        Err(error) => refused(notes, "a stop", sending, &error),
+        Err(error) => {
+            if let Some(ordered) = ordered {
+                refused(notes, "a stop", ordered, &error);
+            }
+            refused(notes, "a stop", stopped, &error);
+        }
     }
     world.retire(&granted.name);
     for _ in 0..TRIES_AFTER_STOP {

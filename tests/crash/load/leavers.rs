@@ -133,18 +133,17 @@ async fn close(
             notes.gone(gone(link.name.clone()));
         }
     }
-    let mut stop: Option<Sending> = None;
+    // Its stop orders to delete as well.
+    let mut stops: Vec<Sending> = Vec::new();
     if let Some((request, granted)) = given {
         notes.gone(Named::Request(request.clone()));
         notes.gone(Named::Grant(granted.name.clone()));
-        stop = Some(notes.sending(Kind::GrantWithdrawn));
+        stops.extend([Kind::GrantWithdrawn, Kind::ErasureOrdered].map(|kind| notes.sending(kind)));
     }
     let mut sending = notes.sending(Kind::CustomerErased);
     let closed = insist(&mut sending, || customer.close_account(PATIENCE, true)).await;
-    if sending.is_in_doubt()
-        && let Some(stop) = &mut stop
-    {
-        stop.doubt();
+    if sending.is_in_doubt() {
+        stops.iter_mut().for_each(Sending::doubt);
     }
     match closed {
         Ok(Closing::Closed { receipt }) => {
@@ -159,8 +158,6 @@ async fn close(
             return Err(error);
         }
     }
-    if let Some(stop) = stop {
-        stop.done(None);
-    }
+    stops.into_iter().for_each(|stop| stop.done(None));
     Ok(())
 }
