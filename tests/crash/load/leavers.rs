@@ -158,6 +158,8 @@ async fn close(
             return Err(error);
         }
     }
-    stops.into_iter().for_each(|stop| stop.done(None));
+    for stop in stops {
+        stop.done(None);
+    }
     Ok(())
 }
