@@ -463,6 +463,82 @@ async fn a_closed_account_leaves_the_log_the_broker_and_after_a_scrub_the_disk()
     close(store).await;
 }
 
+/// The orders to delete that the broker tells a brand of, by the leaves of a customer who is erased.
+async fn orders_left(brand: &Partner) -> Vec<Option<v1::ErasureOrder>> {
+    let kinds = vec![Kind::ErasureOrdered.into()];
+    let asked = v1::ListEventsRequest { parent: brand.name().to_string(), kinds, ..Default::default() };
+    let told = brand.connection().events().list_events(asked).await.expect("lists").into_inner().events;
+    assert!(told.iter().all(|event| event.erased && event.grant.is_empty()), "{told:?}");
+    told.into_iter().map(|event| event.erasure_order).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recipient_that_was_away_until_all_else_was_gone_still_deletes_and_says_so() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path().join("store");
+    let store = open(&folder).await;
+    let granted = World::on(Arc::clone(&store) as Arc<dyn Store>).await.with_grant().await;
+    granted.fetch().await.expect("flows");
+    let markers = markers(&granted).await;
+    granted.hopp.goes_away();
+    let closing = granted.mei.close_account(Duration::from_millis(200), true).await.expect("closes");
+    assert!(matches!(closing, Closing::Closed { .. }), "{closing:?}");
+    let order = granted.mei.book().grant(&granted.grant).expect("stands").last;
+    sweeper::erase(&granted.world.broker).await.expect("sweeps");
+    let left =
+        |sealed: &[u8], stands: &dyn Fn(&[u8]) -> Result<bool, ReadError>| private::left_of(sealed, stands);
+    store.scrub(Arc::new(left)).await.expect("scrubs");
+    for (what, marker) in &markers {
+        assert_eq!(holding(&folder, marker), Vec::<PathBuf>::new(), "{what}");
+    }
+
+    // It is told that the account is closed, and then what it owes.
+    let hopp = granted.hopp.restarted(&granted.world);
+    let mut events = hopp.watch_events();
+    let first = events.next().await.expect("hears").event;
+    assert!(matches!(first, PartnerEvent::AccountClosed { .. }), "{first:?}");
+    let until = granted.world.clock.now().plus(RETENTION);
+    let owes = |event: PartnerEvent| {
+        let PartnerEvent::EraseDue { grant, subject, due, signed } = event else { panic!("{event:?}") };
+        assert_eq!((grant, subject), (granted.grant.clone(), granted.at_hopp.clone()));
+        assert_eq!((due, signed), (until, false), "by the record's time, and by nothing that she signed");
+    };
+    owes(events.next().await.expect("hears").event);
+    drop((events, hopp));
+    // It stands in the book, whatever becomes of the event.
+    let hopp = granted.hopp.restarted(&granted.world);
+    owes(hopp.watch_events().next().await.expect("hears").event);
+    let left = orders_left(&hopp).await;
+    assert_eq!(left[0].as_ref().expect("it is due").change, order.as_bytes()[..]);
+    assert_eq!(orders_left(&granted.skylark.partner).await, [None], "it is not the source's affair");
+
+    let proof = hopp.attest_erasure(&granted.grant).await.expect("recorded");
+    assert_eq!(proof.record().kind(), Kind::ErasureAttested);
+    let again = hopp.attest_erasure(&granted.grant).await.expect("the same again");
+    assert_eq!(again.index(), proof.index());
+    assert!(hopp.erasures_due().is_empty());
+    assert_eq!(orders_left(&hopp).await, [None], "what is met needs nothing to be met by");
+    granted.world.clock.advance(RETENTION);
+    sweeper::announce_erasures(&granted.world.broker).await.expect("sweeps");
+    check_world(&granted.world.records().await);
+    drop(hopp);
+
+    let keys = Keys {
+        log: crate::world::signer(1).verifier().clone(),
+        broker: Some(countersign_broker::private::Kek::new([4; 32])),
+    };
+    let Granted { world, .. } = granted;
+    world.end().await;
+    close(store).await;
+    worldcheck::disk(&folder, &keys).await.unwrap_or_else(|found| panic!("{found}"));
+    let mut log = FolderLog::open(&folder.join("log")).expect("a folder");
+    let report = verify(&mut log, &keys.log, &[], &mut |_| ()).expect("reads");
+    assert!(report.is_sound(), "{:?}", report.findings);
+    let said = [Kind::ErasureOrdered, Kind::CustomerErased, Kind::ErasureAttested, Kind::ErasureOverdue];
+    assert_eq!(said.map(|kind| report.count(kind)), [1, 1, 1, 0]);
+    assert_eq!(report.overdue_erasures, 0);
+}
+
 /// A data key that goes without a record is missing, and nothing else.
 async fn missing(granted: &Granted, eve: &Auditor) {
     let broker = &granted.world.broker;

@@ -220,6 +220,10 @@ fn run_receipt(input: &Value) -> Outcome {
     let partner = |key: &str| PartnerName::parse(text(says, key)).unwrap();
     let kinds: Vec<Kind> =
         texts(says, "kinds").iter().map(|kind| Kind::from_str_name(kind).unwrap()).collect();
+    // Of a record that names no fields, or whose customer is not the reader's to know, that is not looked at.
+    let given = |key: &str| says.get(key).filter(|value| !value.is_null());
+    let customer = given("customer").map(|_| CustomerName::parse(text(says, "customer")).unwrap());
+    let fields = given("fields").map(|_| known::paths(&texts(says, "fields")));
     let saying = Saying {
         kinds: &kinds,
         source: &partner("source"),
@@ -227,10 +231,10 @@ fn run_receipt(input: &Value) -> Outcome {
         purpose: &PurposeCode::parse(text(says, "purpose")).unwrap(),
         catalogue_version: Digest::from(array::<32>(says, "catalogue_version")),
         log_tag: &array(says, "grant_tag"),
-        subject: Some(&CustomerName::parse(text(says, "customer")).unwrap()),
-        fields: Some(&known::paths(&texts(says, "fields"))),
+        subject: customer.as_ref(),
+        fields: fields.as_deref(),
         evidence: Some(&digests(says, "evidence")),
-        use_limit: Some(u32::try_from(count(says, "use_limit")).unwrap()),
+        use_limit: given("use_limit").map(|_| u32::try_from(count(says, "use_limit")).unwrap()),
         not_before: Timestamp::from_millis(count(says, "not_before_ms")),
         not_after: Timestamp::from_millis(count(says, "not_after_ms")),
     };
@@ -292,6 +296,24 @@ fn receipts() -> Vec<Case> {
         input["index"] = json!(0);
         input["path"] = json!([]);
         input["checkpoint"] = json!(std::str::from_utf8(head.as_bytes()).unwrap());
+        input
+    };
+    // The same of the order to delete, as its recipient checks it when the customer is erased.
+    let ordered = |evidence: &str, bend: &dyn Fn(&mut Record)| {
+        let mut input = other_record(&|it| {
+            it.set_kind(Kind::ErasureOrdered);
+            it.set_result(Result_::Unspecified);
+            (it.use_number, it.fields_commitment) = (0, vec![].into());
+            let stop = [STORY.digest("stop")];
+            it.evidence_commitment = commitment::evidence(&[100 + 10 * INDEX as u8 + 2; 32], &stop).into();
+            bend(it);
+        });
+        let says = &mut input["says"];
+        says["kinds"] = json!(["KIND_ERASURE_ORDERED"]);
+        says["evidence"] = json!([STORY.digest(evidence).to_hex()]);
+        for unknown in ["customer", "fields", "use_limit"] {
+            says[unknown] = Value::Null;
+        }
         input
     };
     let mut short = hashes(INDEX as u64);
@@ -382,6 +404,18 @@ fn receipts() -> Vec<Case> {
         }),
         Case::bad("another-customer", "Of another customer.", "subject", {
             saying("customer", json!(format!("customers/{}", known::key(known::HOPP).id())))
+        }),
+        Case::good("order-to-delete", "An order whose customer is erased, to its recipient.", {
+            ordered("stop", &|_| ())
+        }),
+        Case::bad("another-order", "It commits to another change than is shown.", "evidence", {
+            ordered("pause", &|_| ())
+        }),
+        Case::bad("order-of-another-grant", "It is of another grant.", "grant_tag", {
+            ordered("stop", &|it| it.grant_tag = vec![61; 32].into())
+        }),
+        Case::bad("no-order", "A stop that orders nothing.", "kind", {
+            ordered("stop", &|it| it.set_kind(Kind::GrantWithdrawn))
         }),
     ]
 }

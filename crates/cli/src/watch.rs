@@ -107,12 +107,13 @@ fn told(event: &PartnerEvent) -> (&'static str, Vec<(&'static str, String)>) {
             names.push(("expire_time", words::rfc3339(grant.terms().expire_time)));
             ("expiring", names)
         }
-        PartnerEvent::EraseDue { grant, subject, due } => (
+        PartnerEvent::EraseDue { grant, subject, due, signed } => (
             "erase_due",
             vec![
                 ("grant", grant.to_string()),
                 ("subject", subject.to_string()),
                 ("due_time", words::rfc3339(*due)),
+                ("signed", signed.to_string()),
             ],
         ),
         PartnerEvent::ErasureAttested { grant, time } => {

@@ -5,6 +5,7 @@
 //! use counts may lag a crash by a second.
 
 mod admission;
+mod deletion;
 mod entry;
 mod file;
 mod memory;

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use countersign_broker::{private::DataKeyId, rows};
+use bytes::Bytes;
+use countersign_broker::{caller::Party, private::DataKeyId, rows};
 use countersign_client::{
-    Connection, Error,
-    auditor::{Auditor, MemoryHeads},
+    Connection, Error, PartnerEvent,
+    auditor::{Auditor, MemoryHeads, Problem},
+    book::GrantRow,
 };
 use countersign_grants::{
     digest::Digest,
@@ -86,6 +88,110 @@ async fn an_invented_order_deletes_nothing() {
     assert_eq!(blamed(&operator.hopp.fails(Kind::ErasureOrdered).await), "the broker: change: present");
     assert!(operator.hopp.partner.erasures_due().is_empty());
     operator.fetch().await.expect("it stands as before");
+}
+
+impl Operator {
+    /// The newest record of this kind, as a receipt with what opens it.
+    async fn receipt_of(&self, kind: Kind) -> v1::Receipt {
+        let records = self.world.records().await;
+        let index = records.iter().rposition(|record| record.kind() == kind).expect("there") as u64;
+        let entered = self.world.broker.entered(index).await.expect("reads");
+        entered.for_party(&Party::Partner(self.hopp.name().clone()))
+    }
+
+    /// Says from now on of every order to delete that its customer has closed the account, and shows this for it.
+    fn calls_erased(&self, shown: Option<v1::ErasureOrder>) {
+        self.front.bend_events(move |event| {
+            if event.kind() == Kind::ErasureOrdered {
+                event.erased = true;
+                event.grant.clear();
+                event.erasure_order.clone_from(&shown);
+            }
+        });
+    }
+}
+
+fn due(event: PartnerEvent) -> Option<bool> {
+    match event {
+        PartnerEvent::EraseDue { signed, .. } => Some(signed),
+        _ => None,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_of_an_erased_customer_counts_by_its_record_alone() {
+    let operator = Operator::start().await;
+    let made_up = Digest::of(b"nothing that anybody signed");
+    let other = operator.one_more().await;
+    operator.claims(Kind::ErasureOrdered).await;
+    assert_eq!(blamed(&operator.hopp.fails(Kind::ErasureOrdered).await), "the broker: change: present");
+    let honest = operator.receipt_of(Kind::ErasureOrdered).await;
+    let of_other = operator.receipt_of(Kind::GrantApproved).await;
+    let order = |change: &[u8], receipt: Option<v1::Receipt>| v1::ErasureOrder {
+        change: change.to_vec().into(),
+        receipt,
+    };
+    let mut unproven = honest.clone();
+    unproven.record = of_other.record.clone();
+    for (shown, expected) in [
+        (order(made_up.as_bytes(), None), "the broker: receipt: present"),
+        (order(made_up.as_bytes(), Some(unproven)), "the broker: receipt: inclusion"),
+        (order(made_up.as_bytes(), Some(of_other)), "the broker: receipt: kind"),
+        (order(other.digest().as_bytes(), Some(honest.clone())), "the broker: receipt: evidence"),
+        (order(&[7; 31], Some(honest)), "the broker: erasure_order: change"),
+    ] {
+        operator.calls_erased(Some(shown));
+        operator.claims(Kind::ErasureOrdered).await;
+        assert_eq!(blamed(&operator.hopp.fails(Kind::ErasureOrdered).await), expected);
+    }
+    assert!(operator.hopp.partner.erasures_due().is_empty());
+    let row = operator.hopp.partner.book().grant(&operator.grant).expect("stands");
+    assert!(row.held(), "to refuse is always safe");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_the_broker_makes_up_stands_in_the_log_and_gives_way_to_a_signed_one() {
+    let operator = Operator::start().await;
+    let (hopp, grant) = (&operator.hopp, &operator.grant);
+    operator.fetch().await.expect("flows");
+    operator.calls_erased(None);
+    operator.claims(Kind::ErasureOrdered).await;
+    let held = |event| matches!(event, PartnerEvent::AccountClosed { .. }).then_some(());
+    hopp.hears(held).await;
+    let change = Bytes::copy_from_slice(Digest::of(b"nothing that anybody signed").as_bytes());
+    let mut receipt = operator.receipt_of(Kind::ErasureOrdered).await;
+    operator.calls_erased(Some(v1::ErasureOrder { change: change.clone(), receipt: Some(receipt) }));
+    operator.claims(Kind::ErasureOrdered).await;
+    assert!(!hopp.hears(due).await, "it is told as the broker's word");
+    hopp.partner.attest_erasure(grant).await.expect_err("the broker has nothing to meet");
+    let attested = |row: GrantRow| (row.deleted(), row.attested());
+    assert_eq!(attested(hopp.partner.book().grant(grant).expect("stands")), (true, false));
+
+    // Whoever audits the log finds what stands in it twice; and what Mei orders is told, met and believed as ever.
+    operator.front.bend_events(|_| ());
+    operator.mei.stop(grant, true).await.expect("recorded");
+    assert!(hopp.hears(due).await, "now she signed it");
+    assert_eq!(attested(hopp.partner.book().grant(grant).expect("stands")), (false, false));
+    hopp.partner.attest_erasure(grant).await.expect("recorded");
+    let seen = operator.mei.grants().await.expect("lists").remove(0);
+    assert_eq!(seen.erasure.map(|erasure| erasure.state()), Some(ErasureState::Attested));
+    assert!(seen.fault.is_none(), "{:?}", seen.fault);
+    let findings = operator.audited().await;
+    let twice = Problem::Erasure { kind: Kind::ErasureOrdered };
+    assert!(findings.iter().any(|finding| finding.problem == twice), "{findings:?}");
+
+    // The signed one is met: no record takes its place.
+    receipt = operator.receipt_of(Kind::ErasureOrdered).await;
+    operator.calls_erased(Some(v1::ErasureOrder { change, receipt: Some(receipt) }));
+    operator.claims(Kind::ErasureOrdered).await;
+    operator.claims(Kind::GrantSuspendedByOperator).await;
+    let next = |event| match event {
+        PartnerEvent::EraseDue { .. } | PartnerEvent::Failed { .. } => Some(false),
+        PartnerEvent::GrantSuspendedByOperator { .. } => Some(true),
+        _ => None,
+    };
+    assert!(hopp.hears(next).await, "nothing comes of it");
+    assert_eq!(attested(hopp.partner.book().grant(grant).expect("stands")), (true, true));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use countersign_client::{
     Error, Monitor, System,
-    auditor::{LogSource, Problem, SourceError, verify},
+    auditor::{Finding, LogSource, Problem, SourceError, verify},
     checkpoint::HeadKeeper as _,
     customer::Report,
     error::LogForked,
@@ -22,6 +22,18 @@ impl Operator {
     /// A second broker with the same keys, on a copy of the database as it is now.
     async fn twin(&self) -> World {
         World::at(Arc::new(self.store.recovered()), self.world.clock.clone()).await
+    }
+
+    /// What an auditor finds in the log.
+    pub(super) async fn audited(&self) -> Vec<Finding> {
+        let ledger = self.world.broker.ledger().clone();
+        grow(&ledger, 0).await;
+        let (files, log) = (Files(ledger, Handle::current()), self.world.trust.log_key.clone());
+        let report = tokio::task::spawn_blocking(move || {
+            let mut files = files;
+            verify(&mut files, &log, &[], &mut |_| {}).expect("reads")
+        });
+        report.await.expect("no panic").findings
     }
 }
 
@@ -198,18 +210,12 @@ async fn an_auditor_finds_what_a_log_must_not_say() {
     // The operator enters a transfer after the stop, a resume after it, and a transfer under a grant that nobody gave.
     operator.claims(Kind::Transfer).await;
     operator.claims(Kind::GrantResumed).await;
-    let ledger = operator.world.broker.ledger().clone();
+    let ledger = operator.world.broker.ledger();
     let transfer = operator.world.records().await.into_iter().find(|record| record.kind() == Kind::Transfer);
     let made_up =
         Record { grant_tag: vec![5; 32].into(), grant_sequence: 1, ..transfer.expect("there is one") };
-    append(&ledger, made_up).await;
-    grow(&ledger, 0).await;
-    let (files, log) = (Files(ledger, Handle::current()), operator.world.trust.log_key.clone());
-    let report = tokio::task::spawn_blocking(move || {
-        let mut files = files;
-        verify(&mut files, &log, &[], &mut |_| {}).expect("reads")
-    });
-    let findings = report.await.expect("no panic").findings;
+    append(ledger, made_up).await;
+    let findings = operator.audited().await;
     let found = |wanted: &Problem| findings.iter().any(|finding| &finding.problem == wanted);
     assert!(found(&Problem::AfterStop), "{findings:?}");
     assert!(found(&Problem::ChangeAfterStop { kind: Kind::GrantResumed }), "{findings:?}");

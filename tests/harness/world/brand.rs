@@ -132,10 +132,15 @@ impl Brand {
         Self { listening, partner, identity, working, shelf, events, storage, certificate }
     }
 
+    /// From here on it hears of nothing.
+    pub(crate) fn goes_away(&self) {
+        self.listening.abort();
+    }
+
     /// This brand after a restart: from what its book holds on disk. It neither serves nor listens, and the one before does
     /// not listen any more: a book has one writer.
     pub(crate) fn restarted(&self, world: &World) -> Partner {
-        self.listening.abort();
+        self.goes_away();
         open(world, self.name(), (&self.identity, &self.working, &self.certificate), &self.storage)
     }
 

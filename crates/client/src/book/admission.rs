@@ -49,6 +49,8 @@ pub(crate) enum Unadmitted {
     Revision(TermsError),
     #[error("nothing was ordered to be deleted, or it was attested before")]
     NotOrdered,
+    #[error("it was ordered before, or this side received nothing")]
+    Ordered,
     #[error("{MAX_HELD} grants that are not in the book are held already")]
     Held,
     #[error("{MAX_STOPPED_AHEAD} grants that are not in the book are stopped already")]
@@ -87,10 +89,15 @@ impl State {
                 let row = self.known(*grant)?;
                 let ready = match entry {
                     Entry::Deleted { .. } => row.erase_due().is_some(),
-                    Entry::Attested { .. } => row.deleted && row.attestation.is_none(),
-                    _ => row.attestation.is_some(),
+                    Entry::Attested { .. } => row.deleted() && row.attestation().is_none(),
+                    _ => row.attestation().is_some(),
                 };
                 if ready { Ok(()) } else { Err(Unadmitted::NotOrdered) }
+            }
+            Entry::OrderRecorded { grant, .. } => {
+                let row = self.known(*grant)?;
+                let ready = row.side() == Side::Recipient && row.erase_order().is_none();
+                if ready { Ok(()) } else { Err(Unadmitted::Ordered) }
             }
             Entry::StoppedHere { .. }
             | Entry::Held { .. }

@@ -61,6 +61,9 @@ pub(crate) enum Entry {
     AttestationTold { grant: [u8; 32] },
     /// Something left by this tap of a customer's, in place of the answer that used it.
     TapUsed { tap: [u8; 32], until_ms: u64 },
+    /// The customer ordered to delete what was received, by the log's proven record alone: the account is closed, and the
+    /// signed change is nowhere.
+    OrderRecorded { grant: [u8; 32], change: [u8; 32], at_ms: u64 },
 }
 
 impl Entry {

@@ -9,7 +9,6 @@ use countersign_grants::{
     envelope,
     id::{GrantName, LinkName, SubjectHandle},
     key::PublicKey,
-    lifecycle::Erasure,
     permit::Spent,
     statement::{
         ChangeReason, Fetch, GrantChange, GrantTerms, PartnerChange, PartnerVerb, SECRET_BYTES, Statement,
@@ -22,7 +21,10 @@ use prost::Message as _;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::entry::Entry;
+use super::{
+    deletion::{Deletion, Order},
+    entry::Entry,
+};
 
 /// On which side of a grant a partner stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,11 +129,7 @@ pub struct GrantRow {
     by_recipient: Chain,
     suspended: Option<ChangeReason>,
     revoked: Option<(Side, ChangeReason)>,
-    /// The customer's order to delete: the change that carries it, and until when.
-    ordered: Option<(Digest, Timestamp)>,
-    pub(super) deleted: bool,
-    pub(super) attestation: Option<Bytes>,
-    pub(super) attestation_told: bool,
+    pub(super) deletion: Deletion,
     pub(super) spent: Spent,
     /// The fetches whose receipts are owed, oldest first.
     pub(super) owed: VecDeque<(Timestamp, Digest)>,
@@ -200,27 +198,27 @@ impl GrantRow {
     /// Until when this side has to have deleted what it received, by the customer's signed order and terms. Nothing without
     /// an order, and on the source's side, which received nothing.
     pub fn erase_due(&self) -> Option<Timestamp> {
-        self.ordered.filter(|_| self.side == Side::Recipient).map(|(_, due)| due)
+        self.erase_order().filter(|_| self.side == Side::Recipient).map(|order| order.due)
     }
 
     /// Whether this side's application said that it has deleted what it received.
     pub fn deleted(&self) -> bool {
-        self.deleted
+        self.deletion.deleted
     }
 
     /// Whether the log has this side's attestation of that, by a proof that verified.
     pub fn attested(&self) -> bool {
-        self.attestation_told
+        self.deletion.told
     }
 
-    /// The change that orders this side to delete.
-    pub(crate) fn erase_order(&self) -> Option<Digest> {
-        self.ordered.map(|(change, _)| change)
+    /// The customer's order to delete.
+    pub(crate) fn erase_order(&self) -> Option<Order> {
+        self.deletion.order
     }
 
     /// This side's attestation, as it was signed.
     pub(crate) fn attestation(&self) -> Option<Envelope> {
-        self.attestation.as_ref().map(envelope_of)
+        self.deletion.attestation.as_ref().map(envelope_of)
     }
 
     /// When this side stopped it by itself.
@@ -416,10 +414,7 @@ impl GrantRow {
             by_recipient: Chain::default(),
             suspended: None,
             revoked: None,
-            ordered: None,
-            deleted: false,
-            attestation: None,
-            attestation_told: false,
+            deletion: Deletion::default(),
             spent: Spent::default(),
             owed: VecDeque::new(),
         })
@@ -437,13 +432,17 @@ impl GrantRow {
             Verb::Unspecified => return Err("the change has no verb".to_owned()),
         };
         if change.erase {
-            self.ordered = Some((digest, Erasure::order(self.terms(), change.time).due()));
+            self.deletion.signed(digest, change.time, &self.papers.terms);
         }
         self.sequence = change.sequence;
         self.last = digest;
         self.held = false;
         self.changes.push(bytes.into());
         Ok(())
+    }
+
+    pub(super) fn apply_recorded_order(&mut self, change: Digest, at: Timestamp) {
+        self.deletion.recorded(change, at, &self.papers.terms);
     }
 
     pub(super) fn apply_partner_change(&mut self, bytes: Vec<u8>) -> Result<(), String> {
@@ -518,10 +517,7 @@ impl GrantRow {
         entries.extend(self.changes.iter().map(|change| Entry::Changed { grant, change: change.to_vec() }));
         let by_partners = self.by_source.changes.iter().chain(&self.by_recipient.changes);
         entries.extend(by_partners.map(|change| Entry::PartnerChanged { grant, change: change.to_vec() }));
-        entries.extend(self.deleted.then_some(Entry::Deleted { grant }));
-        let attested = |bytes: &Bytes| Entry::Attested { grant, attestation: bytes.to_vec() };
-        entries.extend(self.attestation.as_ref().map(attested));
-        entries.extend(self.attestation_told.then_some(Entry::AttestationTold { grant }));
+        entries.extend(self.deletion.entries(grant));
         entries
     }
 

@@ -120,23 +120,21 @@ impl State {
                 let gave_way = link.replaced;
                 self.apply_granted(row, gave_way);
             }
-            Entry::Changed { grant, change } => {
-                let row = self.grant_mut(grant)?;
-                row.apply_change(change)?;
-                if row.erase_due().is_some() && !row.deleted {
-                    self.to_delete.insert(grant.into());
-                }
+            Entry::Changed { grant, change } => self.apply_changed(grant, change)?,
+            Entry::OrderRecorded { grant, change, at_ms } => {
+                self.grant_mut(grant)?.apply_recorded_order(change.into(), Timestamp::from_millis(at_ms));
+                self.look_at_order(grant.into());
             }
             Entry::Deleted { grant } => {
-                self.grant_mut(grant)?.deleted = true;
+                self.grant_mut(grant)?.deletion.deleted = true;
                 self.to_delete.remove(&grant.into());
                 self.to_attest.insert(grant.into());
             }
             Entry::Attested { grant, attestation } => {
-                self.grant_mut(grant)?.attestation = Some(attestation.into());
+                self.grant_mut(grant)?.deletion.attestation = Some(attestation.into());
             }
             Entry::AttestationTold { grant } => {
-                self.grant_mut(grant)?.attestation_told = true;
+                self.grant_mut(grant)?.deletion.told = true;
                 self.to_attest.remove(&grant.into());
             }
             Entry::PartnerChanged { grant, change } => self.grant_mut(grant)?.apply_partner_change(change)?,
@@ -295,6 +293,20 @@ impl State {
             push(Entry::OwnKey { key: key.clone() });
         }
         entries
+    }
+
+    fn apply_changed(&mut self, grant: [u8; 32], change: Vec<u8>) -> Result<(), String> {
+        self.grant_mut(grant)?.apply_change(change)?;
+        self.look_at_order(grant.into());
+        Ok(())
+    }
+
+    /// What is to be deleted once an order came, which may have taken another's place.
+    fn look_at_order(&mut self, grant: Digest) {
+        if self.grants.get(&grant).is_some_and(|row| row.erase_due().is_some() && !row.deleted()) {
+            self.to_delete.insert(grant);
+            self.to_attest.remove(&grant);
+        }
     }
 
     /// One that was written while its link gave way is none: that came first.

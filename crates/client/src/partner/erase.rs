@@ -5,6 +5,7 @@
 //! be there.
 
 use countersign_grants::{
+    digest::Digest,
     envelope,
     id::GrantName,
     statement::{ErasureAttestation, WorkingKey},
@@ -13,7 +14,7 @@ use countersign_grants::{
 use countersign_proto::{
     log::v1::Kind,
     statement::v1 as wire,
-    v1::{AttestErasureRequest, GetGrantRequest},
+    v1::{AttestErasureRequest, ErasureOrder, GetGrantRequest},
 };
 
 use super::{Partner, PartnerEvent, Shared, papers::unadmitted};
@@ -65,7 +66,8 @@ pub(super) async fn attest_deleted(shared: &Shared) -> bool {
 /// What the application hears of an order that it has not met.
 pub(super) fn erase_due(row: &GrantRow) -> Option<PartnerEvent> {
     let due = row.erase_due().filter(|_| !row.deleted())?;
-    Some(PartnerEvent::EraseDue { grant: row.name().clone(), subject: row.subject().clone(), due })
+    let signed = row.erase_order().is_some_and(|order| order.recorded.is_none());
+    Some(PartnerEvent::EraseDue { grant: row.name().clone(), subject: row.subject().clone(), due, signed })
 }
 
 impl Shared {
@@ -75,7 +77,7 @@ impl Shared {
         let _turn = self.changing.lock().await;
         let unknown = || Error::Misuse(Misuse::Unknown { name: name.to_string() });
         let row = self.book.grant(name).ok_or_else(unknown)?;
-        let (Some(change), grant) = (row.erase_order(), *row.digest().as_bytes()) else {
+        let (Some(order), grant) = (row.erase_order(), *row.digest().as_bytes()) else {
             return Err(unknown());
         };
         let statement = if let Some(signed) = row.attestation() {
@@ -85,7 +87,7 @@ impl Shared {
                 broker: self.trust.origin.to_string(),
                 partner: self.name.to_string(),
                 terms: row.digest().into(),
-                change: change.into(),
+                change: order.change.into(),
                 time_ms: self.system.now().as_millis(),
                 checkpoint: self.monitor.for_signing().await?,
             };
@@ -95,7 +97,8 @@ impl Shared {
             signed
         };
         let receipt = self.tell_attestation(&row, statement).await?;
-        self.book.note(Entry::AttestationTold { grant })?;
+        // It does not fit if the customer's own order took the place of the one that this answers: that is to be met anew.
+        let _ = self.book.enter_durably(Entry::AttestationTold { grant }).await?;
         Ok(receipt)
     }
 
@@ -123,6 +126,41 @@ impl Shared {
             not_after: self.system.now().plus(MAX_CLOCK_SKEW),
         })?;
         Ok(receipt)
+    }
+
+    /// An order that came while this side was away, of a customer who has closed the account since: nothing signed is left of
+    /// it, and its record in the log is. What that commits to is what this side attests to; and a broker that makes one up
+    /// has to do it where every audit looks.
+    pub(super) async fn ordered_by_record(
+        &self,
+        row: &GrantRow,
+        left: &ErasureOrder,
+    ) -> Result<Option<PartnerEvent>, Error> {
+        let change = Digest::from_slice(&left.change);
+        let unread = || Error::misbehaved(Party::Broker, "erasure_order", "change", "is no hash");
+        let change = change.ok_or_else(unread)?;
+        let (receipt, terms) = (ProvenLeaf::prove(left.receipt.as_ref(), &self.monitor)?, row.terms());
+        receipt.says(&Saying {
+            kinds: &[Kind::ErasureOrdered],
+            source: &terms.source,
+            recipient: &terms.recipient,
+            purpose: &terms.purpose,
+            catalogue_version: terms.catalogue_version,
+            log_tag: &terms.log_tag,
+            subject: None,
+            fields: None,
+            evidence: Some(&[change]),
+            use_limit: None,
+            not_before: terms.time.minus(MAX_CLOCK_SKEW),
+            not_after: self.system.now().plus(MAX_CLOCK_SKEW),
+        })?;
+        let entry = Entry::OrderRecorded {
+            grant: *row.digest().as_bytes(),
+            change: *change.as_bytes(),
+            at_ms: receipt.record().time_ms,
+        };
+        self.book.enter_durably(entry).await?.map_err(|error| unadmitted("erasure_order", &error))?;
+        Ok(self.book.grant(row.name()).as_ref().and_then(erase_due))
     }
 
     /// What a source hears of its recipient's attestation, once that verified. To the recipient its own is no news; and once
@@ -154,7 +192,8 @@ impl Shared {
             })
             .map_err(|error| Error::bad_key(who.clone(), "attestation", &error))?;
         let said = signed.statement();
-        check_attestation(said, (row.digest(), row.erase_order()), &who)?;
+        let order = row.erase_order().map(|order| order.change);
+        check_attestation(said, (row.digest(), order), &who)?;
         self.monitor.take(&said.checkpoint.0, Met::InStatement, &who)?;
         Ok(Some(PartnerEvent::ErasureAttested { grant: name.clone(), time: said.time }))
     }
@@ -172,7 +211,7 @@ impl Shared {
 /// Whether a recipient's attestation is of these terms, and answers the order that was signed for them.
 pub(crate) fn check_attestation(
     said: &ErasureAttestation,
-    (terms, order): (countersign_grants::digest::Digest, Option<countersign_grants::digest::Digest>),
+    (terms, order): (Digest, Option<Digest>),
     who: &Party,
 ) -> Result<Timestamp, Error> {
     let wrong = |check, detail| Err(Error::misbehaved(who.clone(), "attestation", check, detail));

@@ -182,6 +182,9 @@ pub enum PartnerEvent {
         subject: SubjectHandle,
         /// Until when, by what the customer signed.
         due: Timestamp,
+        /// Whether the customer's signed order stands in the book. If not, the customer has closed the account since, and the
+        /// order is the broker's word, which a record in the log stands for.
+        signed: bool,
     },
     /// The recipient of a grant of which this partner is the source signed that it has deleted what it received. Its
     /// statement verified.
@@ -197,7 +200,8 @@ pub enum PartnerEvent {
         grant: GrantName,
     },
     /// By the broker's word, the customer stopped a grant, and has closed the account since: the signed stop is gone with
-    /// it. The grant is [held](GrantRow::held), and what was received is to go by what its terms say.
+    /// it. The grant is [held](GrantRow::held), and what was received is to go by what its terms say, unless an order
+    /// to delete it comes as well.
     AccountClosed {
         /// The grant.
         grant: GrantName,

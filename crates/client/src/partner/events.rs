@@ -365,7 +365,8 @@ impl Shared {
     }
 
     /// A record whose customer closed the account since: only the leaf is left. Its tag still tells which grant of this side's
-    /// it is about; of a stop that this side has not seen, the broker's word is all that there is.
+    /// it is about; of a stop that this side has not seen, the broker's word is all that there is, and of an order to delete a
+    /// record that is proven.
     async fn erased(&self, event: &Event) -> Result<Option<PartnerEvent>, Error> {
         let kind = event.kind();
         if !matches!(kind, Kind::GrantWithdrawn | Kind::ErasureOrdered) {
@@ -378,10 +379,14 @@ impl Shared {
             Standing::Stopped { erase } => erase || kind == Kind::GrantWithdrawn,
             Standing::Active | Standing::Paused | Standing::Superseded { .. } => false,
         };
-        if known || row.held() {
+        let order = event.erasure_order.as_ref().filter(|_| row.erase_order().is_none());
+        if known || (row.held() && order.is_none()) {
             return Ok(None);
         }
         self.hold(Kind::GrantWithdrawn, row.name()).await?;
+        if let Some(order) = order {
+            return self.ordered_by_record(&row, order).await;
+        }
         let (grant, subject) = (row.name().clone(), row.subject().clone());
         Ok(Some(PartnerEvent::AccountClosed { grant, subject }))
     }

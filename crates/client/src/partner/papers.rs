@@ -142,7 +142,7 @@ pub(crate) fn unadmitted(what: &'static str, error: &Unadmitted) -> Error {
         Unadmitted::NoLink | Unadmitted::Linked => "link",
         Unadmitted::Sequence { .. } => "sequence",
         Unadmitted::Previous | Unadmitted::NoPrevious | Unadmitted::NotActive => "previous",
-        Unadmitted::NotOrdered => "ordered",
+        Unadmitted::NotOrdered | Unadmitted::Ordered => "ordered",
         Unadmitted::Stopped => "stopped",
         Unadmitted::Superseded => "superseded",
         Unadmitted::Revision(error) => error.field,

@@ -375,6 +375,10 @@ pub struct ErasureRow {
     /// The identity key's statement for the working key that signed the attestation.
     #[prost(message, optional, tag = "10")]
     pub attestation_key: ::core::option::Option<super::super::statement::v1::Envelope>,
+    /// Opens the commitment of the order's record to its evidence, which is `order`: for a recipient that has not heard of it
+    /// when its customer closes the account. Empty once it is attested.
+    #[prost(bytes = "bytes", tag = "11")]
+    pub evidence_salt: ::prost::bytes::Bytes,
 }
 /// One change of a grant by its customer or a partner, or one acknowledgement.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -2269,6 +2269,20 @@ pub struct Event {
     /// Whether the customer has closed the account since: then the leaf is all that is left.
     #[prost(bool, tag = "18")]
     pub erased: bool,
+    /// To the recipient, of an order to delete whose customer has closed the account since: what it attests to; absent once
+    /// it has.
+    #[prost(message, optional, tag = "22")]
+    pub erasure_order: ::core::option::Option<ErasureOrder>,
+}
+/// An order to delete of which the signed statement is gone with the customer's account.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ErasureOrder {
+    /// SHA-256 of the customer's change that ordered it.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub change: ::prost::bytes::Bytes,
+    /// The proof of its record, whose commitment to its evidence opens to `change`.
+    #[prost(message, optional, tag = "2")]
+    pub receipt: ::core::option::Option<Receipt>,
 }
 /// Asks for events.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -8,7 +8,14 @@ use countersign_proto::{
 };
 use prost::Message as _;
 
-use crate::{Broker, Fault, broker::damaged, caller::Party, record::Kept, rows, service::timestamp};
+use crate::{
+    Broker, Fault,
+    broker::damaged,
+    caller::Party,
+    record::Kept,
+    rows,
+    service::{grant::erasure, timestamp},
+};
 
 /// The event at this index, for a party whose stream has it.
 ///
@@ -63,6 +70,9 @@ pub(super) async fn opened(
     if record.kind() == Kind::LocationTapped && is_recipient(party, &record) {
         event.statement = part.envelopes.first().cloned();
     }
+    if erased && record.kind() == Kind::ErasureOrdered && is_recipient(party, &record) {
+        event.erasure_order = erasure::left(broker, index, &record).await?;
+    }
     if inside {
         event.subject = handle(party, &record, &part);
         event.grant.clone_from(&part.grant);
@@ -77,7 +87,8 @@ pub(super) async fn opened(
     Ok((event, part))
 }
 
-/// A tap is kept as it was signed for the recipient; the source is handed its own with the fetch.
+/// A tap is kept as it was signed for the recipient; the source is handed its own with the fetch. And an order to delete is
+/// its alone.
 fn is_recipient(party: &Party, record: &Record) -> bool {
     matches!(party, Party::Partner(name) if name.as_str() == record.recipient)
 }

@@ -1,6 +1,7 @@
 //! Orders to a grant's recipient to delete what it received: made by a stop that says so, met by `AttestErasure`, and
 //! announced when they are late.
 
+use bytes::Bytes;
 use countersign_grants::{
     catalogue::PurposeCode,
     digest::Digest,
@@ -10,9 +11,9 @@ use countersign_grants::{
     statement::{ErasureAttestation, WorkingKey},
 };
 use countersign_proto::{
-    log::v1::Kind,
+    log::v1::{Kind, Record},
     row::v1::{ErasureRow, PrivatePart},
-    v1::{AttestErasureRequest, AttestErasureResponse, Receipt, grant::ErasureState},
+    v1::{AttestErasureRequest, AttestErasureResponse, ErasureOrder, Receipt, grant::ErasureState},
 };
 
 use super::proof;
@@ -20,7 +21,7 @@ use crate::{
     Broker, Caller, Fault,
     broker::damaged,
     caller::Party,
-    record::{Drafted, Happening},
+    record::{Drafted, Happening, bare},
     rows::{self, Loaded},
     service::fields,
     stored::StoredGrant,
@@ -48,9 +49,7 @@ pub(super) async fn order(
         ..ErasureRow::default()
     };
     erasure.write_to(&mut row);
-    work.create(&rows::erasure(&grant.name), &row)?;
-    work.index(&rows::erasures_due().entry(row.due_time_ms, grant.name.digest()), grant.name.as_str())?;
-    work.record(broker.draft(Happening {
+    let drafted = broker.draft(Happening {
         kind: Kind::ErasureOrdered,
         source: Some(&terms.source),
         recipient: Some(&terms.recipient),
@@ -61,8 +60,35 @@ pub(super) async fn order(
         evidence: &[change],
         private: PrivatePart { erase_due_time_ms: row.due_time_ms, ..grant.private_part() },
         ..Happening::default()
-    }));
+    });
+    row.evidence_salt = drafted.salts.evidence.clone();
+    work.create(&rows::erasure(&grant.name), &row)?;
+    work.index(&rows::erasures_due().entry(row.due_time_ms, grant.name.digest()), grant.name.as_str())?;
+    work.record(drafted);
     Ok(())
+}
+
+/// What a recipient attests to that had not heard of an order before its customer closed the account: the hash of the change,
+/// and the proof of the record that commits to it. The tag alone leads there, since what else stood beside the record does
+/// not open any more. Nothing of an order that is met.
+pub(in crate::service) async fn left(
+    broker: &Broker,
+    index: u64,
+    order: &Record,
+) -> Result<Option<ErasureOrder>, Fault> {
+    let tag: [u8; 32] =
+        order.grant_tag.as_ref().try_into().map_err(|_| damaged("record", &"it has no tag"))?;
+    let name =
+        broker.load(rows::log_tag(&tag)).await?.ok_or_else(|| damaged("log tag", &"it is not there"))?;
+    let name = GrantName::parse(&name.row).map_err(|error| damaged("log tag", &error))?;
+    let read = broker.load(rows::erasure(&name)).await?;
+    let row = read.ok_or_else(|| damaged("erasure", &"it is not there"))?.row;
+    if row.attestation.is_some() {
+        return Ok(None);
+    }
+    let mut receipt = bare(&broker.ledger().proof(index).await?);
+    receipt.evidence_salt = row.evidence_salt;
+    Ok(Some(ErasureOrder { change: row.order, receipt: Some(receipt) }))
 }
 
 pub(super) async fn attest(
@@ -112,6 +138,7 @@ async fn attempt(
     let mut row = ErasureRow {
         attestation: Some(signed.envelope().clone()),
         attestation_key: Some(key.certificate().envelope().clone()),
+        evidence_salt: Bytes::new(),
         ..read.row.clone()
     };
     attested.write_to(&mut row);

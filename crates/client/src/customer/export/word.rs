@@ -44,6 +44,7 @@ const BROKERS_WORD: [(&str, &[&str]); 5] = [
             "event.evidence_salt",
             "event.erase_due_time",
             "event.erased",
+            "event.erasure_order",
         ],
     ),
 ];
