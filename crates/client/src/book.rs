@@ -5,12 +5,16 @@
 //! use counts may lag a crash by a second.
 
 mod admission;
+mod answers;
+mod changes;
 mod deletion;
 mod entry;
+mod envelopes;
 mod file;
+mod grants;
+mod links;
 mod memory;
 mod previews;
-mod rows;
 mod state;
 mod storage;
 
@@ -30,16 +34,19 @@ use zeroize::Zeroizing;
 pub use self::file::read_frames;
 pub(crate) use self::{
     admission::Unadmitted,
+    answers::{Answer, answer_key},
     entry::Entry,
+    envelopes::{envelope_bytes, envelope_of},
+    links::Invitation,
     previews::{Comparing, MAX_PREVIEWS, NotShown, PREVIEW_WINDOW, Previewed, preview_key},
-    rows::{Answer, Invitation, answer_key, envelope_bytes, envelope_of},
     state::State,
     storage::off_thread,
 };
 pub use self::{
     file::FileBook,
+    grants::{GrantRow, Side, Standing},
+    links::LinkRow,
     memory::MemoryBook,
-    rows::{GrantRow, LinkRow, Side, Standing},
     storage::{BookError, BookStorage, MAX_ENTRY_BYTES},
 };
 use crate::{checkpoint::HeadKeeper, error::LogForked};

@@ -12,7 +12,8 @@ use countersign_grants::{
 
 use super::{
     entry::Entry,
-    rows::{GrantRow, Side, Standing, peek},
+    envelopes::peek,
+    grants::{GrantRow, Side, Standing},
     state::State,
 };
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::rows::Side;
+use super::grants::Side;
 
 /// One change. Variants and fields are only ever added at the end: postcard knows them by their place.
 #[derive(Clone, Serialize, Deserialize)]

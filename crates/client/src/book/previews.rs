@@ -14,7 +14,7 @@ use countersign_grants::{
 };
 use zeroize::Zeroizing;
 
-use super::{entry::Entry, rows::peek};
+use super::{entry::Entry, envelopes::peek};
 
 /// The most previews of one link that are kept, and so the most in [`PREVIEW_WINDOW`]: a request of seven rows, each
 /// looked at nine times.

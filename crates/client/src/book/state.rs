@@ -17,9 +17,12 @@ use countersign_grants::{
 use zeroize::Zeroizing;
 
 use super::{
+    answers::{Answer, answer_key},
     entry::Entry,
+    envelopes::{handle, peek},
+    grants::GrantRow,
+    links::{Invitation, LinkRow},
     previews::{Previewed, Previews},
-    rows::{Answer, GrantRow, Invitation, LinkRow, answer_key, handle, peek},
     storage::BookError,
 };
 use crate::error::LogForked;
