@@ -379,5 +379,4 @@ impl Drop for Inner {
 }
 
 #[cfg(test)]
-#[path = "book/tests.rs"]
 mod tests;
