@@ -13,8 +13,9 @@ use countersign_proto::{
 };
 
 use super::{
-    change::{MAX_CHANGES, MAX_STOPS},
-    get, view,
+    get,
+    signed_change::{MAX_CHANGES, MAX_STOPS},
+    view,
 };
 use crate::{
     Broker, Caller, Fault,

@@ -1,22 +1,21 @@
 //! `ChangeGrant`: the customer's signed pause, resumption or stop, and the order to delete that a stop can carry.
-//!
-//! Its time is not held against ours: number and predecessor say exactly where it belongs, and a stop must not fail
-//! because a phone's clock is wrong.
 
 use countersign_grants::{
-    envelope::{self, Signed},
-    id::{CustomerName, GrantName, LinkName, SubjectHandle},
+    id::{CustomerName, GrantName, SubjectHandle},
     lifecycle,
-    statement::{GrantChange, Statement, Verb},
+    statement::Verb,
 };
 use countersign_proto::{
     log::v1::Kind,
-    row::v1::{GrantRow, GrantStatementRow},
-    statement::v1::{Envelope, Signature},
+    row::v1::GrantRow,
     v1::{ChangeGrantRequest, ChangeGrantResponse},
 };
 
-use super::{erasure, get, proof, view};
+use super::{
+    erasure, get, proof,
+    signed_change::{KINDS, SignedChange, WHAT},
+    view,
+};
 use crate::{
     Broker, Caller, Fault,
     broker::damaged,
@@ -27,39 +26,6 @@ use crate::{
     stored::{Side, StoredGrant},
     work::{Work, settle},
 };
-
-pub(super) const WHAT: &str = "grant change";
-
-/// The most changes of one grant; a stop is always taken. Sixteen pauses, each with its end, are far more than anybody
-/// makes in the days that a grant stands, and a grant with all of them fits a page many times over.
-pub(super) const MAX_CHANGES: u64 = 32;
-
-/// How many stops a grant can have after that: one that ends it, and one that orders its recipient to delete, if the
-/// first did not.
-pub(super) const MAX_STOPS: usize = 2;
-
-/// The kinds of a change's record. One that only orders to delete has none of these.
-pub(super) const KINDS: [Kind; 4] =
-    [Kind::GrantPaused, Kind::GrantResumed, Kind::GrantWithdrawn, Kind::GrantSuperseded];
-
-/// A change under both of its signatures.
-pub(super) struct SignedChange {
-    pub(super) change: Signed<GrantChange>,
-    source: Signature,
-    recipient: Signature,
-}
-
-impl SignedChange {
-    /// The row that it is kept in.
-    pub(super) fn row(&self) -> GrantStatementRow {
-        GrantStatementRow {
-            change: self.change.envelope().payload.clone(),
-            source_signature: Some(self.source.clone()),
-            recipient_signature: Some(self.recipient.clone()),
-            ..GrantStatementRow::default()
-        }
-    }
-}
 
 pub(super) async fn change(
     broker: &Broker,
@@ -80,19 +46,18 @@ async fn attempt(
     let party = Party::Customer(customer.clone());
     let (grant, _) = get::load(broker, &party, name).await?;
     let envelopes = (request.source_change.as_ref(), request.recipient_change.as_ref());
-    let signed = signed_twice(broker, &grant, envelopes).await?;
-    let says = signed.change.statement();
+    let signed = SignedChange::verify(broker, &grant, envelopes).await?;
+    let says = signed.says();
     if says.verb == Verb::Narrow {
         return Err(Fault::says(WHAT, "verb", "NARROW comes with its new terms, by `NarrowGrant`"));
     }
-    if stands(broker, name, &signed).await? {
+    if !signed.is_next(broker, &grant).await? {
         let receipt = match proof::find(broker, name.as_str(), &KINDS, says.sequence).await? {
             Some(index) => broker.entered(index).await?.for_party(&party),
             None => proof::of_grant(broker, &party, name, &[Kind::ErasureOrdered], 1).await?,
         };
         return respond(broker, &party, name, receipt).await.map(Some);
     }
-    follows(&grant, says)?;
     let (row, kind) = decide(broker, &grant, &signed)?;
 
     let work = unit(broker, &grant, &row, kind, &signed).await?;
@@ -106,73 +71,6 @@ async fn attempt(
     }
 }
 
-/// A change of this grant that its customer signed with the keys of both links.
-pub(super) async fn signed_twice(
-    broker: &Broker,
-    grant: &StoredGrant,
-    (for_source, for_recipient): (Option<&Envelope>, Option<&Envelope>),
-) -> Result<SignedChange, Fault> {
-    let row = &grant.read.row;
-    let (change, source) = one(broker, &row.source_link, for_source).await?;
-    let (other, recipient) = one(broker, &row.recipient_link, for_recipient).await?;
-    if change.digest() != other.digest() {
-        return Err(Fault::says(WHAT, "recipient_change", "the two envelopes carry different changes"));
-    }
-    if change.statement().terms != grant.name.digest() {
-        return Err(Fault::says(WHAT, "terms", "it changes another grant"));
-    }
-    Ok(SignedChange { change, source, recipient })
-}
-
-/// Verifies what the customer signed with the key of one of a grant's links.
-pub(in crate::service) async fn by_link<S: Statement>(
-    broker: &Broker,
-    what: &'static str,
-    link: &str,
-    envelope: Option<&Envelope>,
-) -> Result<Signed<S>, Fault> {
-    let link = LinkName::parse(link).map_err(|error| damaged("grant", &error))?;
-    let link = broker.confirmed_link(&link).await?;
-    let link = link.ok_or_else(|| damaged("grant", &"a link of it is missing"))?;
-    envelope::verify::<S>(envelope, &[&link.key], broker.origin())
-        .map_err(|error| Fault::statement(what, &error))
-}
-
-async fn one(
-    broker: &Broker,
-    link: &str,
-    envelope: Option<&Envelope>,
-) -> Result<(Signed<GrantChange>, Signature), Fault> {
-    let signed = by_link::<GrantChange>(broker, WHAT, link, envelope).await?;
-    let id = signed.signer().as_str();
-    let signature = signed.envelope().signatures.iter().find(|made| made.key_id == id).cloned();
-    let signature = signature.ok_or(Fault::Bug { what: "a verified envelope lacks its signature" })?;
-    Ok((signed, signature))
-}
-
-/// Whether this very change stands already.
-pub(super) async fn stands(broker: &Broker, name: &GrantName, signed: &SignedChange) -> Result<bool, Fault> {
-    let stored = broker.load(rows::grant_change(name, signed.change.statement().sequence)).await?;
-    Ok(stored.is_some_and(|stored| stored.row.change == signed.change.envelope().payload))
-}
-
-/// Whether it is the next change of its grant.
-pub(super) fn follows(grant: &StoredGrant, says: &GrantChange) -> Result<(), Fault> {
-    let row = &grant.read.row;
-    let next = row.change_sequence + 1;
-    if says.sequence != next {
-        let problem = format!("it is number {}, and {next} is next", says.sequence);
-        return Err(Fault::says(WHAT, "sequence", problem));
-    }
-    if row.change_hash != *says.previous.as_bytes().as_slice() {
-        return Err(Fault::says(WHAT, "previous", "it does not build on the newest change, or the terms"));
-    }
-    if says.verb != Verb::Stop && says.sequence > MAX_CHANGES {
-        return Err(Fault::QuotaExceeded { quota: "changes of one grant", retry_after: None });
-    }
-    Ok(())
-}
-
 /// The row afterwards, and the kind of the record; none for a stop of a grant that has ended, which only orders its
 /// recipient to delete.
 fn decide(
@@ -180,7 +78,7 @@ fn decide(
     grant: &StoredGrant,
     signed: &SignedChange,
 ) -> Result<(GrantRow, Option<Kind>), Fault> {
-    let (now, says) = (broker.now(), signed.change.statement());
+    let (now, says) = (broker.now(), signed.says());
     let state = grant.state(now)?;
     let mut row = grant.read.row.clone();
     // What was received under a grant that another one stands in the place of goes by an order under that one.
@@ -201,8 +99,7 @@ fn decide(
         state.write_to(&mut row);
         Some(kind)
     };
-    row.change_sequence = says.sequence;
-    row.change_hash = signed.change.digest().into();
+    signed.write_to(&mut row);
     row.erasure_ordered |= says.erase;
     Ok((row, kind))
 }
@@ -214,15 +111,15 @@ async fn unit(
     kind: Option<Kind>,
     signed: &SignedChange,
 ) -> Result<Work, Fault> {
-    let (terms, says) = (&grant.terms, signed.change.statement());
+    let (terms, says) = (&grant.terms, signed.says());
     let mut work = Work::default();
     work.update(&grant.read, row)?;
-    work.create(&rows::grant_change(&grant.name, says.sequence), &signed.row())?;
+    signed.enter(&mut work, &grant.name)?;
     if says.verb == Verb::Stop {
         let from = SubjectHandle::parse(&row.source_subject).map_err(|error| damaged("grant", &error))?;
         work.delete(&rows::grants_from(&from).entry(row.create_time_ms, grant.name.digest()));
     }
-    let evidence = [signed.change.digest()];
+    let evidence = [signed.digest()];
     if let Some(kind) = kind {
         work.record(broker.draft(Happening {
             kind,
@@ -238,7 +135,7 @@ async fn unit(
         }));
     }
     if says.erase {
-        erasure::order(broker, &mut work, grant, signed.change.digest()).await?;
+        erasure::order(broker, &mut work, grant, signed.digest()).await?;
     }
     Ok(work)
 }

@@ -14,6 +14,7 @@ mod open;
 pub(super) mod proof;
 mod renew;
 mod request;
+mod signed_change;
 mod signed_terms;
 mod stand;
 mod stop;
@@ -36,7 +37,7 @@ use tonic::{Request, Response, Status};
 
 use crate::{Broker, Caller};
 
-pub(super) use self::{answer::load as load_request, change::by_link, get::load as load_grant};
+pub(super) use self::{answer::load as load_request, get::load as load_grant, signed_change::by_link};
 
 /// The service.
 pub struct Grants(pub Arc<Broker>);

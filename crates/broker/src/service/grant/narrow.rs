@@ -1,7 +1,5 @@
-//! `NarrowGrant`: less of the same, by the customer alone, in the place of what was approved.
-//!
-//! Its time is held against no clock, as that of a change isn't: number and predecessor say where it belongs, and the
-//! new terms end no later than the old ones.
+//! `NarrowGrant`: less of the same, by the customer alone, in the place of what was approved. Its time is held against no
+//! clock, as that of every change isn't: the new terms end no later than the old ones.
 
 use countersign_grants::{
     envelope,
@@ -15,8 +13,8 @@ use countersign_proto::{
 };
 
 use super::{
-    change::{self, SignedChange},
     get, proof,
+    signed_change::{self, SignedChange},
     signed_terms::{self, SignedTerms},
     stand::stand,
     supersede::Superseding,
@@ -51,21 +49,24 @@ async fn attempt(
     let party = Party::Customer(customer.clone());
     let (old, _) = get::load(broker, &party, name).await?;
     let envelopes = (request.source_change.as_ref(), request.recipient_change.as_ref());
-    let signed = change::signed_twice(broker, &old, envelopes).await?;
-    let says = signed.change.statement();
+    let signed = SignedChange::verify(broker, &old, envelopes).await?;
+    let says = signed.says();
     let (Verb::Narrow, Some(successor)) = (says.verb, says.successor) else {
-        return Err(Fault::says(change::WHAT, "verb", "it is for another call: `ChangeGrant`"));
+        return Err(Fault::says(signed_change::WHAT, "verb", "it is for another call: `ChangeGrant`"));
     };
     if request.source_terms.as_ref().map(envelope::digest) != Some(successor) {
-        return Err(Fault::says(change::WHAT, "successor", "it names other terms than those that came"));
+        return Err(Fault::says(
+            signed_change::WHAT,
+            "successor",
+            "it names other terms than those that came",
+        ));
     }
     let successor = GrantName::of(successor);
-    if change::stands(broker, name, &signed).await? {
-        let ended = proof::of_grant(broker, &party, name, &change::KINDS, says.sequence).await?;
+    if !signed.is_next(broker, &old).await? {
+        let ended = proof::of_grant(broker, &party, name, &signed_change::KINDS, says.sequence).await?;
         let began = proof::of_grant(broker, &party, &successor, &[Kind::GrantApproved], 1).await?;
         return respond(broker, &party, (name, &successor), (ended, began)).await.map(Some);
     }
-    change::follows(&old, says)?;
     let (superseding, terms) = decide(broker, customer, old, (request, &signed)).await?;
 
     let work = unit(broker, &superseding, &terms, &signed).await?;
@@ -106,8 +107,7 @@ async fn decide(
     }
     let mut row = old.read.row.clone();
     state.write_to(&mut row);
-    row.change_sequence = signed.change.statement().sequence;
-    row.change_hash = signed.change.digest().into();
+    signed.write_to(&mut row);
     Ok((Superseding { old, row, revision }, terms))
 }
 
@@ -138,9 +138,8 @@ async fn unit(
     // A use that is spent meanwhile writes no row: the count itself must still leave what the new terms grant.
     let granted = u64::from(terms.terms.statement().uses);
     work.expect_counted(stored::uses(&old.name), u64::from(old.terms.uses).saturating_sub(granted));
-    let change = signed.change.statement();
-    work.create(&rows::grant_change(&old.name, change.sequence), &signed.row())?;
-    superseding.enter(broker, &mut work, (&terms.name, signed.change.digest()), &customer)?;
+    signed.enter(&mut work, &old.name)?;
+    superseding.enter(broker, &mut work, (&terms.name, signed.digest()), &customer)?;
     stand(broker, &mut work, terms, &new_row(broker, old, terms)?, (&customer, None))?;
     Ok(work)
 }

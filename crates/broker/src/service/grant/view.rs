@@ -14,7 +14,7 @@ use countersign_proto::{
     v1::{Acknowledgement, Grant, GrantRequest, PartnerChange, grant::State, grant_request},
 };
 
-use super::change::{MAX_CHANGES, MAX_STOPS};
+use super::signed_change::{MAX_CHANGES, MAX_STOPS};
 use crate::{
     Broker, Fault,
     broker::damaged,
