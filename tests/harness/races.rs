@@ -286,7 +286,7 @@ async fn no_transfer_follows_a_stop_on_any_connection() {
 
 /// How a request ended, by the log and by all who took part.
 async fn ended(granted: &Granted, request: &RequestName, before: usize) -> Kind {
-    let ends = [Kind::GrantApproved, Kind::RequestRefused, Kind::RequestLapsed];
+    let ends = [Kind::GrantApproved, Kind::RequestRefused, Kind::RequestCancelled, Kind::RequestLapsed];
     let found = async {
         loop {
             let records = granted.world.records().await;
@@ -308,6 +308,7 @@ async fn ended(granted: &Granted, request: &RequestName, before: usize) -> Kind 
         .hears(|event| match event {
             PartnerEvent::Approved { request: Some(named), .. } => Some((Kind::GrantApproved, named)),
             PartnerEvent::Refused { request } => Some((Kind::RequestRefused, request)),
+            PartnerEvent::Cancelled { request } => Some((Kind::RequestCancelled, request)),
             PartnerEvent::Lapsed { request } => Some((Kind::RequestLapsed, request)),
             _ => None,
         })
@@ -316,6 +317,7 @@ async fn ended(granted: &Granted, request: &RequestName, before: usize) -> Kind 
     let state = match found[0] {
         Kind::GrantApproved => State::Approved,
         Kind::RequestRefused => State::Refused,
+        Kind::RequestCancelled => State::Cancelled,
         _ => State::Lapsed,
     };
     let asked = || GetGrantRequestRequest { name: request.to_string() };
@@ -370,6 +372,16 @@ async fn an_approval_and_a_refusal_have_one_winner() {
         let refused = own_connection(granted).grants().refuse_grant_request(refuse).await;
         if let Err(status) = refused {
             assert_eq!(reason_of::<()>(Err(status)).reason, "WRONG_STATE");
+        }
+    }))
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_approval_and_a_taking_back_have_one_winner() {
+    Box::pin(race(async |granted, request| {
+        if let Err(error) = granted.skylark.partner.cancel_request(request).await {
+            assert_eq!(error.reason(), Some("WRONG_STATE"), "{error}");
         }
     }))
     .await;

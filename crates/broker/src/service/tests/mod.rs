@@ -232,6 +232,31 @@ async fn nobody_learns_what_is_not_theirs() {
 }
 
 #[tokio::test]
+async fn a_request_is_its_customers_to_answer_and_its_requesters_to_take_back() {
+    let s = Setting::new().await;
+    let (name, eve, grants) = (s.request().await.name, s.world.person(60).await, s.world.grants());
+    let unknown = "RESOURCE_UNKNOWN";
+    // Hopp is a side of the row that Skylark asks for.
+    let cancel = v1::CancelGrantRequestRequest { name: name.clone() };
+    assert_eq!(refused(grants.cancel_grant_request(as_brand(&s.hopp, cancel.clone())).await), unknown);
+    let defer = v1::DeferGrantRequestRequest { name: name.clone() };
+    assert_eq!(refused(grants.defer_grant_request(as_person(&eve, defer)).await), unknown);
+    let refuse = v1::RefuseGrantRequestRequest { name };
+    assert_eq!(refused(grants.refuse_grant_request(as_person(&eve, refuse.clone())).await), unknown);
+    assert_eq!(
+        refused(grants.cancel_grant_request(as_person(&s.mei, cancel.clone())).await),
+        "CALLER_NOT_ALLOWED"
+    );
+    assert_eq!(
+        refused(grants.refuse_grant_request(as_brand(&s.skylark, refuse)).await),
+        "CALLER_NOT_ALLOWED"
+    );
+    let taken_back = grants.cancel_grant_request(as_brand(&s.skylark, cancel.clone())).await;
+    assert_eq!(taken_back.expect("its own").into_inner().state(), v1::grant_request::State::Cancelled);
+    assert_eq!(refused(grants.cancel_grant_request(as_brand(&s.skylark, cancel)).await), "WRONG_STATE");
+}
+
+#[tokio::test]
 async fn an_invitation_has_one_use() {
     let s = Setting::new().await;
     let eve = s.world.person(60).await;
