@@ -16,7 +16,7 @@ use countersign_proto::{
 use countersign_store::{Entry, Head, Key};
 use prost::{Message as _, encoding::decode_varint};
 
-use super::{Finding, asking, ensure, private::Parts, vetting};
+use super::{Finding, asking, deletions, ensure, private::Parts, vetting};
 
 const BLOCK_ITEMS: usize = 128;
 
@@ -106,6 +106,7 @@ impl Rows {
         let (asked, asked_parts) = parts.kept(records);
         asking::check(&asked, &asked_parts)?;
         vetting::check(records, &parts.all)?;
+        deletions::check(self.broker.get("erasure").into_iter().flat_map(BTreeMap::values), records)?;
         self.check_kinds(records, parts)
     }
 
