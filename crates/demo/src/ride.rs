@@ -71,8 +71,11 @@ impl Ride {
         moved
     }
 
-    /// Goes on to where the ride stands at `clock`; whether that is further than before.
+    /// Goes on to where the ride stands at `clock`; whether that is further than before. One that is not planned stays.
     pub(crate) fn advance(&mut self, clock: UnixMs) -> bool {
+        if self.pickup == 0 {
+            return false;
+        }
         let reached = if clock >= self.pickup + BOARDING + DRIVE {
             Status::Completed
         } else if clock >= self.pickup + BOARDING {
@@ -119,6 +122,7 @@ mod tests {
     fn a_ride_follows_the_landing_and_then_the_clock() {
         let mut ride = Ride::new("A2B".into());
         let lands = 600 * MINUTE;
+        assert!(!ride.advance(lands), "nobody planned it");
         assert!(ride.plan(lands));
         assert!(!ride.plan(lands), "the same landing moves nothing");
         let mut check = |clock, moved, status: &str| {

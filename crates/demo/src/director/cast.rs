@@ -94,7 +94,7 @@ impl Cast {
         Ok(Self { travellers: travellers.collect(), by_subject: HashMap::new() })
     }
 
-    /// A traveller linked with all brands and approved the request.
+    /// A traveller linked with all brands, and approved these rows of the request.
     pub(crate) fn entered(
         &mut self,
         who: Who,
@@ -114,6 +114,11 @@ impl Cast {
     /// Whose handle this is.
     pub(crate) fn who(&self, subject: &str) -> Result<Who> {
         self.by_subject.get(subject).copied().with_context(|| format!("`{subject}` is nobody's handle"))
+    }
+
+    /// How many grants they gave.
+    pub(crate) fn grants(&self) -> u64 {
+        self.travellers.iter().map(|one| one.grants.len() as u64).sum()
     }
 
     pub(crate) fn mei(&self) -> &Traveller {

@@ -102,13 +102,13 @@ impl<'a> Day<'a> {
         Ok(())
     }
 
-    /// Both sides take every new grant into their books, and recipients fetch for the first time.
-    pub(super) async fn grants_arrive(&mut self) -> Result<()> {
-        let mut sides = 0;
-        for who in 0..self.cast.travellers.len() {
+    /// Both sides take the new grants of these travellers into their books, and recipients fetch for the first time.
+    pub(super) async fn grants_arrive(&mut self, of: &[Who]) -> Result<()> {
+        let mut sides = self.tally.sides;
+        for who in of {
             for row in 1..=4 {
                 sides += 2;
-                self.expect(who, row);
+                self.expect(*who, row);
             }
         }
         self.rest_until(|day| day.tally.sides >= sides).await

@@ -33,15 +33,34 @@ pub(super) const LOOKS_AT: [usize; 2] = [1, 4];
 /// What came of one traveller's linking.
 struct Linked {
     subjects: BTreeMap<Brand, String>,
-    grants: BTreeMap<u8, GrantName>,
     customer: Customer,
     request: ReadRequest,
-    /// What was looked at before the approval.
+    /// What was looked at before the answer.
     looked: Vec<Previewed>,
 }
 
-/// Mei links and approves while we watch; then everybody else. Comes back with Mei's app.
-pub(super) async fn everybody(stage: &Stage, cast: &mut Cast, story: &mut Story) -> Result<Customer> {
+/// A traveller who looked at row 1, and has not answered yet.
+pub(super) struct Waits {
+    pub(super) who: Who,
+    pub(super) customer: Customer,
+    request: ReadRequest,
+}
+
+impl Waits {
+    /// Approves after all.
+    pub(super) async fn approve(&self) -> Result<BTreeMap<u8, GrantName>> {
+        approve(&self.customer, &self.request).await
+    }
+}
+
+/// Mei links and approves while we watch; then everybody else, but for one who waits. Comes back with Mei's app and with
+/// that one's.
+pub(super) async fn everybody(
+    stage: &Stage,
+    cast: &mut Cast,
+    story: &mut Story,
+    waits: Who,
+) -> Result<(Customer, Waits)> {
     story.chapter("One request, one approval");
     let linked = one(stage, &cast.travellers[MEI], &LOOKS_AT).await.context("Mei")?;
     for brand in BRANDS {
@@ -53,31 +72,54 @@ pub(super) async fn everybody(stage: &Stage, cast: &mut Cast, story: &mut Story)
     }
     show(story, &linked.request)?;
     live(story, &linked.looked);
-    let Linked { subjects, grants, customer: mei, .. } = linked;
+    let Linked { subjects, customer: mei, request, .. } = linked;
+    let grants = approve(&mei, &request).await.context("Mei")?;
     story.note("Mei approves rows 1 to 4 once. Row 5 is optional and stays off.");
     cast.entered(MEI, subjects, grants);
 
-    let others: Vec<Who> = (MEI + 1..cast.travellers.len()).collect();
+    let waits = wait(stage, cast, story, waits).await?;
+    let others: Vec<Who> = (MEI + 1..cast.travellers.len()).filter(|who| *who != waits.who).collect();
     let bar = progress(others.len());
-    let done: Vec<(Who, Result<Linked>)> = stream::iter(others)
+    let done: Vec<(Who, Result<_>)> = stream::iter(others)
         .map(|who| {
             let (traveller, bar) = (&cast.travellers[who], &bar);
             async move {
                 let linked = one(stage, traveller, &[]).await;
+                let approved = match linked {
+                    Ok(Linked { subjects, customer, request, .. }) => {
+                        approve(&customer, &request).await.map(|grants| (subjects, grants))
+                    }
+                    Err(error) => Err(error),
+                };
                 bar.inc(1);
-                (who, linked)
+                (who, approved)
             }
         })
         .buffer_unordered(AT_A_TIME)
         .collect()
         .await;
     bar.finish_and_clear();
-    for (who, linked) in done {
+    for (who, approved) in done {
         let name = cast.travellers[who].name.clone();
-        let Linked { subjects, grants, .. } = linked.context(name)?;
+        let (subjects, grants) = approved.context(name)?;
         cast.entered(who, subjects, grants);
     }
-    Ok(mei)
+    Ok((mei, waits))
+}
+
+/// One looks at what Hopp would get, and says *not now*.
+async fn wait(stage: &Stage, cast: &mut Cast, story: &Story, who: Who) -> Result<Waits> {
+    let name = cast.travellers[who].name.clone();
+    let linked = one(stage, &cast.travellers[who], &[1]).await;
+    let Linked { subjects, customer, request, looked } = linked.with_context(|| name.clone())?;
+    customer.defer(request.name()).await?;
+    cast.entered(who, subjects, BTreeMap::new());
+    story.note(&format!("{name} is asked the same, looks, and says: not now."));
+    for one in &looked {
+        let values = one.values.iter().filter_map(|(_, value)| value.as_str()).collect::<Vec<_>>().join(", ");
+        story.aside(&format!("   row {}: {values}; record {}", one.row, one.receipt.index()));
+    }
+    Ok(Waits { who, customer, request })
 }
 
 fn progress(travellers: usize) -> ProgressBar {
@@ -123,11 +165,16 @@ async fn one(stage: &Stage, traveller: &Traveller, looks_at: &[usize]) -> Result
         let fields: Vec<FieldPath> = row.offer.statement().fields().cloned().collect();
         looked.push(customer.preview(&request, *number, &fields).await?);
     }
-    let approved = customer.approve(&request, &Choice::required("en")).await?;
+    Ok(Linked { subjects, customer, request, looked })
+}
+
+/// Rows 1 to 4, by one act.
+async fn approve(customer: &Customer, request: &ReadRequest) -> Result<BTreeMap<u8, GrantName>> {
+    let approved = customer.approve(request, &Choice::required("en")).await?;
     let grants = approved.into_iter().map(|one| Ok((u8::try_from(one.row)?, one.grant)));
     let grants = grants.collect::<Result<BTreeMap<_, _>>>()?;
     ensure!(grants.keys().copied().eq(1..=4), "rows {:?} were approved, not 1 to 4", grants.keys());
-    Ok(Linked { subjects, grants, customer, request, looked })
+    Ok(grants)
 }
 
 /// Invitation, acceptance, code, confirmation.

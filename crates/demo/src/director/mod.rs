@@ -5,6 +5,7 @@ mod cast;
 mod day;
 mod deletion;
 mod finale;
+mod later;
 mod link;
 mod news;
 mod proof;
@@ -19,7 +20,7 @@ use tokio::time::Instant;
 pub(crate) use self::story::{Story, count, grouped};
 use self::{
     beats::{Beats, Stop},
-    cast::{Cast, MEI},
+    cast::{Cast, MEI, Who},
     day::Day,
 };
 use crate::{
@@ -149,19 +150,21 @@ async fn scenes(
 ) -> Result<Scene> {
     let mut day = Day::dawn(stage, cast, story, arguments.speed)?;
     day.set_clocks(&BRANDS).await?;
-    let mei = link::everybody(day.stage, &mut day.cast, &mut day.story).await?;
+    let waits = later::who_waits(&day.cast)?;
+    let (mei, waits) = link::everybody(day.stage, &mut day.cast, &mut day.story, waits).await?;
     day.story.note("Books take the grants in, and Hopp and Chirp read for the first time:");
-    day.grants_arrive().await?;
-    let travellers = day.cast.travellers.len() as u64;
-    let grants: u64 = day.cast.travellers.iter().map(|one| one.grants.len() as u64).sum();
-    let held = day.tally.sides == 2 * grants;
-    let what =
-        format!("{} and {}, each in both books", count(travellers, "traveller"), count(grants, "grant"));
+    let travellers = day.cast.travellers.len();
+    let approved: Vec<Who> = (0..travellers).filter(|who| *who != waits.who).collect();
+    day.grants_arrive(&approved).await?;
+    let held = day.tally.sides == 2 * day.cast.grants();
+    let people = count(approved.len() as u64, "traveller");
+    let what = format!("{people} and {}, each in both books", count(day.cast.grants(), "grant"));
     beats.check(&day.story, held, &what, "verified and acknowledged by both sides");
 
     beats::compared(&day, &mei, beats).await?;
 
     day.story.chapter("An evening of late flights");
+    later::approves(&mut day, waits, beats).await?;
     let stop = evening(&mut day, &mei, beats).await?;
 
     day.story.chapter("What each side can show");
@@ -179,6 +182,7 @@ async fn scenes(
     // The last transfer, and the refusal of one more.
     let records = tally.newest + 2;
     let (transfers, values) = (tally.transfers, tally.values);
+    let (travellers, grants) = (travellers as u64, day.cast.grants());
     let totals = Totals { travellers, grants, transfers, refusals: REFUSALS, values, grant, records };
     Ok(Scene { story: day.story, totals, stop: stop.index })
 }
