@@ -7,7 +7,7 @@ use countersign_grants::{
     id::PartnerName,
     lifecycle::Partner,
     permit::{Case as Judged, Spent, Tapped, judge},
-    statement::{Fetch, GrantChange, GrantTerms, Offer, Statement},
+    statement::{Fetch, GrantChange, GrantTerms, LocationTap, Offer, Statement},
     time::Timestamp,
 };
 use countersign_proto::{
@@ -49,8 +49,9 @@ pub(crate) const CHANGES: File = File {
 
 pub(crate) const PERMITS: File = File {
     name: "permits.json",
-    about: "One fetch, judged: who calls, what was signed, how the grant and both partners stand, what was spent, and when. \
-        The reason is that of the API's ErrorInfo.",
+    about: "One fetch, judged: who calls, what was signed, how the grant and both partners stand, what was spent, and when; \
+        `erasure_ordered` if the customer has ordered to delete, `tap` the payload of a tap that waits to be used. The reason is \
+        that of the API's ErrorInfo.",
     make: permits,
     run: run_permit,
 };
@@ -321,14 +322,16 @@ fn run_permit(input: &Value) -> Outcome {
     let window = spent.get("window").map(|window| {
         (Timestamp::from_millis(count(window, "start_ms")), u32::try_from(count(window, "uses")).unwrap())
     });
+    let tap = input.get("tap").map(|_| signed::<LocationTap>(bytes(input, "tap")));
     let judged = judge(&Judged {
         caller: &PartnerName::parse(text(input, "caller")).unwrap(),
         fetch: &fetch,
         terms: &terms,
         state,
+        erasure_ordered: input["erasure_ordered"] == json!(true),
         spent: Spent { uses: u32::try_from(count(spent, "uses")).unwrap(), window },
         catalogue: &catalogue,
-        tap: Tapped::No,
+        tap: tap.as_ref().map_or(Tapped::No, |tap| Tapped::By(tap.statement(), tap.digest())),
         source: partner("source"),
         recipient: partner("recipient"),
         now: Timestamp::from_millis(count(input, "now_ms")),
@@ -472,11 +475,101 @@ fn permits() -> Vec<Case> {
                 input
             },
         ),
+        bad("deleted", "The customer has ordered to delete what its last use brought.", "GRANT_ENDED", {
+            let mut input = with("spent", json!({ "uses": 0 }));
+            input["state"] = json!("STATE_CONSUMED");
+            input["erasure_ordered"] = json!(true);
+            input
+        }),
+        bad(
+            "stale-and-deleted",
+            "What is asked too late is told nothing of that either.",
+            "STATEMENT_INVALID",
+            {
+                let mut input = with("now_ms", json!(known::NOW_MS + 200_000));
+                input["erasure_ordered"] = json!(true);
+                input
+            },
+        ),
         bad("paused-and-another-field", "The grant comes before what is asked.", "GRANT_PAUSED", {
             let mut input = fetch(&|it| it.fields.push("trip.eta".into()));
             input["state"] = json!("STATE_PAUSED");
             input
         }),
+    ]
+    .into_iter()
+    .chain(taps(&good))
+    .collect()
+}
+
+/// Fetches of a precise location, with a tap and without.
+fn taps(good: &Value) -> Vec<Case> {
+    const PLACE: &str = "pickup.location";
+    let catalogue = known::CATALOGUE.replace("\"trip.airport\"", "\"trip.airport\", \"pickup.location\"").replace(
+        "[[field]]\npath = \"trip.airport\"",
+        "[[field]]\npath = \"pickup.location\"\ntype = \"TEXT\"\ncategory = \"https://w3id.org/dpv/pd#GPSCoordinate\"\n\
+         sensitivity = \"HIGH\"\nprovenance = \"PROVIDED\"\nmax_bytes = 62\ntitles = { en = \"Where you stand\" }\n\n\
+         [[field]]\npath = \"trip.airport\"",
+    );
+    let mut granted = wire::GrantTerms::decode(STORY.envelope("source-terms").payload.clone()).unwrap();
+    granted.fields.push(PLACE.into());
+    let terms = signed::<GrantTerms>(granted.encode_to_vec().into()).digest();
+    let tap = |bend: &dyn Fn(&mut wire::LocationTap)| {
+        let mut tap = wire::LocationTap {
+            broker: known::origin().to_string(),
+            terms: terms.into(),
+            fields: vec![PLACE.into()],
+            request_id: "3b0f5d5a-0f7e-4a53-8a4e-0f4f3c9a7e21".into(),
+            time_ms: known::NOW_MS,
+            expire_time_ms: known::NOW_MS + 300_000,
+        };
+        bend(&mut tap);
+        tap.encode_to_vec()
+    };
+    let asked = |tap: Option<&[u8]>, of: &[u8]| {
+        let named = signed::<LocationTap>(of.to_vec().into()).digest();
+        let fetch = wire::Fetch { fields: vec![PLACE.into()], tap: named.into(), ..known::fetch(terms) };
+        let mut input = good.clone();
+        input["catalogue"] = json!(catalogue);
+        input["terms"] = json!(hex(granted.encode_to_vec()));
+        input["fetch"] = json!(hex(fetch.encode_to_vec()));
+        if let Some(tap) = tap {
+            input["tap"] = json!(hex(tap));
+        }
+        input
+    };
+    let by = |tap: &[u8]| asked(Some(tap), tap);
+    let (right, required) = (tap(&|_| {}), "TAP_REQUIRED");
+    let late = |millis: u64| {
+        let mut input = by(&tap(&|it| {
+            (it.time_ms, it.expire_time_ms) = (it.time_ms - millis, it.expire_time_ms - millis)
+        }));
+        input["now_ms"] = json!(known::NOW_MS);
+        input
+    };
+    vec![
+        Case::good("tapped", "A precise location, by the customer's own tap.", by(&right)),
+        Case::bad("not-tapped", "Without one.", required, asked(None, &right)),
+        Case::bad("another-tap", "It names another than the one that waits.", required, {
+            asked(Some(&right), &tap(&|it| it.time_ms += 1))
+        }),
+        Case::bad("tap-of-another-grant", "", required, by(&tap(&|it| it.terms = vec![1; 32].into()))),
+        Case::bad(
+            "tap-for-another-field",
+            "For a field that she did not tap for.",
+            required,
+            by(&tap(&|it| it.fields = vec!["ride.location".into()])),
+        ),
+        Case::good("tap-at-its-end", "In its last millisecond.", late(299_999)),
+        Case::bad("tap-over", "A millisecond later.", required, late(300_000)),
+        Case::bad(
+            "tap-of-the-future",
+            "",
+            required,
+            by(&tap(&|it| {
+                (it.time_ms, it.expire_time_ms) = (it.time_ms + 120_001, it.expire_time_ms + 120_001)
+            })),
+        ),
     ]
 }
 

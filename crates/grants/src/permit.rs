@@ -37,6 +37,9 @@ pub struct Case<'a> {
     pub terms: &'a Signed<GrantTerms>,
     /// The grant's state at `now`, expiry and consumption included.
     pub state: State,
+    /// Whether the customer has ordered to delete what was received. What came after that, be it again, would be there to
+    /// delete once more.
+    pub erasure_ordered: bool,
     /// What was spent so far.
     pub spent: Spent,
     /// The catalogue under which the terms were signed.
@@ -234,6 +237,9 @@ pub fn judge(case: &Case<'_>) -> Result<Permit, Refusal> {
     }
     if !fetch.is_fresh(case.now) {
         return Err(Refusal::Stale { said: fetch.time, now: case.now });
+    }
+    if case.erasure_ordered {
+        return Err(Refusal::Ended { state: case.state });
     }
     flows(case.state)?;
     if !case.source.is_live() {

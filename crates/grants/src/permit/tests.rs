@@ -12,6 +12,7 @@ enum Wrong {
     Caller,
     Recipient,
     Time,
+    Order,
     State,
     Source,
     Purpose,
@@ -20,10 +21,11 @@ enum Wrong {
     Rate,
 }
 
-const ALL: [Wrong; 9] = [
+const ALL: [Wrong; 10] = [
     Wrong::Caller,
     Wrong::Recipient,
     Wrong::Time,
+    Wrong::Order,
     Wrong::State,
     Wrong::Source,
     Wrong::Purpose,
@@ -50,6 +52,7 @@ fn expected(wrong: Wrong, state: Option<&'static str>) -> &'static str {
         Wrong::Caller => "GRANT_UNKNOWN",
         Wrong::Recipient => "PARTNER_SUSPENDED",
         Wrong::Time => "STATEMENT_INVALID",
+        Wrong::Order => "GRANT_ENDED",
         Wrong::State => state.expect("the state is wrong"),
         Wrong::Source => "SOURCE_UNAVAILABLE",
         Wrong::Purpose => "PURPOSE_NOT_ALLOWED",
@@ -90,6 +93,7 @@ impl Papers {
             fetch: &self.fetches[usize::from(is(Wrong::Purpose)) * 2 + usize::from(is(Wrong::Field))],
             terms: &self.terms,
             state,
+            erasure_ordered: is(Wrong::Order),
             spent: Spent {
                 uses: if is(Wrong::Uses) { 12 } else { 11 },
                 window: Some((now, if is(Wrong::Rate) { 3 } else { 2 })),

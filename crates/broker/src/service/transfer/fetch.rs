@@ -164,11 +164,6 @@ impl TransferService {
         read: &mut Read,
         before: &Before,
     ) -> Result<Result<Permit, Refusal>, Fault> {
-        if read.grant.read.row.erasure_ordered {
-            // However it ended: what comes now would be there to delete again.
-            let state = read.grant.state(self.broker.now())?.state();
-            return Ok(Err(Refusal::Ended { state }));
-        }
         if matches!(before, Before::Released { .. }) {
             // A repeat spends nothing, so nothing that was spent stands in its way.
             read.grant.spent = Spent::default();
@@ -188,6 +183,7 @@ impl TransferService {
             terms,
             // What a thief approved in the moment before the report has nobody to stop it.
             state: if read.customer.stolen { State::Revoked } else { state },
+            erasure_ordered: read.grant.read.row.erasure_ordered,
             spent: read.grant.spent,
             catalogue,
             tap,
