@@ -36,6 +36,7 @@ use crate::{
     journey::check_world,
     previews::paths,
     restart::{close, open},
+    stops::operator,
     taps::{WITHIN, grant_with_place},
     world::{Granted, MEI, ORIGIN, PATIENCE, TRIP, World, bare_fetch, own_connection, reason_of, sign_as},
     worldcheck::{self, Keys},
@@ -217,6 +218,32 @@ async fn what_was_received_by_the_last_use_does_not_come_again_once_it_is_to_be_
     // Within the time in which a repeat would bring it.
     assert_eq!(reason_of(granted.send(&fetch).await).reason, "GRANT_ENDED");
     assert_eq!(granted.world.count(Kind::Transfer).await, 2);
+    check_world(&granted.world.records().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_ordered_after_its_time_does_not_stand_again_when_the_clock_is_set_back() {
+    let granted = Granted::start().await;
+    let (grant, operator) = (&granted.grant, operator(&granted));
+    operator.suspend_grant(grant, ChangeReason::Security).await.expect("recorded");
+    let ahead = granted.skylark.partner.book().grant(grant).expect("stands").terms().expire_time;
+    let ahead = Duration::from_millis(ahead.as_millis() - granted.world.clock.now().as_millis());
+    granted.world.clock.advance(ahead);
+    let shown = || async {
+        let asked = v1::GetGrantRequest { name: grant.to_string() };
+        let connection = own_connection(&granted);
+        let shown = connection.grants().get_grant(asked).await.expect("answers").into_inner();
+        (shown.state(), shown.suspended_by_operator)
+    };
+    assert_eq!(shown().await, (v1::grant::State::Expired, false), "an end clears what stood beside it");
+    let recorded = granted.mei.stop(grant, true).await.expect("recorded");
+    assert_eq!(recorded.receipt().record().kind(), Kind::ErasureOrdered);
+
+    granted.world.clock.set_back(ahead);
+    assert_eq!(shown().await, (v1::grant::State::Expired, false));
+    let late = operator.revoke_grant(grant, ChangeReason::Security).await.expect_err("it has ended");
+    assert_eq!(late.reason(), Some("WRONG_STATE"), "{late}");
+    assert_eq!(reason_of(granted.send(&bare_fetch(&granted).await).await).reason, "GRANT_ENDED");
     check_world(&granted.world.records().await);
 }
 

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The operator whose key every world has.
-fn operator(granted: &Granted) -> Operator {
+pub(crate) fn operator(granted: &Granted) -> Operator {
     let name = OperatorName::of_id("root").expect("an id");
     Operator::open(&granted.world.trust, name, &SigningKey::from_secret(&[3; 32]), granted.world.system())
         .expect("an address")

@@ -275,6 +275,21 @@ impl Rows {
         })
     }
 
+    /// What had ended a grant by itself when it was ordered that what it brought be deleted: its time, or its last use.
+    fn ended_by_itself(
+        &self,
+        name: &str,
+        ordered_ms: u64,
+        spent: &HashMap<&str, u64>,
+    ) -> Result<State, Finding> {
+        let (_, terms) = self.terms(name)?;
+        let consumed = spent.get(name).copied().unwrap_or_default() >= u64::from(terms.uses);
+        ensure(consumed || ordered_ms >= terms.expire_time_ms, || {
+            format!("{name} is ordered to be deleted alone, and had not ended")
+        })?;
+        Ok(if consumed { State::Consumed } else { State::Expired })
+    }
+
     /// Each grant stands as its records leave it.
     fn check_grants(&self, records: &[Record], parts: &[PrivatePart]) -> Result<(), Finding> {
         let mut grants = HashMap::<&str, Stands>::new();
@@ -308,13 +323,19 @@ impl Rows {
             if closing.contains(&row.customer) {
                 continue;
             }
+            let mut said = said;
+            said.end = match said.ended_by.take() {
+                Some(at_ms) => Some(self.ended_by_itself(name, at_ms, &spent)?),
+                None => said.end,
+            };
             let found = Stands {
+                ended_by: None,
                 ordered: row.erasure_ordered,
                 paused: row.state == State::Paused as i32,
                 suspended: [row.suspended_by_source, row.suspended_by_operator],
-                end: [State::Withdrawn, State::Revoked, State::Superseded]
-                    .into_iter()
-                    .find(|end| row.state == *end as i32),
+                end: State::try_from(row.state)
+                    .ok()
+                    .filter(|state| !matches!(state, State::Active | State::Paused | State::Suspended)),
                 successor: if row.successor.is_empty() {
                     String::new()
                 } else {
@@ -466,6 +487,8 @@ struct Stands {
     /// By its source, by an operator.
     suspended: [bool; 2],
     end: Option<State>,
+    /// When it was ordered to be deleted, if nothing that is recorded had ended it.
+    ended_by: Option<u64>,
     /// The grant that stands in its place.
     successor: String,
     /// How often its customer, its source and its recipient changed it.
@@ -505,7 +528,13 @@ impl Stands {
                 self.end(State::Superseded);
                 self.successor.clone_from(&part.successor);
             }
-            Kind::ErasureOrdered => self.ordered = true,
+            Kind::ErasureOrdered => {
+                self.ordered = true;
+                if self.end.is_none() {
+                    self.ended_by = Some(record.time_ms);
+                    (self.paused, self.suspended) = (false, [false; 2]);
+                }
+            }
             _ => {}
         }
         match record.kind() {

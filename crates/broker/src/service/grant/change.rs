@@ -85,6 +85,8 @@ fn decide(
     let ended = matches!(state, lifecycle::Grant::Ended(end) if end != lifecycle::End::Superseded);
     let orders_alone = says.erase && !row.erasure_ordered && ended;
     let kind = if orders_alone {
+        // What its time or its last use made of it: by no clock that goes back it stands again.
+        state.write_to(&mut row);
         None
     } else {
         let (state, kind) = match says.verb {

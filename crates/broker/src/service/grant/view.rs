@@ -117,6 +117,7 @@ pub(super) async fn grant(
     let (erasure_attestation, erasure_attestation_key) =
         erasure.map_or((None, None), |(_, row)| (row.attestation, row.attestation_key));
     let stands = grant.state(broker.now())?.state();
+    let [suspended_by_source, suspended_by_operator] = suspended(row, stands);
     Ok(Grant {
         name: grant.name.to_string(),
         source: terms.source.to_string(),
@@ -137,8 +138,8 @@ pub(super) async fn grant(
         changes: changes(broker, grant, side).await?,
         acknowledgements: acknowledgements(broker, grant).await?,
         partner_changes: partner_changes(broker, grant).await?,
-        suspended_by_source: row.suspended_by_source,
-        suspended_by_operator: row.suspended_by_operator,
+        suspended_by_source,
+        suspended_by_operator,
         reason: reason(row, stands),
         previous: terms.previous.map_or(String::new(), |previous| GrantName::of(previous).to_string()),
         successor: Digest::from_slice(&row.successor)
@@ -149,6 +150,12 @@ pub(super) async fn grant(
         erasure_attestation_key,
         recipient_salt,
     })
+}
+
+/// Whether the source and an operator suspend it. An end clears that, one too that nobody has written into the row.
+fn suspended(row: &GrantRow, state: State) -> [bool; 2] {
+    let open = matches!(state, State::Paused | State::Suspended);
+    [row.suspended_by_source, row.suspended_by_operator].map(|by| by && open)
 }
 
 /// Why it is as it is, where somebody gave a reason for that: of two suspensions, the one that the source has signed.
@@ -172,6 +179,7 @@ async fn erasure(broker: &Broker, grant: &StoredGrant) -> Result<Option<(Erasure
 /// A grant as an operator sees it: between whom, what for, and where it stands; nothing that its parties signed.
 pub(super) fn outline(grant: &StoredGrant, now: Timestamp) -> Result<Grant, Fault> {
     let (row, terms, state) = (&grant.read.row, &grant.terms, grant.state(now)?.state());
+    let [suspended_by_source, suspended_by_operator] = suspended(row, state);
     Ok(Grant {
         name: grant.name.to_string(),
         source: terms.source.to_string(),
@@ -182,8 +190,8 @@ pub(super) fn outline(grant: &StoredGrant, now: Timestamp) -> Result<Grant, Faul
         use_limit: terms.uses,
         create_time: timestamp(row.create_time_ms),
         expire_time: timestamp(terms.expire_time.as_millis()),
-        suspended_by_source: row.suspended_by_source,
-        suspended_by_operator: row.suspended_by_operator,
+        suspended_by_source,
+        suspended_by_operator,
         reason: reason(row, state),
         ..Grant::default()
     })
