@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use countersign_client::{Error, PartnerEvent, customer::Choice};
+use countersign_client::{
+    Error, PartnerEvent,
+    customer::{Choice, Narrowing},
+};
 use countersign_grants::{
     digest::Digest, id::GrantName, key::SigningKey, statement::LocationTap, time::Clock as _,
 };
@@ -136,6 +139,21 @@ async fn a_tap_is_over_after_its_minutes() {
     tapping.granted.world.clock.advance(WITHIN);
     tapping.refused(Some(tap)).await;
     assert_eq!(tapping.granted.skylark.shelf.asked(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_tap_gives_leave_once_the_uses_are_spent() {
+    let mut tapping = Box::pin(Tapping::start()).await;
+    let narrowing = Narrowing::default().uses(1);
+    let narrowed = Box::pin(tapping.granted.mei.narrow(&tapping.grant, &narrowing)).await.expect("recorded");
+    tapping.grant = narrowed.grant;
+    tapping.granted.skylark.until_in_book(&tapping.grant).await;
+    tapping.granted.hopp.until_in_book(&tapping.grant).await;
+    let tap = tapping.tap().await;
+    tapping.fetch(Some(tap)).await.expect("flows");
+    let late = tapping.granted.mei.tap(&tapping.grant, WITHIN).await.expect_err("nothing is left to bring");
+    assert_eq!(late.reason(), Some("GRANT_ENDED"), "{late}");
+    assert_eq!(tapping.granted.world.count(Kind::LocationTapped).await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

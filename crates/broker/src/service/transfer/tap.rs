@@ -7,14 +7,14 @@ use bytes::Bytes;
 use countersign_grants::{
     envelope::Signed,
     id::{CustomerName, GrantName, Principal},
-    permit,
+    permit::{self, Refusal},
     statement::LocationTap,
 };
 use countersign_proto::{
     log::v1::Kind,
     row::v1::{GrantRow, PrivatePart},
     statement::v1::Envelope,
-    v1::{TapLocationRequest, TapLocationResponse},
+    v1::{TapLocationRequest, TapLocationResponse, grant::State},
 };
 
 use super::TransferService;
@@ -86,7 +86,11 @@ impl TransferService {
         if let Some(field) = tap.fields.iter().find(|field| !stored.terms.fields.contains(field)) {
             return Err(Fault::says(WHAT, "fields", format!("`{field}` is not granted")));
         }
-        permit::flows(stored.state(now)?.state()).map_err(Fault::Refused)
+        match stored.state(now)?.state() {
+            // Nothing is left that it could bring.
+            state @ State::Consumed => Err(Fault::Refused(Refusal::Ended { state })),
+            state => permit::flows(state).map_err(Fault::Refused),
+        }
     }
 
     async fn tapped(
