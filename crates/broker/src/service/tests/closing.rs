@@ -10,8 +10,9 @@ use countersign_grants::{
 };
 use countersign_proto::{
     log::v1::Kind,
+    row::v1::WrappedCopyRow,
     statement::v1::{self as wire, grant_change::Verb},
-    v1::{self, grant_service_server::GrantService as _},
+    v1::{self, customer_service_server::CustomerService as _, grant_service_server::GrantService as _},
 };
 use countersign_store::MAX_KEY_BYTES;
 
@@ -193,6 +194,27 @@ async fn who_comes_again_with_the_same_key_is_somebody_new() {
     let get = v1::ListGrantsRequest { parent: s.skylark.name.to_string(), ..Default::default() };
     let listed = grants.list_grants(as_brand(&s.skylark, get)).await.expect("answers").into_inner();
     assert!(listed.grants.is_empty());
+}
+
+#[tokio::test]
+async fn no_copy_of_a_wallet_is_handed_out_once_the_account_is_closed() {
+    let s = ready().await;
+    let broker = &s.world.broker;
+    let lookup = [9; 32];
+    let copy = WrappedCopyRow { customer: s.mei.name.to_string(), wrapped: vec![1; 60].into() };
+    let mut work = Work::default();
+    work.create(&rows::wrapped_copy(Digest::of(&lookup)), &copy).expect("fits");
+    work.record(broker.draft(Happening { kind: Kind::CataloguePublished, ..Happening::default() }));
+    broker.enter(work).await.expect("the log takes it").expect("no conflict");
+    let get = || async {
+        let asked = v1::GetWrappedCopyRequest { lookup: lookup.to_vec().into() };
+        s.world.customers().get_wrapped_copy(tonic::Request::new(asked)).await
+    };
+    assert_eq!(get().await.expect("answers").into_inner().customer, s.mei.name.as_str());
+    let caller = Caller { principal: Principal::Customer(s.mei.name.clone()) };
+    close_within(broker, &caller, closure(&s), 0).await.expect("closes");
+    assert!(broker.load(rows::wrapped_copy(Digest::of(&lookup))).await.expect("reads").is_some());
+    assert_eq!(refused(get().await), "RESOURCE_UNKNOWN", "though its row is there still");
 }
 
 #[tokio::test]
