@@ -1,4 +1,5 @@
-//! How the fuzz targets of `tests/fuzz` reach the parsers of this crate. Nothing else calls these.
+//! How the fuzz targets of `tests/fuzz` reach the parsers of this crate, and how tests see how a store was opened. Nothing
+//! else calls these.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -9,7 +10,12 @@ use countersign_store::{Batch, Head};
 use crate::files::{AppendFile, Files};
 use crate::journal::frame::{self, Found};
 use crate::manifest::StoreId;
-use crate::snapshot;
+use crate::snapshot::{self, SnapshotError};
+
+/// Whether a store that is open was found as it was closed, so that its snapshot and journal were not read.
+pub fn was_believed(store: &crate::SledStore) -> bool {
+    store.believed
+}
 
 /// The frame that stands at the beginning of these bytes: what it says, and the bytes that writing the same again gives.
 pub fn journal_frame(segment: &Bytes) -> Option<(Head, Batch, Vec<u8>)> {
@@ -53,7 +59,7 @@ const NEXT_SEGMENT: u64 = 2;
 /// Reads a snapshot to its end: how many bundles and how many items it has.
 pub fn snapshot(bytes: &[u8]) -> Option<(usize, usize)> {
     let (files, folder) = (OneFile(bytes.to_vec()), Path::new("snapshots"));
-    let whole = snapshot::verify(&files, folder, NEXT_SEGMENT, ID);
+    let whole = snapshot::verify(&files, folder, NEXT_SEGMENT, ID, |_| Ok::<_, SnapshotError>(()));
     let mut reader = snapshot::Reader::open(&files, folder, NEXT_SEGMENT, ID).ok()?;
     let mut items = 0;
     while reader.next().ok()?.is_some() {

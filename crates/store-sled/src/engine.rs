@@ -16,8 +16,9 @@ use crate::bundles::{BundleFiles, Part};
 use crate::errors::OpenError;
 use crate::files::{Files, RealFiles};
 use crate::gathered::LastRows;
-use crate::index::{Recent, mark, place};
+use crate::index::{Recent, place};
 use crate::journal::SEGMENT_BYTES;
+use crate::mark::{self, Closed};
 use crate::named::Named;
 use crate::open::{Opened, open};
 use crate::scrub::{Left, ScrubError, Scrubbed, Wanted};
@@ -27,7 +28,7 @@ use crate::writer::{Job, Shared, Threads};
 const MAX_WAITING_COMMITS: usize = 8;
 
 /// Four segments. The store keeps up to twice this much of its journal, or twice what a snapshot takes, and reads all of
-/// that when it is opened: some tenths of a second for each GiB.
+/// that when it is opened after it wasn't closed: some tenths of a second for each GiB that is in memory.
 const SNAPSHOT_BYTES: u64 = 4 * SEGMENT_BYTES;
 
 /// What an operator may set.
@@ -60,14 +61,17 @@ pub struct SledStore {
     /// `None` once the store is closed.
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
     threads: Mutex<Option<Threads>>,
+    /// Whether snapshot and journal were not read when it was opened.
+    pub(crate) believed: bool,
 }
 
 impl SledStore {
     /// Opens the store in `folder`, or makes a new one there, its folder included. Must be called in a tokio runtime,
     /// as all that is asynchronous here.
     ///
-    /// Reads what is kept of the journal, and does again what the index and the bundles lack. An index that wasn't
-    /// [closed](SledStore::close) is held against snapshot and journal row by row.
+    /// Reads the newest snapshot and what is kept of the journal, and does again what the index and the bundles lack; the
+    /// index is held against them row by row. After a [close](SledStore::close), and if no file has changed since, it
+    /// believes them and the index instead, and reads them afterwards, while the store is in use.
     pub async fn open(folder: impl Into<PathBuf>, options: Options) -> Result<SledStore, OpenError> {
         Self::open_on(Arc::new(RealFiles), folder, options).await
     }
@@ -81,12 +85,12 @@ impl SledStore {
         let folder = folder.into();
         let opening = spawn_blocking(move || {
             let files: Arc<dyn Files> = Arc::new(Named(files));
-            let Opened { shared, keeper } = open(&folder, &options, &files)?;
+            let Opened { shared, keeper, believed } = open(&folder, &options, &files)?;
             let shared = Arc::new(shared);
             let (sender, jobs) = mpsc::channel(MAX_WAITING_COMMITS);
             let threads = Threads::start(&shared, keeper, jobs).map_err(OpenError::io(&folder))?;
             let (jobs, threads) = (Mutex::new(Some(sender)), Mutex::new(Some(threads)));
-            Ok(SledStore { folder, shared, jobs, threads })
+            Ok(SledStore { folder, shared, jobs, threads, believed })
         });
         opening.await.unwrap_or_else(|stopped| Err(OpenError::Index { reason: stopped.to_string() }))
     }
@@ -111,7 +115,12 @@ impl SledStore {
             let current = shared.view.read().index.trees();
             place::keep_only(current.folder()).map_err(|error| error.to_string())?;
             let BundleFiles { files, placer, .. } = &shared.bundles;
-            let marked = mark::place(&**files, placer, &folder, &folder.join("sled"));
+            let (head, lengths) = {
+                let view = shared.view.read();
+                (view.head, view.lengths.clone())
+            };
+            let closed = Closed { head, check_from: shared.snapshots.check_from(), lengths };
+            let marked = mark::place(&**files, placer, &folder, &closed);
             marked.map_err(|error| error.to_string())
         });
         let closed = closing.await.unwrap_or_else(|stopped| Err(stopped.to_string()));
@@ -134,7 +143,7 @@ impl SledStore {
         found.inspect_err(|error| self.shared.poison(error))
     }
 
-    /// Waits until all snapshots that are due are made, or have failed.
+    /// Waits until all snapshots that are due are made, or have failed, and what opening believed is read.
     #[cfg(test)]
     pub(crate) fn settle(&self) {
         self.shared.snapshots.settle();

@@ -10,7 +10,7 @@
 //! log/                     checkpoint, tile/…, tile/entries/…: the C2SP layout, what an auditor copies
 //! private/entries/…        private parts, numbered like the entry bundles
 //! sled/1/                  rows and request rows, for reading; follows from snapshot and journal
-//! CLOSED                   how sled's files were when the store was closed; there only while it is
+//! CLOSED                   how the files of journal, snapshots and sled were when the store was closed; there only while it is
 //! scratch/                 files on their way to a name; emptied when the store is opened
 //! ```
 //!
@@ -87,6 +87,7 @@ mod gathered;
 mod index;
 mod journal;
 mod manifest;
+mod mark;
 mod named;
 mod open;
 mod placer;

@@ -1,12 +1,18 @@
 //! Opening a store: from what lies in the folder to what was acknowledged.
 //!
-//! The journal leads, from the older of two snapshots on. It is read whole and every frame of it checked, and all else
-//! is held against it: nothing may be ahead of it, and what is behind is brought up. In this order, so that what is
-//! refused is left as it is: only when all of it fits anything is written.
+//! The journal leads, from the older of two snapshots on, and all else is held against it: nothing may be ahead of it, and
+//! what is behind is brought up. In this order, so that what is refused is left as it is: only when all of it fits anything
+//! is written.
+//!
+//! It is read whole and every frame of it checked, and so is the newest snapshot; unless the store was closed and all files
+//! of journal, snapshots and sled are as they were then ([`mark`]). Then they are believed to be what they were, and read
+//! in the background while the store is in use. So opening takes as long as there is journal and snapshot after a kill, and
+//! not after a clean end.
 //!
 //! It may end at any point and begin again: what it writes are bundles that are missing, rows that sled lacks, the last
 //! segment anew, each of which ends in the same when it is done twice.
 
+mod believed;
 mod recovery;
 mod state;
 
@@ -22,6 +28,7 @@ use crate::errors::{Damage, OpenError};
 use crate::files::{Files, lock};
 use crate::journal::{self, Journal, Place, replay};
 use crate::manifest::{self, Manifest};
+use crate::mark;
 use crate::placer::Placer;
 use crate::publishing::checkpoint_size;
 use crate::snapshot::{self, Keeper, SnapshotWork};
@@ -33,6 +40,8 @@ use state::State;
 pub(crate) struct Opened {
     pub(crate) shared: Shared,
     pub(crate) keeper: Keeper,
+    /// Whether snapshot and journal were believed to be what they were when the store was closed.
+    pub(crate) believed: bool,
 }
 
 /// Where things are.
@@ -75,17 +84,22 @@ pub(crate) fn open(folder: &Path, options: &Options, files: &Arc<dyn Files>) -> 
     }
     let manifest = identify(&places, &**files, &bundles.placer)?;
 
-    let state = State::read(&places, &**files, manifest.id)?;
+    let closed = mark::read(&**files, folder)?;
+    let believed = closed.and_then(|closed| State::believe(&places, &**files, manifest.id, closed));
+    let mut state = match believed {
+        Some(state) => state,
+        None => State::read(&places, &**files, manifest.id)?,
+    };
     let published = published(&bundles, &state)?;
-    let mut recovery = Recovery::start(&places, options, manifest.id, &state, bundles)?;
+    let mut recovery = Recovery::start(&places, options, manifest.id, &mut state, bundles)?;
     recovery.run(&**files, &places, &state)?;
     let Recovery { index, recent, bundles, .. } = recovery;
     // Only now: a journal that is too short for what follows from it is left as it is.
     let (end, reached) = (state.end(), state.reached());
     let journal = Journal::resume(files, &bundles.placer, &places.journal, options.segment_bytes, end)?;
     state.clean(&**files, &places);
-    let view = View { head: Head { epoch: manifest.epoch, ..reached }, recent, index };
-    let work = SnapshotWork::new(options.snapshot_bytes, state.newest_bytes(), state.closed());
+    let work =
+        SnapshotWork::new(options.snapshot_bytes, state.newest_bytes(), state.closed(), state.believed());
     let keeper = Keeper {
         files: Arc::clone(files),
         placer: Arc::clone(&bundles.placer),
@@ -95,9 +109,12 @@ pub(crate) fn open(folder: &Path, options: &Options, files: &Arc<dyn Files>) -> 
         kept: state.kept.clone(),
         first_segment: state.first_segment(),
     };
+    let believed = state.check_from.is_some();
+    let head = Head { epoch: manifest.epoch, ..reached };
+    let view = View { head, recent, lengths: state.lengths, index };
     let shared = Shared::new(view, journal, bundles, published, work, lock);
     shared.complete_publication().map_err(OpenError::io(folder))?;
-    Ok(Opened { shared, keeper })
+    Ok(Opened { shared, keeper, believed })
 }
 
 /// Reads the manifest, or makes a new store: first its journal, then, when all is durable, the manifest.

@@ -2,8 +2,8 @@
 //! snapshots.
 //!
 //! What they do when something fails: what a commit, a bundle or the index can't do *poisons* the store, since the next
-//! thing would rest on it; so does a journal that is found to be damaged while a snapshot is made, since the store could
-//! not be opened again. A snapshot that can't be written, and what can't be cleaned up, is tried again when the next
+//! thing would rest on it; so does a journal that is found to be damaged while a snapshot is made, or while it is read since
+//! opening believed it, since the store could not be opened again. A snapshot that can't be written, and what can't be cleaned up, is tried again when the next
 //! segment is full: until then the journal is longer, nothing else. A publication that fails is tried again by whoever
 //! asked for it.
 
@@ -18,7 +18,7 @@ use countersign_store::{Batch, CommitError, Head, ReadError};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::bundles::{BUNDLES_AT_ONCE, BundleFiles, RecentLeaves};
+use crate::bundles::{BUNDLES_AT_ONCE, BundleFiles, Lengths, RecentLeaves};
 use crate::gathered::{Gathered, LastRows};
 use crate::index::{Changes, Index, Recent};
 use crate::journal::{Journal, frame};
@@ -42,6 +42,8 @@ const MIN_STRIDE_ROWS: usize = 32;
 pub(crate) struct View {
     pub(crate) head: Head,
     pub(crate) recent: RecentLeaves,
+    /// The lengths of all bundles.
+    pub(crate) lengths: Lengths,
     pub(crate) index: Index,
 }
 
@@ -173,6 +175,7 @@ impl Shared {
         let mut view = self.view.write();
         view.index.add(after.sequence, Changes { puts, deletes, requests });
         for leaf in leaves {
+            view.lengths.push(leaf.record.len(), leaf.private.len());
             view.recent.push(leaf);
         }
         view.head = after;
@@ -253,12 +256,30 @@ fn run_bundles(shared: &Shared) {
     }
 }
 
-/// Runs the thread that makes snapshots and cleans up behind them, until it is asked to end or the journal is damaged.
+/// Runs the thread that makes snapshots and cleans up behind them, and reads what opening believed, until it is asked to end
+/// or the journal is damaged.
 fn run_snapshots(shared: &Shared, mut keeper: Keeper) {
     let _ended = OnEnd(|| shared.snapshots.end_for_good());
     while let Some(due) = shared.snapshots.wait() {
-        let last_closed = match due {
-            Due::Snapshot(last_closed) => last_closed,
+        let made = match due {
+            Due::Snapshot(last_closed) => {
+                let made = keeper.make(last_closed, &shared.snapshots.ending).map(Some);
+                if let Err(MakeError::Io(_)) = made {
+                    shared.snapshots.failed(last_closed);
+                }
+                made
+            }
+            Due::Check(what) => {
+                let checked = keeper.check(what, &shared.snapshots);
+                match checked {
+                    Ok(_) if shared.snapshots.checked() => {
+                        tracing::info!("snapshot and journal are what they were when the store was closed");
+                    }
+                    Err(MakeError::Io(_)) => shared.snapshots.unreadable(),
+                    _ => {}
+                }
+                checked
+            }
             Due::Scrub(Wanted { left, reply }) => {
                 let scrubbed = shared.scrub(&mut keeper, &*left);
                 if let Err(ScrubError::Store(error)) = &scrubbed {
@@ -268,9 +289,9 @@ fn run_snapshots(shared: &Shared, mut keeper: Keeper) {
                 continue;
             }
         };
-        let made = keeper.make(last_closed, &shared.snapshots.ending);
         let cleaned = match made {
-            Ok(made) => {
+            Ok(None) => Ok(()),
+            Ok(Some(made)) => {
                 shared.snapshots.made(made);
                 // Leaves of the segments that are to go may be on their way.
                 shared.standing.drain();
@@ -278,13 +299,10 @@ fn run_snapshots(shared: &Shared, mut keeper: Keeper) {
             }
             Err(MakeError::Ended) => return,
             Err(error @ (MakeError::Damaged(_) | MakeError::Base(_))) => return shared.poison(&error),
-            Err(MakeError::Io(error)) => {
-                shared.snapshots.failed(last_closed);
-                Err(error)
-            }
+            Err(MakeError::Io(error)) => Err(error),
         };
         if let Err(error) = cleaned {
-            tracing::warn!(%error, "no snapshot, or none cleaned up behind; it is tried again with the next segment");
+            tracing::warn!(%error, "no snapshot, or one not read or not cleaned up behind; it is tried again with the next segment");
         }
     }
 }

@@ -6,7 +6,6 @@
 //! and the one that is being applied.
 
 mod hot;
-pub(crate) mod mark;
 pub(crate) mod place;
 mod restore;
 mod trees;

@@ -97,6 +97,11 @@ pub(crate) fn any_after(segment: &Bytes, at: usize) -> bool {
         .any(|at| prefix(&segment[at..]).is_some() && matches!(look(segment, at), Found::Body(_)))
 }
 
+/// The length of the body that a prefix stands before; `None` if it is none.
+pub(crate) fn length(bytes: &[u8]) -> Option<usize> {
+    prefix(bytes).map(|(length, _)| length)
+}
+
 fn prefix(bytes: &[u8]) -> Option<(usize, u32)> {
     let prefix: &[u8; PREFIX_BYTES] = bytes.first_chunk()?;
     let number = |at: usize| u32::from_le_bytes([prefix[at], prefix[at + 1], prefix[at + 2], prefix[at + 3]]);

@@ -1,7 +1,8 @@
 //! Reading the journal: when the store is opened, and when a snapshot is made.
 
+use std::io::Read as _;
 use std::ops::RangeInclusive;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use countersign_store::Head;
@@ -17,6 +18,16 @@ pub(crate) struct Commit {
     pub(crate) after: Head,
     pub(crate) body: Bytes,
     pub(crate) place: Place,
+}
+
+impl Commit {
+    /// That it has as many leaves as its heads say; each is given to `each` as the lengths of its record and its private
+    /// part.
+    pub(crate) fn leaf_lengths(&self, each: impl FnMut(usize, usize)) -> Result<(), OpenError> {
+        let leaves = frame::leaf_lengths(&self.body, each);
+        let sound = leaves.is_some_and(|leaves| self.before.size + leaves == self.after.size);
+        if sound { Ok(()) } else { Err(self.place.is(Damage::Content)) }
+    }
 }
 
 /// A segment that was read: all of its frames are sound and continue one another.
@@ -147,9 +158,44 @@ pub(crate) fn read_segment(
     Ok(Segment { number, before, after, length: length as u64, whole })
 }
 
+/// Reads the beginning of a segment: the head before its first frame, and whether it is whole. `None` if there is no frame in
+/// it.
+pub(crate) fn beginning(
+    files: &dyn Files,
+    folder: &Path,
+    number: u64,
+) -> Result<Option<(Head, bool)>, OpenError> {
+    let path = segment_path(folder, number);
+    let Some(mut file) = files.open(&path).map_err(OpenError::io(&path))? else {
+        return Err(Place::start(number).is(Damage::Missing));
+    };
+    let mut begun = Vec::new();
+    let mut read = |begun: &mut Vec<u8>, bytes: usize| {
+        file.by_ref().take(bytes as u64).read_to_end(begun).map_err(OpenError::io(&path))
+    };
+    read(&mut begun, HEADER_BYTES + frame::PREFIX_BYTES)?;
+    let (first_sequence, whole) = opening(&begun, number, &path)?;
+    if begun.len() == HEADER_BYTES {
+        return Ok(None);
+    }
+    let place = Place { segment: number, offset: HEADER_BYTES as u64 };
+    let length = frame::length(&begun[HEADER_BYTES..]).ok_or_else(|| place.is(Damage::Checksum))?;
+    read(&mut begun, length)?;
+    let Found::Body(body) = frame::look(&begun.into(), HEADER_BYTES) else {
+        return Err(place.is(Damage::Checksum));
+    };
+    let before = frame::head(body).and_then(|(after, body)| before_first(after, &body, first_sequence));
+    before.map(|before| Some((before, whole))).ok_or_else(|| place.is(Damage::Content))
+}
+
 /// Whether there is a journal at all.
 pub(crate) fn exists(files: &dyn Files, folder: &Path) -> Result<bool, OpenError> {
     Ok(!numbers(files, folder)?.is_empty())
+}
+
+/// Where a segment lies.
+pub(crate) fn path(folder: &Path, segment: u64) -> PathBuf {
+    segment_path(folder, segment)
 }
 
 /// Removes segments, the oldest first.
@@ -164,7 +210,7 @@ fn before_first(after: Head, body: &[u8], first_sequence: u64) -> Option<Head> {
 }
 
 /// The sequence that a segment's header says its first frame reaches, and whether the segment is whole.
-fn opening(bytes: &Bytes, segment: u64, path: &Path) -> Result<(u64, bool), OpenError> {
+fn opening(bytes: &[u8], segment: u64, path: &Path) -> Result<(u64, bool), OpenError> {
     let damaged = || Place::start(segment).is(Damage::Header);
     let found = bytes.get(..HEADER_BYTES).ok_or_else(damaged)?;
     let (magic, rest) = found.split_first_chunk::<8>().ok_or_else(damaged)?;

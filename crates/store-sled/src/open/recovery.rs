@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,10 +16,11 @@ use crate::engine::Options;
 use crate::errors::{Damage, OpenError};
 use crate::files::Files;
 use crate::gathered::APPLY_BYTES;
-use crate::index::{Changes, Index, Restore, Trees, caught, mark, place};
+use crate::index::{Changes, Index, Restore, Trees, caught, place};
 use crate::journal::frame;
 use crate::journal::replay::{self, Commit, Segment};
 use crate::manifest::StoreId;
+use crate::mark;
 use crate::snapshot::{MAX_STRETCH_BYTES, Reader, SnapshotError};
 use crate::stretch::Stretch;
 
@@ -37,15 +39,27 @@ impl Recovery {
         places: &Places<'_>,
         options: &Options,
         id: StoreId,
-        state: &State,
+        state: &mut State,
         bundles: BundleFiles,
     ) -> Result<Recovery, OpenError> {
-        let standing = bundles.standing(&state.lengths).map_err(OpenError::io(&bundles.log))?;
-        // The growing bundle's leaves are in no file at all, so the journal must always reach back to where it begins.
-        if standing * WIDTH < state.first_leaf() {
-            return Err(missing_leaves(&bundles, standing));
-        }
-        let (trees, applied) = open_index(places, options, id, state, &bundles)?;
+        let files = &*bundles.files;
+        let mut standing = standing(&bundles, state)?;
+        // Before sled is opened: from here on it changes.
+        mark::take(files, places.folder)?;
+        let folder = place::current(&places.sled).map_err(OpenError::io(&places.sled))?;
+        let believed =
+            if state.check_from.is_some() { believe_index(&folder, options, id, state) } else { None };
+        let (trees, applied) = match believed {
+            Some(opened) => opened,
+            None => {
+                if state.check_from.is_some() {
+                    // The index has to follow from what was only believed.
+                    *state = State::read(places, files, id)?;
+                    standing = self::standing(&bundles, state)?;
+                }
+                open_index(places, &folder, options, id, state, files)?
+            }
+        };
         let index = Index::new(Arc::new(trees));
         Ok(Recovery { index, applied, bundles, standing, recent: RecentLeaves::after(standing) })
     }
@@ -120,31 +134,42 @@ impl Recovery {
     }
 }
 
-/// Opens sled, and returns the sequence from which on the journal has to be applied to it.
-///
-/// If it was closed and is as it was then, that is the one that it reached. Otherwise, whatever it holds, it is mended by
-/// snapshot and journal. If it can't be opened or read for that, it is begun anew.
+/// How many bundles stand.
+fn standing(bundles: &BundleFiles, state: &State) -> Result<u64, OpenError> {
+    let standing = bundles.standing(&state.lengths).map_err(OpenError::io(&bundles.log))?;
+    // The growing bundle's leaves are in no file at all, so the journal must always reach back to where it begins.
+    if standing * WIDTH < state.first_leaf() {
+        return Err(missing_leaves(bundles, standing));
+    }
+    Ok(standing)
+}
+
+/// Opens a sled that was closed and is as it was then, and returns the sequence that it reached. `None` if it isn't what
+/// fits to the journal.
+fn believe_index(folder: &Path, options: &Options, id: StoreId, state: &State) -> Option<(Trees, u64)> {
+    let trees = Trees::open(folder, options.cache_bytes, id).ok()?;
+    let applied = trees.applied().ok()??;
+    // What the journal no longer has, sled must have.
+    (state.whole_from()..=state.reached().sequence).contains(&applied).then_some((trees, applied))
+}
+
+/// Opens sled, whatever it holds, and mends it by snapshot and journal. If it can't be opened or read for that, it is begun
+/// anew. Returns the sequence from which on the journal has to be applied to it.
 fn open_index(
     places: &Places<'_>,
+    folder: &Path,
     options: &Options,
     id: StoreId,
     state: &State,
-    bundles: &BundleFiles,
+    files: &dyn Files,
 ) -> Result<(Trees, u64), OpenError> {
-    let files = &*bundles.files;
-    let unchanged = mark::take(files, places.folder, &places.sled)?;
-    let folder = place::current(&places.sled).map_err(OpenError::io(&places.sled))?;
-    let opened = Trees::open(&folder, options.cache_bytes, id)
+    let opened = Trees::open(folder, options.cache_bytes, id)
         .and_then(|trees| trees.applied().map(|applied| (trees, applied)));
     match opened {
         Ok((trees, Some(applied))) => {
             let (end, reached) = (state.end(), state.reached().sequence);
             if applied > reached {
                 return Err(short(end, reached, applied));
-            }
-            // What the journal no longer has, sled must have.
-            if unchanged && applied >= state.whole_from() {
-                return Ok((trees, applied));
             }
             match restore(places, id, state, files, &trees) {
                 Ok((applied, 0)) => return Ok((trees, applied)),
@@ -168,8 +193,8 @@ fn open_index(
         Err(error) => tracing::warn!(%error, "the index can't be opened"),
     }
     tracing::warn!("the index is made anew from snapshot and journal");
-    fs::remove_dir_all(&folder).map_err(OpenError::io(&folder))?;
-    let trees = Trees::open(&folder, options.cache_bytes, id).map_err(|error| refused(&error))?;
+    fs::remove_dir_all(folder).map_err(OpenError::io(folder))?;
+    let trees = Trees::open(folder, options.cache_bytes, id).map_err(|error| refused(&error))?;
     match restore(places, id, state, files, &trees) {
         Ok((applied, _)) => Ok((trees, applied)),
         Err(RestoreError::Index(error)) => Err(refused(&error)),

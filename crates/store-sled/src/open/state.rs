@@ -8,12 +8,13 @@ use super::Places;
 use crate::bundles::Lengths;
 use crate::errors::{Damage, OpenError};
 use crate::files::Files;
+use crate::journal::Place;
 use crate::journal::replay::{self, Segment};
-use crate::journal::{Place, frame};
 use crate::manifest::StoreId;
-use crate::snapshot::{self, Header, Kept, Reader, SnapshotError, verify};
+use crate::snapshot::{self, Believed, Header, Kept, Reader, SnapshotError, in_turn, verify};
 
-/// What snapshots and journal say. Every frame of the journal that is kept has been checked.
+/// What snapshots and journal say. Every frame of the journal that is kept has been checked, unless it was
+/// [believed](State::believe).
 pub(super) struct State {
     /// The newest snapshot that is whole.
     pub(super) base: Option<Header>,
@@ -24,7 +25,9 @@ pub(super) struct State {
     /// The lengths of all bundles.
     pub(super) lengths: Lengths,
     /// Snapshots that are of no use.
-    useless: Vec<u64>,
+    pub(super) useless: Vec<u64>,
+    /// If all of this was believed: where to begin to read it in the background.
+    pub(super) check_from: Option<u64>,
 }
 
 impl State {
@@ -55,13 +58,11 @@ impl State {
         };
         let segments = replay::read_all(files, &places.journal, numbers, known, |commit| {
             let covered = commit.after.sequence <= from;
-            let leaves = frame::leaf_lengths(&commit.body, |record, private| {
+            commit.leaf_lengths(|record, private| {
                 if !covered {
                     lengths.push(record, private);
                 }
-            });
-            let sound = leaves.is_some_and(|leaves| commit.before.size + leaves == commit.after.size);
-            if sound { Ok(()) } else { Err(commit.place.is(Damage::Content)) }
+            })
         })?;
         let next = base.map_or(0, |base| base.next_segment);
         for segment in segments.iter().filter(|segment| segment.number >= next) {
@@ -73,7 +74,7 @@ impl State {
             let bytes = files.length(&path).map_err(OpenError::io(&path))?.unwrap_or(0);
             snapshots.push(Kept { next_segment, head, bytes });
         }
-        Ok(State { base, kept: snapshots, segments, lengths, useless })
+        Ok(State { base, kept: snapshots, segments, lengths, useless, check_from: None })
     }
 
     /// The head that the journal reaches.
@@ -113,6 +114,13 @@ impl State {
         closed.iter().filter(|it| it.number >= next).map(|it| (it.number, it.length)).collect()
     }
 
+    /// What was believed, in the order in which it is to be read. The last segment was read.
+    pub(super) fn believed(&self) -> VecDeque<Believed> {
+        let Some(first) = self.check_from else { return VecDeque::new() };
+        let (_, closed) = self.segments.split_last().expect("there is a segment, or reading has failed");
+        in_turn(self.base.is_some(), closed, first)
+    }
+
     /// Removes what interrupted cleaning has left, and snapshots of no use. What stays for an error costs its room.
     pub(super) fn clean(&self, files: &dyn Files, places: &Places<'_>) {
         for &number in &self.useless {
@@ -142,7 +150,7 @@ fn snapshots(places: &Places<'_>, files: &dyn Files, id: StoreId) -> Result<Snap
     for number in snapshot::list(files, &places.snapshots)? {
         // The older one is read when the newest turns out to be damaged. Until then its header says all that is needed.
         let header = match kept.len() {
-            0 => verify(files, &places.snapshots, number, id),
+            0 => verify(files, &places.snapshots, number, id, |_| Ok(())),
             1 => Reader::open(files, &places.snapshots, number, id).map(|reader| reader.header()),
             _ => {
                 useless.push(number);

@@ -18,11 +18,13 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use countersign_store::Head;
 use countersign_store::layout::WIDTH;
 use parking_lot::{Condvar, Mutex};
 
+use super::checking::{Believed, CHECKED_BYTES_A_SECOND};
 use super::{Header, Item, Reader, SnapshotError, Writer, path, verify};
 use crate::bundles::Lengths;
 use crate::errors::{Damage, OpenError};
@@ -35,7 +37,7 @@ use crate::scrub::Wanted;
 use crate::stretch::Stretch;
 
 /// How many snapshots stand: the one before the newest is there for the day when the newest is damaged.
-const SNAPSHOTS_KEPT: usize = 2;
+pub(crate) const SNAPSHOTS_KEPT: usize = 2;
 
 /// When changes take this much memory, a snapshot ends at the segment in hand, and the next one goes on. Segments that
 /// waited for long, since snapshots failed, are taken up in such parts.
@@ -78,6 +80,15 @@ pub(crate) enum MakeError {
     /// The snapshot that this one was to be based on can't be read.
     #[error("{0}")]
     Base(#[from] SnapshotError),
+}
+
+impl From<OpenError> for MakeError {
+    fn from(error: OpenError) -> MakeError {
+        match error {
+            OpenError::Io { source, .. } => MakeError::Io(source),
+            damaged => MakeError::Damaged(damaged),
+        }
+    }
 }
 
 impl Keeper {
@@ -145,11 +156,7 @@ impl Keeper {
                 Ok(())
             };
             let read = replay::read_segment(&*self.files, &self.journal, segment, Some(head), false, add);
-            head = match read.and_then(replay::Segment::needed_whole) {
-                Ok(read) => read.after,
-                Err(OpenError::Io { source, .. }) => return Err(source.into()),
-                Err(damaged) => return Err(MakeError::Damaged(damaged)),
-            };
+            head = read.and_then(replay::Segment::needed_whole)?.after;
             segment += 1;
         }
         let base_hour = reader.as_ref().map_or(0, |reader| reader.header().newest_hour);
@@ -180,7 +187,7 @@ impl Keeper {
     /// Reads all of the last snapshot: whether it is what was written. If it isn't, and another one stands, it goes.
     pub(crate) fn verify_last(&mut self) -> Result<Kept, MakeError> {
         let last = *self.kept.last().ok_or(MakeError::Ended)?;
-        match verify(&*self.files, &self.folder, last.next_segment, self.id) {
+        match verify(&*self.files, &self.folder, last.next_segment, self.id, |_| Ok::<_, SnapshotError>(())) {
             Ok(_) => Ok(last),
             Err(error) if self.kept.len() > 1 => {
                 self.remove_last()?;
@@ -229,6 +236,8 @@ pub(crate) enum Due {
     Snapshot(u64),
     /// A scrub that somebody waits for.
     Scrub(Wanted),
+    /// A look at something that opening believed.
+    Check(Believed),
 }
 
 /// What the thread that makes snapshots waits for.
@@ -251,6 +260,10 @@ struct WorkState {
     failed: u64,
     /// Scrubs that are waited for.
     scrubs: VecDeque<Wanted>,
+    /// What opening believed and nobody has read since.
+    believed: VecDeque<Believed>,
+    /// What was believed could not be read: the next try waits for a further segment.
+    unreadable: bool,
     /// The thread waits for work.
     idle: bool,
     /// The thread has ended.
@@ -263,11 +276,20 @@ impl WorkState {
         let last = self.closed.back().map(|(segment, _)| *segment)?;
         (bytes >= due_bytes.max(self.newest_bytes) && last > self.failed).then_some(last)
     }
+
+    fn check(&self) -> Option<Believed> {
+        self.believed.front().copied().filter(|_| !self.unreadable)
+    }
 }
 
 impl SnapshotWork {
-    pub(crate) fn new(due_bytes: u64, newest_bytes: u64, closed: VecDeque<(u64, u64)>) -> SnapshotWork {
-        let state = Mutex::new(WorkState { closed, newest_bytes, ..WorkState::default() });
+    pub(crate) fn new(
+        due_bytes: u64,
+        newest_bytes: u64,
+        closed: VecDeque<(u64, u64)>,
+        believed: VecDeque<Believed>,
+    ) -> SnapshotWork {
+        let state = Mutex::new(WorkState { closed, newest_bytes, believed, ..WorkState::default() });
         SnapshotWork { state, changed: Condvar::new(), due_bytes, ending: AtomicBool::new(false) }
     }
 
@@ -276,6 +298,7 @@ impl SnapshotWork {
         let mut state = self.state.lock();
         if !state.ended {
             state.closed.push_back((segment, bytes));
+            state.unreadable = false;
         }
         self.changed.notify_all();
     }
@@ -296,6 +319,7 @@ impl SnapshotWork {
         while !self.ending.load(Ordering::Relaxed) {
             let scrub = state.scrubs.pop_front().map(Due::Scrub);
             let due = scrub.or_else(|| state.due(self.due_bytes).map(Due::Snapshot));
+            let due = due.or_else(|| state.check().map(Due::Check));
             state.idle = due.is_none();
             if due.is_some() {
                 return due;
@@ -306,11 +330,41 @@ impl SnapshotWork {
         None
     }
 
-    /// Waits until all snapshots that are due are made, or have failed.
+    /// Waits until all snapshots that are due are made, or have failed, and what was believed is read.
     #[cfg(test)]
     pub(crate) fn settle(&self) {
         let mut state = self.state.lock();
         self.changed.wait_while(&mut state, |state| !state.idle || state.due(self.due_bytes).is_some());
+    }
+
+    /// Rests after so much was read of what was believed; no longer than until something is waited for.
+    pub(crate) fn rest_after(&self, bytes: u64) -> Result<(), MakeError> {
+        let rest = Duration::from_secs_f64(bytes as f64 / CHECKED_BYTES_A_SECOND as f64);
+        let mut state = self.state.lock();
+        let nothing_else = |state: &mut WorkState| {
+            !self.ending.load(Ordering::Relaxed)
+                && state.scrubs.is_empty()
+                && state.due(self.due_bytes).is_none()
+        };
+        self.changed.wait_while_for(&mut state, nothing_else, rest);
+        check_ending(&self.ending)
+    }
+
+    /// What was to be read is what it was. Says whether that was all of it.
+    pub(crate) fn checked(&self) -> bool {
+        let mut state = self.state.lock();
+        state.believed.pop_front();
+        state.believed.is_empty()
+    }
+
+    /// What was to be read can't be.
+    pub(crate) fn unreadable(&self) {
+        self.state.lock().unreadable = true;
+    }
+
+    /// What is to be read next, by its [number](Believed::number); 0 if nothing is.
+    pub(crate) fn check_from(&self) -> u64 {
+        self.state.lock().believed.front().map_or(0, |believed| believed.number())
     }
 
     pub(crate) fn made(&self, made: Kept) {

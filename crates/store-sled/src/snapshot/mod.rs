@@ -16,6 +16,7 @@
 //! segment that it doesn't cover. It is written to a scratch file, synced, renamed, and its folder synced: what has a
 //! name is whole, unless the disk is not what it was, and then a checksum says so.
 
+mod checking;
 mod keeper;
 mod read;
 mod write;
@@ -29,7 +30,8 @@ use crate::errors::OpenError;
 use crate::files::Files;
 use crate::manifest::StoreId;
 
-pub(crate) use keeper::{Due, Keeper, Kept, MAX_STRETCH_BYTES, MakeError, SnapshotWork};
+pub(crate) use checking::{Believed, in_turn};
+pub(crate) use keeper::{Due, Keeper, Kept, MAX_STRETCH_BYTES, MakeError, SNAPSHOTS_KEPT, SnapshotWork};
 pub(crate) use read::{Reader, SnapshotError, verify};
 pub(crate) use write::Writer;
 

@@ -119,25 +119,28 @@ impl Reader {
 }
 
 /// Reads all of a snapshot and checks that it is whole, without unpacking it: some tenths of a second for each GiB, since
-/// a snapshot that is found to be torn while the one before it still stands costs nothing.
-pub(crate) fn verify(
+/// a snapshot that is found to be torn while the one before it still stands costs nothing. `after_block` is told how much
+/// was read, and may end it.
+pub(crate) fn verify<E: From<SnapshotError>>(
     files: &dyn Files,
     folder: &Path,
     next_segment: u64,
     id: StoreId,
-) -> Result<Header, SnapshotError> {
+    mut after_block: impl FnMut(usize) -> Result<(), E>,
+) -> Result<Header, E> {
     let path = path(folder, next_segment);
     let (mut file, header) = open(files, &path, next_segment, id)?;
     for number in 0.. {
-        let (length, _) = read_block(&mut file, number, &path)?;
+        let (length, packed) = read_block(&mut file, number, &path)?;
         if length == 0 {
             break;
         }
+        after_block(packed.len())?;
     }
     if at_end(&mut file, &path)? {
         Ok(header)
     } else {
-        Err(SnapshotError::Damaged { path, what: "something follows its end" })
+        Err(SnapshotError::Damaged { path, what: "something follows its end" }.into())
     }
 }
 

@@ -1,3 +1,4 @@
+mod closed;
 mod damage;
 mod faults;
 mod recovery;
