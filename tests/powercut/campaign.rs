@@ -25,6 +25,12 @@ use crate::{
 /// Of images that open, one in so many has its power cut again while it is opened.
 const AGAIN_ONE_IN: usize = 8;
 
+/// What the mark of a closed store is called.
+const MARK: &str = "CLOSED";
+
+/// Syncs after a mark is gone at which the power is cut too: the first is of that name.
+const SYNCS_AFTER_MARK: usize = 2;
+
 /// After so many faults the rest isn't looked at.
 const MAX_FAULTS: usize = 5;
 
@@ -36,6 +42,8 @@ struct Cut {
     /// How many events had happened.
     events: usize,
     strict: bool,
+    /// The store was closed then, or was on its way there or back.
+    closed: bool,
 }
 
 /// Which images are looked at.
@@ -59,6 +67,8 @@ pub(crate) struct Campaign<'a> {
     submitted: HashSet<usize>,
     /// Copies of the index that had been taken.
     copies: usize,
+    /// Nothing was handed in since the last of them was.
+    copied: bool,
 }
 
 impl<'a> Campaign<'a> {
@@ -79,6 +89,7 @@ impl<'a> Campaign<'a> {
             known: Known::default(),
             submitted: HashSet::new(),
             copies: 0,
+            copied: false,
         })
     }
 
@@ -106,6 +117,7 @@ impl<'a> Campaign<'a> {
         let Event::Mark(mark) = event else { return };
         match mark {
             Mark::Submitted(number) => {
+                self.copied = false;
                 self.submitted.insert(*number);
                 let commits = &self.recording.model.commits;
                 while let Some(next) = commits.get(self.known.submitted as usize)
@@ -117,7 +129,7 @@ impl<'a> Campaign<'a> {
             Mark::Acknowledged(sequence) => self.known.acknowledged = self.known.acknowledged.max(*sequence),
             Mark::HandedOut(head) => self.known.heads.push(head.clone()),
             Mark::Published(size) => self.known.published = self.known.published.max(*size),
-            Mark::Copied(number) => self.copies = number + 1,
+            Mark::Copied(number) => (self.copies, self.copied) = (number + 1, true),
             Mark::Checked => {}
         }
     }
@@ -131,7 +143,8 @@ impl<'a> Campaign<'a> {
         };
         let index = match (random.below(3), self.copies) {
             (0, _) | (_, 0) => Index::Empty,
-            (1, copies) if copies > 1 => Index::Older(random.below(copies - 1)),
+            // While the store is closed the copy is what lies there, and by that the mark holds.
+            (1, copies) if copies > 1 && !self.copied => Index::Older(random.below(copies - 1)),
             (_, copies) => Index::Newest(copies - 1),
         };
         let again = random.one_in(AGAIN_ONE_IN);
@@ -212,25 +225,50 @@ impl<'a> Campaign<'a> {
 
 /// All moments, or those of them that are drawn, in their order. After each sync, until the next, nothing more is
 /// durable: so what is durable then is held against all that is known just before the next; and at some moment in
-/// between, an image is made that keeps some of what isn't.
+/// between, an image is made that keeps some of what isn't. Those moments are never left out at which a store is closed,
+/// since they are few.
 fn cuts(events: &[Event], plan: &Plan) -> Vec<Cut> {
     let mut random = Random::of(plan.seed, 3);
     let syncs = events.iter().enumerate().filter(|(_, event)| event.is_sync()).map(|(place, _)| place);
     let mut begin = 0;
     let mut all = Vec::new();
+    let closed = closed(events);
     for next in syncs.chain([events.len()]) {
-        let events = begin + random.below(next - begin + 1);
-        all.push(Cut { number: all.len(), events, strict: false });
-        all.push(Cut { number: all.len(), events: next, strict: true });
+        let within = begin + random.below(next - begin + 1);
+        for (events, strict) in [(within, false), (next, true)] {
+            all.push(Cut { number: all.len(), events, strict, closed: closed.contains(&events) });
+        }
         begin = next;
     }
     if let Some(drawn) = plan.drawn {
-        while all.len() > drawn {
+        let closed = all.iter().filter(|cut| cut.closed).count();
+        while all.len() > drawn.max(closed) {
             // The order of what is left over stays.
-            all.remove(random.below(all.len()));
+            let place = random.below(all.len());
+            if !all[place].closed {
+                all.remove(place);
+            }
         }
     }
     all
+}
+
+/// The moments from a mark's being named until the next sync but one after the mark is gone.
+fn closed(events: &[Event]) -> HashSet<usize> {
+    let mut closed = HashSet::new();
+    let mut syncs_left = None;
+    for (place, event) in events.iter().enumerate() {
+        match event {
+            Event::Rename { to, .. } if to.ends_with(MARK) => syncs_left = Some(usize::MAX),
+            Event::Remove { path } if path.ends_with(MARK) => syncs_left = Some(SYNCS_AFTER_MARK),
+            event if event.is_sync() => syncs_left = syncs_left.and_then(|left| left.checked_sub(1)),
+            _ => {}
+        }
+        if syncs_left.is_some() {
+            closed.insert(place + 1);
+        }
+    }
+    closed
 }
 
 /// How long something took, for people.

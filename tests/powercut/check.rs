@@ -6,7 +6,7 @@ use bytes::Bytes;
 use countersign_ledger::{Draft, Ledger, Outcome, Unit};
 use countersign_proto::log::v1::{Kind, Record};
 use countersign_store::{MAX_KEY_BYTES, Store};
-use countersign_store_sled::{SledStore, files::Files};
+use countersign_store_sled::{SledStore, doors, files::Files};
 use countersign_tlog::{ProvenRecord, SignedCheckpoint};
 use tokio::time::Instant;
 
@@ -43,6 +43,8 @@ const CHECKED_AFTER_ONE_IN: usize = 4;
 /// What opening an image took.
 pub(crate) struct Opened {
     pub(crate) took: Duration,
+    /// Whether it was found as it was closed, and so not read.
+    pub(crate) believed: bool,
 }
 
 /// Opens the store, checks it, lets it go on and checks it again.
@@ -58,12 +60,12 @@ pub(crate) async fn check(
     let begun = Instant::now();
     let store = SledStore::open_on(files, folder, options()).await;
     let store = store.map_err(|error| Finding(format!("the store doesn't open: {error}")))?;
-    let took = begun.elapsed();
+    let (took, believed) = (begun.elapsed(), doors::was_believed(&store));
     let store = Arc::new(store);
     let checked = opened(&store, folder, (model, states), known, recorder, random).await;
     let closed = tokio::task::spawn_blocking(move || drop(store)).await;
     closed.map_err(|error| Finding(format!("the store doesn't end: {error}")))?;
-    checked.map(|()| Opened { took })
+    checked.map(|()| Opened { took, believed })
 }
 
 async fn opened(

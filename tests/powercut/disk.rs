@@ -8,6 +8,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     fs, io,
     path::{Component, Path},
+    time::SystemTime,
 };
 
 use bytes::Bytes;
@@ -36,6 +37,8 @@ struct FileNode {
     /// How long it is for those who read it while the machine runs.
     length: usize,
     pending: Vec<Write>,
+    /// When its durable content was written, by which a store knows it again; `None` if that isn't known.
+    modified: Option<SystemTime>,
 }
 
 #[derive(Clone)]
@@ -72,6 +75,8 @@ pub(crate) struct Content<'a> {
     pub(crate) bytes: std::borrow::Cow<'a, [u8]>,
     /// Names content that is the same in other images.
     pub(crate) same: Option<(Node, u64)>,
+    /// The time that the file has.
+    pub(crate) modified: Option<SystemTime>,
 }
 
 /// How much of what wasn't synced an image keeps.
@@ -107,8 +112,13 @@ impl Disk {
                     left.push((path, below));
                 } else {
                     let durable = fs::read(&path)?;
-                    let length = durable.len();
-                    disk.inodes.push(Inode::File(FileNode { durable, length, ..FileNode::default() }));
+                    let (length, modified) = (durable.len(), Some(entry.metadata()?.modified()?));
+                    disk.inodes.push(Inode::File(FileNode {
+                        durable,
+                        length,
+                        modified,
+                        ..FileNode::default()
+                    }));
                 }
                 let folder = disk.folder(node);
                 folder.durable.insert(name.clone(), below);
@@ -139,7 +149,7 @@ impl Disk {
                 if file.length != *length {
                     file.length = *length;
                     file.pending.push(Write::Cut(*length));
-                    file.sync();
+                    file.sync(None);
                 }
                 self.open.insert(*handle, node);
             }
@@ -148,7 +158,7 @@ impl Disk {
                 file.pending.push(Write::At(file.length, bytes.clone()));
                 file.length += bytes.len();
             }
-            Event::SyncFile { handle } => self.file(self.open[handle]).sync(),
+            Event::SyncFile { handle, modified } => self.file(self.open[handle]).sync(*modified),
             Event::Rename { from, to } => self.rename(from, to),
             Event::Remove { path } => {
                 if let Some(node) = self.find(path) {
@@ -282,12 +292,13 @@ impl Disk {
 }
 
 impl FileNode {
-    fn sync(&mut self) {
+    fn sync(&mut self, modified: Option<SystemTime>) {
         if !self.pending.is_empty() {
             for write in std::mem::take(&mut self.pending) {
                 write.apply(&mut self.durable, usize::MAX);
             }
             self.version += 1;
+            self.modified = modified;
         }
     }
 
@@ -300,7 +311,7 @@ impl FileNode {
     ) -> Content<'_> {
         if self.pending.is_empty() || unsynced == Unsynced::Lost {
             let same = Some((node, self.version));
-            return Content { bytes: self.durable.as_slice().into(), same };
+            return Content { bytes: self.durable.as_slice().into(), same, modified: self.modified };
         }
         let mut bytes = self.durable.clone();
         for write in &self.pending {
@@ -313,7 +324,7 @@ impl FileNode {
                 write.apply(&mut bytes, random.below(whole.len()));
             }
         }
-        Content { bytes: bytes.into(), same: None }
+        Content { bytes: bytes.into(), same: None, modified: None }
     }
 }
 

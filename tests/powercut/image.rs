@@ -2,8 +2,9 @@
 
 use std::{
     collections::HashMap,
-    fs,
+    fs::{self, File},
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use anyhow::{Context as _, Result};
@@ -66,10 +67,10 @@ impl Builder {
             let path = root.join(path);
             match content {
                 None => fs::create_dir(&path)?,
-                Some(Content { bytes, same: Some((node, version)) }) => {
-                    self.link(&path, *node, *version, bytes)?;
+                Some(Content { bytes, same: Some((node, version)), modified }) => {
+                    self.link(&path, (*node, *version), bytes, *modified)?;
                 }
-                Some(Content { bytes, same: None }) => fs::write(&path, bytes)?,
+                Some(Content { bytes, same: None, .. }) => fs::write(&path, bytes)?,
             }
             anyhow::Ok(())
         })?;
@@ -82,11 +83,20 @@ impl Builder {
         Ok(())
     }
 
-    fn link(&mut self, path: &Path, node: Node, version: u64, bytes: &[u8]) -> Result<()> {
+    fn link(
+        &mut self,
+        path: &Path,
+        (node, version): (Node, u64),
+        bytes: &[u8],
+        modified: Option<SystemTime>,
+    ) -> Result<()> {
         let pooled = self.pool.join(node.to_string());
         if self.pooled.insert(node, version) != Some(version) {
             drop(fs::remove_file(&pooled));
             fs::write(&pooled, bytes)?;
+            if let Some(modified) = modified {
+                File::options().write(true).open(&pooled)?.set_modified(modified)?;
+            }
         }
         fs::hard_link(&pooled, path).with_context(|| format!("linking {}", path.display()))
     }

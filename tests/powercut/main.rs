@@ -70,6 +70,12 @@ fn main() -> Result<ExitCode> {
     let begun = runtime.block_on(async { Instant::now() });
     let report = campaign(&runtime, options.commits, Lie::None, &plan, !options.json)?;
     let took = begun.elapsed();
+    if report.faults.is_empty() && options.commits >= options::COMMITS {
+        ensure!(
+            report.believed() > 0,
+            "no image is that of a store that was closed: nothing is seen of its mark"
+        );
+    }
     if options.json {
         println!("{}", report.json(took));
     } else {

@@ -3,7 +3,7 @@
 use clap::Parser;
 
 /// Commits of the scenario.
-const COMMITS: u64 = 2_000;
+pub(crate) const COMMITS: u64 = 2_000;
 
 /// Images of the slice that runs without arguments.
 const SLICE: usize = 200;

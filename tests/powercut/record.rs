@@ -5,6 +5,7 @@ use std::{
     io::{self, Read},
     path::{Path, PathBuf},
     sync::Arc,
+    time::SystemTime,
 };
 
 use bytes::Bytes;
@@ -34,8 +35,10 @@ pub(crate) enum Event {
         handle: Handle,
         bytes: Bytes,
     },
+    /// What was written to the file is durable, and the time of the last write.
     SyncFile {
         handle: Handle,
+        modified: Option<SystemTime>,
     },
     Rename {
         from: PathBuf,
@@ -113,6 +116,8 @@ struct Trace {
 
 struct Recorded {
     file: Box<dyn AppendFile>,
+    /// Its name while it is written.
+    path: PathBuf,
     handle: Handle,
     recorder: Recorder,
 }
@@ -169,7 +174,7 @@ impl Recorder {
             trace.handles
         };
         let file = self.record(path, open, |path, _| event(path, handle))?;
-        Ok(Box::new(Recorded { file, handle, recorder: self.clone() }))
+        Ok(Box::new(Recorded { file, path: path.to_owned(), handle, recorder: self.clone() }))
     }
 }
 
@@ -251,7 +256,8 @@ impl AppendFile for Recorded {
             return Ok(());
         }
         self.file.sync()?;
-        trace.events.push_back(Event::SyncFile { handle: self.handle });
+        let modified = std::fs::metadata(&self.path).and_then(|metadata| metadata.modified()).ok();
+        trace.events.push_back(Event::SyncFile { handle: self.handle, modified });
         Ok(())
     }
 }

@@ -13,6 +13,7 @@ use crate::{
 struct Count {
     images: usize,
     opened: usize,
+    believed: usize,
     slowest: Duration,
 }
 
@@ -50,6 +51,7 @@ impl Report {
         count.images += 1;
         if let Some(opened) = opened {
             count.opened += 1;
+            count.believed += usize::from(opened.believed);
             count.slowest = count.slowest.max(opened.took);
         }
     }
@@ -75,6 +77,11 @@ impl Report {
         self.kinds.values().map(|count| count.opened).sum()
     }
 
+    /// Those that were found as they were closed.
+    pub(crate) fn believed(&self) -> usize {
+        self.kinds.values().map(|count| count.believed).sum()
+    }
+
     fn slowest(&self) -> Duration {
         self.kinds.values().map(|count| count.slowest).max().unwrap_or_default()
     }
@@ -94,9 +101,10 @@ impl Report {
             );
         }
         println!(
-            "{} images, {} sound, slowest open {:.1} ms, {:.0} s in all",
+            "{} images, {} sound, {} of them believed to be as they were closed; slowest open {:.1} ms, {:.0} s in all",
             self.images(),
             self.opened(),
+            self.believed(),
             milliseconds(self.slowest()),
             took.as_secs_f64(),
         );
@@ -128,7 +136,7 @@ impl Report {
             .collect();
         json!({
             "seed": self.seed, "events": self.events, "syncs": self.syncs, "images": self.images(),
-            "sound": self.opened(), "slowest_open_ms": milliseconds(self.slowest()),
+            "sound": self.opened(), "believed": self.believed(), "slowest_open_ms": milliseconds(self.slowest()),
             "seconds": took.as_secs_f64(), "kinds": kinds, "faults": faults,
         })
     }

@@ -103,6 +103,7 @@ pub(crate) async fn record(seed: u64, commits: u64, lie: Lie, places: &Places) -
     }
     let keys = Keys { log: log_key().verifier().clone(), broker: None };
     driver.end(running, true).await?;
+    driver.copy_index(places)?;
     if lie == Lie::None {
         // What the images are held against must itself be sound.
         let copy = places.copies.join("end");

@@ -24,6 +24,10 @@
 //! mended, and where sled can't even be read it is made anew. So no fault of sled's, of the disk's or of an operator's who
 //! puts an old copy in its place can lose anything.
 //!
+//! **Opening** reads and checks the newest snapshot and every frame of the journal that is kept, unless the store was closed
+//! and no file of journal, snapshots and sled has another length or time since. Then it reads their beginnings and the last
+//! segment, and all the rest in the background once the store is in use.
+//!
 //! **Leaves** stay in memory until 256 of them stand in a full bundle; a thread of its own writes those, so a commit
 //! waits for one sync and no more. Partial bundles are written at publication. A journal segment goes when both snapshots
 //! cover it and its leaves stand in bundles whose names are synced.
@@ -43,7 +47,7 @@
 //! | snapshot written, synced, named, folder synced | the older two stand, or the newer |
 //! | oldest snapshot removed, folder synced | only then segments go: else it could come back without what follows it |
 //! | segments removed, oldest first | some may come back; what lies before a gap is ignored and removed |
-//! | `CLOSED` named | sled is believed if its files are still the same; its removal is synced before sled is opened |
+//! | `CLOSED` named | journal, snapshots and sled are believed if their files are the same; its removal is synced before any changes |
 //!
 //! # What was deleted
 //!
@@ -60,12 +64,14 @@
 //! [`Poisoned`](countersign_store::CommitError::Poisoned), reads go on, and
 //! [`failure`](countersign_store::Store::failure) names operation, file and what the system said. Nothing is ever retried
 //! on the same file; opening the store again finds out. So does an error of sled's, since later reads would rest on it,
-//! and a journal that is found damaged while a snapshot is made. A snapshot that can't be written and a segment that can't
+//! and a journal that is found damaged while a snapshot is made, or while it is read after opening believed it. A snapshot that can't be written and a segment that can't
 //! be removed are warned of and tried again with the next segment; a failed publication is the caller's to repeat.
 //!
 //! A disk that loses a frame after it reported the sync done is noticed when anything that follows from the journal is
 //! ahead of it: sled, a bundle, the checkpoint. Then, and with a wrong checksum anywhere but in the last frame, opening
-//! is refused with segment and offset, and nothing is changed.
+//! is refused with segment and offset, and nothing is changed. What was damaged while the store was closed, by a disk that
+//! changes no time, is found so in the last segment; further back it is found in the background, minutes later: then the
+//! store is poisoned with segment and offset, and is not opened again.
 //!
 //! # Reads
 //!
