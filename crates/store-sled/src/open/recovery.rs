@@ -49,16 +49,15 @@ impl Recovery {
         let folder = place::current(&places.sled).map_err(OpenError::io(&places.sled))?;
         let believed =
             if state.check_from.is_some() { believe_index(&folder, options, id, state) } else { None };
-        let (trees, applied) = match believed {
-            Some(opened) => opened,
-            None => {
-                if state.check_from.is_some() {
-                    // The index has to follow from what was only believed.
-                    *state = State::read(places, files, id)?;
-                    standing = self::standing(&bundles, state)?;
-                }
-                open_index(places, &folder, options, id, state, files)?
+        let (trees, applied) = if let Some(opened) = believed {
+            opened
+        } else {
+            if state.check_from.is_some() {
+                // The index has to follow from what was only believed.
+                *state = State::read(places, files, id)?;
+                standing = self::standing(&bundles, state)?;
             }
+            open_index(places, &folder, options, id, state, files)?
         };
         let index = Index::new(Arc::new(trees));
         Ok(Recovery { index, applied, bundles, standing, recent: RecentLeaves::after(standing) })
@@ -148,9 +147,24 @@ fn standing(bundles: &BundleFiles, state: &State) -> Result<u64, OpenError> {
 /// fits to the journal.
 fn believe_index(folder: &Path, options: &Options, id: StoreId, state: &State) -> Option<(Trees, u64)> {
     let trees = Trees::open(folder, options.cache_bytes, id).ok()?;
-    let applied = trees.applied().ok()??;
     // What the journal no longer has, sled must have.
-    (state.whole_from()..=state.reached().sequence).contains(&applied).then_some((trees, applied))
+    let fits = state.whole_from()..=state.reached().sequence;
+    match trees.applied() {
+        Ok(Some(applied)) if fits.contains(&applied) => Some((trees, applied)),
+        _ => {
+            let_go(trees);
+            None
+        }
+    }
+}
+
+/// Lets go of trees that are not to be used: what is broken may break once more when it goes.
+fn let_go(trees: Trees) {
+    let dropped = caught(|| {
+        drop(trees);
+        Ok::<_, sled::Error>(())
+    });
+    drop(dropped);
 }
 
 /// Opens sled, whatever it holds, and mends it by snapshot and journal. If it can't be opened or read for that, it is begun
@@ -179,12 +193,7 @@ fn open_index(
                 }
                 Err(RestoreError::Index(error)) => {
                     tracing::warn!(%error, "the index is damaged");
-                    // What is broken may break once more when it goes.
-                    let dropped = caught(|| {
-                        drop(trees);
-                        Ok::<_, sled::Error>(())
-                    });
-                    drop(dropped);
+                    let_go(trees);
                 }
                 Err(RestoreError::Source(error)) => return Err(error),
             }
