@@ -28,6 +28,15 @@ pub enum Side {
     Recipient,
 }
 
+impl Side {
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::Source => Self::Recipient,
+            Self::Recipient => Self::Source,
+        }
+    }
+}
+
 /// Where a grant stands by the changes in the book. That its time is over or its uses are spent follows from the clock and
 /// the counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,25 +18,43 @@ use crate::{
     error::{Error, Party},
 };
 
+/// A grant as the broker showed it, and how many changes the book had of it before it was asked: what has come in since,
+/// by an event or another call of this side, it need not show yet.
+pub(super) struct Shown {
+    pub(super) grant: Grant,
+    changes: u64,
+    of_other: u64,
+}
+
 impl Shared {
     /// Fetches a grant with all its changes, verifies them, enters what is new, and acknowledges the newest.
     pub(crate) async fn take_grant(&self, name: &GrantName) -> Result<GrantRow, Error> {
-        let asked = GetGrantRequest { name: name.to_string() };
-        let grant = self.connection.grants().get_grant(call(asked)).await?.into_inner();
-        self.take_shown(name, &grant).await
+        let shown = self.show(name).await?;
+        self.take_shown(name, &shown).await
     }
 
-    /// The same, of a grant that the broker has shown.
-    pub(super) async fn take_shown(&self, name: &GrantName, grant: &Grant) -> Result<GrantRow, Error> {
-        let row = self.enter_grant(name, grant).await?;
-        if !self.has_acknowledged(grant, row.last()) {
+    /// Has the broker show a grant.
+    pub(super) async fn show(&self, name: &GrantName) -> Result<Shown, Error> {
+        let before = self.book.grant(name);
+        let (changes, of_other) =
+            before.map_or((0, 0), |row| (row.sequence(), row.partner_sequence(row.side().other())));
+        let asked = GetGrantRequest { name: name.to_string() };
+        let grant = self.connection.grants().get_grant(call(asked)).await?.into_inner();
+        Ok(Shown { grant, changes, of_other })
+    }
+
+    /// The same as [`Shared::take_grant`], of a grant that the broker has shown.
+    pub(super) async fn take_shown(&self, name: &GrantName, shown: &Shown) -> Result<GrantRow, Error> {
+        let row = self.enter_grant(name, shown).await?;
+        if !self.has_acknowledged(&shown.grant, row.last()) {
             self.acknowledge(name, row.last()).await?;
         }
         Ok(row)
     }
 
     /// Enters terms and changes as far as they are new. Nothing counts before it is synced.
-    async fn enter_grant(&self, name: &GrantName, grant: &Grant) -> Result<GrantRow, Error> {
+    async fn enter_grant(&self, name: &GrantName, shown: &Shown) -> Result<GrantRow, Error> {
+        let grant = &shown.grant;
         let wrong = |check, detail: String| Error::misbehaved(Party::Broker, "grant", check, detail);
         let subject =
             SubjectHandle::parse(&grant.subject).map_err(|error| wrong("subject", error.to_string()))?;
@@ -64,35 +82,31 @@ impl Shared {
             }
         };
         // What the sides did comes first: after a change that ends the grant for another, nothing is entered of it.
-        row = self.enter_partner_changes(row, grant).await?;
+        row = self.enter_partner_changes(row, shown).await?;
         for change in &grant.changes {
             row = self.enter_change(row, change).await?;
         }
-        let known = row.sequence();
-        let shown = grant.changes.len() as u64;
-        if shown < known {
-            return Err(wrong("sequence", format!("{shown} changes are shown, and the book has {known}")));
+        let (count, known) = (grant.changes.len() as u64, shown.changes);
+        if count < known {
+            return Err(wrong("sequence", format!("{count} changes are shown, and the book has {known}")));
         }
         Ok(row)
     }
 
     /// Enters what the sides did by their own word. Of this side's own changes the broker may lack some that were signed
     /// while it was away, and the book some that were signed on another machine.
-    async fn enter_partner_changes(&self, mut row: GrantRow, grant: &Grant) -> Result<GrantRow, Error> {
+    async fn enter_partner_changes(&self, mut row: GrantRow, shown: &Shown) -> Result<GrantRow, Error> {
         let wrong = |check, detail: String| Error::misbehaved(Party::Broker, "partner_change", check, detail);
-        let other = match row.side() {
-            Side::Source => Side::Recipient,
-            Side::Recipient => Side::Source,
-        };
+        let other = row.side().other();
         let mut shown_of_other = 0;
-        for change in &grant.partner_changes {
+        for change in &shown.grant.partner_changes {
             let claimed = envelope::peek::<PartnerChange>(change.statement.as_ref())
                 .map_err(|error| Error::bad_statement(Party::Broker, "partner_change", &error))?;
             let side = row.side_of(&claimed);
             shown_of_other += u64::from(side == other);
             row = self.enter_partner_change(row, side, claimed.sequence, change).await?;
         }
-        let known = row.partner_sequence(other);
+        let known = shown.of_other;
         if shown_of_other < known {
             let detail = format!("{shown_of_other} of the other side are shown, and the book has {known}");
             return Err(wrong("sequence", detail));
@@ -100,7 +114,7 @@ impl Shared {
         Ok(row)
     }
 
-    async fn enter_partner_change(
+    pub(super) async fn enter_partner_change(
         &self,
         row: GrantRow,
         side: Side,
@@ -121,13 +135,16 @@ impl Shared {
             grant: *row.digest().as_bytes(),
             change: crate::book::envelope_bytes(signed.envelope()),
         };
-        self.book.enter_durably(entry).await?.map_err(|error| unadmitted("partner_change", &error))?;
-        self.book
-            .grant_by(row.digest())
-            .ok_or_else(|| Error::misbehaved(Party::Broker, "grant", "grant", "it is not in the book"))
+        let entered = self.book.enter_durably(entry).await?;
+        let now = self.entered(&row)?;
+        // An event, or another call of this side, may have entered it meanwhile.
+        if now.partner_change(side, sequence) != digest {
+            entered.map_err(|error| unadmitted("partner_change", &error))?;
+        }
+        Ok(now)
     }
 
-    async fn enter_change(&self, row: GrantRow, change: &Envelope) -> Result<GrantRow, Error> {
+    pub(super) async fn enter_change(&self, row: GrantRow, change: &Envelope) -> Result<GrantRow, Error> {
         let signed = self.verify_change(&row, change)?;
         let sequence = signed.statement().sequence;
         if sequence <= row.sequence() {
@@ -142,7 +159,17 @@ impl Shared {
             grant: *row.digest().as_bytes(),
             change: crate::book::envelope_bytes(change),
         };
-        self.book.enter_durably(entry).await?.map_err(|error| unadmitted("change", &error))?;
+        let entered = self.book.enter_durably(entry).await?;
+        let now = self.entered(&row)?;
+        // An event, or another call of this side, may have entered it meanwhile.
+        if now.change(sequence) != Some(signed.digest()) {
+            entered.map_err(|error| unadmitted("change", &error))?;
+        }
+        Ok(now)
+    }
+
+    /// A grant of the book, as it stands by now.
+    fn entered(&self, row: &GrantRow) -> Result<GrantRow, Error> {
         self.book
             .grant_by(row.digest())
             .ok_or_else(|| Error::misbehaved(Party::Broker, "grant", "grant", "it is not in the book"))

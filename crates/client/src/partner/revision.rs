@@ -5,15 +5,11 @@ use countersign_grants::{
     id::GrantName,
     statement::{GrantTerms, Revision},
 };
-use countersign_proto::{
-    statement::v1::Envelope,
-    v1::{GetGrantRequest, Grant},
-};
+use countersign_proto::{statement::v1::Envelope, v1::Grant};
 
 use super::Shared;
 use crate::{
     book::{GrantRow, Standing},
-    channel::call,
     error::{Error, Party},
 };
 
@@ -37,12 +33,11 @@ impl Shared {
         &self,
         name: &GrantName,
     ) -> Result<(GrantRow, GrantRow, Revision), Error> {
-        let asked = GetGrantRequest { name: name.to_string() };
-        let shown = self.connection.grants().get_grant(call(asked)).await?.into_inner();
+        let shown = self.show(name).await?;
         let row = self.take_shown(name, &shown).await?;
         let successor = match row.standing() {
             Standing::Superseded { by } => GrantName::of(by),
-            Standing::Active | Standing::Paused | Standing::Stopped { .. } => named(&shown)?,
+            Standing::Active | Standing::Paused | Standing::Stopped { .. } => named(&shown.grant)?,
         };
         let new = self.take_grant(&successor).await?;
         match self.book.grant(name) {

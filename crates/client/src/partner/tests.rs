@@ -331,6 +331,55 @@ async fn approvals_and_stops_are_entered_acknowledged_and_resumed_from_the_curso
     assert_eq!(again.book().grants().remove(0).sequence(), 1);
 }
 
+/// The loop of events and a call of the application's own take one grant at once.
+#[tokio::test]
+async fn what_another_task_entered_meanwhile_is_held_against_nobody() {
+    let mut world = World::new();
+    let broker = FakeBroker::start(&mut world).await;
+    let granted = world.grant();
+    let book = Book::in_memory();
+    book.enter(granted.recipient.entry.clone()).expect("is written").expect("fits");
+    let hopp = world.partner(&world.hopp, book);
+    let (shared, name) = (&hopp.0, GrantName::of(granted.digest()));
+    broker.put(&granted, &granted.recipient, vec![]);
+    let approved = shared.take_grant(&name).await.expect("verifies");
+
+    let pause = world.change(&granted.recipient, granted.digest(), 1, Verb::Pause, granted.digest());
+    let before = shared.show(&name).await.expect("is shown");
+    broker.put(&granted, &granted.recipient, vec![pause.clone()]);
+    let suspend = wire::PartnerChange {
+        broker: ORIGIN.into(),
+        partner: world.skylark.name.to_string(),
+        terms: granted.digest().into(),
+        sequence: 1,
+        verb: PartnerVerb::Suspend.into(),
+        reason: ChangeReason::Security.into(),
+        previous: granted.digest().into(),
+        time_ms: START,
+        checkpoint: world.checkpoint(),
+    };
+    let suspended = countersign_proto::v1::PartnerChange {
+        partner: world.skylark.name.to_string(),
+        statement: Some(envelope::sign::<PartnerChange>(&suspend, &[&world.skylark.working()])),
+        partner_key: Some(world.skylark.certificate()),
+    };
+    let shown = broker.0.lock().grants.get_mut(name.as_str()).map(|one| one.partner_changes = vec![suspended.clone()]);
+    assert!(shown.is_some());
+    shared.take_grant(&name).await.expect("verifies");
+    // What was shown before that is no broker that forgets.
+    let now = shared.take_shown(&name, &before).await.expect("is older, and true");
+    assert_eq!((now.standing(), now.suspended()), (Standing::Paused, Some(ChangeReason::Security)));
+    // Nor is what was read from the book before it.
+    let now = shared.enter_change(approved.clone(), &pause).await.expect("is the same");
+    assert_eq!(now.sequence(), 1);
+    let now = shared.enter_partner_change(approved.clone(), Side::Source, 1, &suspended).await.expect("the same");
+    assert_eq!(now.partner_sequence(Side::Source), 1);
+    // Another one under that number is.
+    let stop = world.change(&granted.recipient, granted.digest(), 1, Verb::Stop, granted.digest());
+    let other = shared.enter_change(approved, &stop).await.expect_err("two under one number");
+    assert!(matches!(&other, Error::Misbehaved(one) if one.check == "sequence"), "{other}");
+}
+
 #[tokio::test]
 async fn of_an_erased_customer_the_leaf_is_left_and_a_stop_that_was_missed_holds_the_grant() {
     let mut world = World::new();
