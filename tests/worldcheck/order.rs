@@ -97,9 +97,11 @@ pub(super) fn check(records: &[Record]) -> Result<(), Finding> {
             Kind::ErasureOrdered | Kind::ErasureOverdue | Kind::ErasureAttested => {
                 erasure(index, record.kind(), grant)?;
             }
-            Kind::LocationTapped => ensure(!(grant.stopped || grant.paused), || {
-                format!("record {index} is a tap while its grant is stopped or paused")
-            })?,
+            Kind::LocationTapped => {
+                ensure(!(grant.stopped || grant.paused) && grant.suspended == [false; 2], || {
+                    format!("record {index} is a tap while its grant is stopped, paused or suspended")
+                })?;
+            }
             Kind::Transfer => {
                 transfer(index, record, grant)?;
                 for side in [&record.source, &record.recipient] {

@@ -294,11 +294,12 @@ impl Rows {
     fn check_grants(&self, records: &[Record], parts: &[PrivatePart]) -> Result<(), Finding> {
         let mut grants = HashMap::<&str, Stands>::new();
         let mut changed = HashMap::<&str, &[Bytes]>::new();
-        for (record, part) in records.iter().zip(parts).filter(|(_, part)| !part.grant.is_empty()) {
+        let about = records.iter().zip(parts).enumerate().filter(|(_, (_, part))| !part.grant.is_empty());
+        for (index, (record, part)) in about {
             if record.kind() == Kind::GrantApproved {
                 grants.insert(&part.grant, Stands::default());
             } else if let Some(grant) = grants.get_mut(part.grant.as_str()) {
-                grant.take(record, part);
+                grant.take(index, record, part)?;
                 // An order to delete comes with the stop that ends the grant, or by a change of its own.
                 let before = match record.kind() {
                     Kind::GrantWithdrawn => changed.insert(&part.grant, &part.evidence),
@@ -502,15 +503,18 @@ struct Stands {
 }
 
 impl Stands {
-    fn take(&mut self, record: &Record, part: &PrivatePart) {
+    fn take(&mut self, index: usize, record: &Record, part: &PrivatePart) -> Result<(), Finding> {
         match (record.kind(), record.result()) {
             (Kind::LocationTapped, _) => {
                 self.tap = part.envelopes.first().map(|tap| Digest::of(&tap.payload));
             }
             (Kind::Transfer, Went::Released) => {
                 let fetch = part.envelopes.first().and_then(|it| Fetch::decode(it.payload.clone()).ok());
-                if fetch.is_some_and(|fetch| !fetch.tap.is_empty() && located(&fetch)) {
-                    self.tap = None;
+                if let Some(fetch) = fetch.filter(located) {
+                    let tapped = self.tap.take();
+                    ensure(tapped.is_some() && tapped == Digest::from_slice(&fetch.tap), || {
+                        format!("record {index} releases the place, and no tap that stands gave leave")
+                    })?;
                 }
             }
             _ => {}
@@ -550,6 +554,7 @@ impl Stands {
             }
             _ => {}
         }
+        Ok(())
     }
 
     /// An end clears all stops that stood beside it.
