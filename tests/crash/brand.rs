@@ -1,7 +1,12 @@
 //! A partner of the campaign: its keys, its SDK on a file book, and a source server on a real socket. It outlives the
 //! daemon's deaths.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use async_trait::async_trait;
@@ -12,16 +17,20 @@ use countersign_client::{
 };
 use countersign_grants::{
     catalogue::FieldPath,
+    digest::Digest,
     envelope,
     id::{PartnerName, SubjectHandle},
     key::SigningKey,
     statement::{BenefitKind, OfferText, PartnerKey},
 };
-use countersign_proto::statement::v1 as wire;
+use countersign_proto::{log::v1::Kind, statement::v1 as wire};
 use parking_lot::Mutex;
 use tokio::{net::TcpListener, task::JoinSet};
 
-use crate::{load::said_no, notes::Notes};
+use crate::{
+    load::said_no,
+    notes::{Named, Notes},
+};
 
 /// The purpose of every offer.
 pub(crate) const PURPOSE: &str = "pickup_planning";
@@ -29,15 +38,26 @@ pub(crate) const PURPOSE: &str = "pickup_planning";
 /// The fields of every offer.
 pub(crate) const FIELDS: [&str; 2] = ["trip.flight_no", "trip.airport"];
 
+/// The field that leaves by a tap alone.
+pub(crate) const PLACE: &str = "pickup.location";
+
+/// A number under which people are reached.
+pub(crate) const PHONE: &str = "+1 212 555 0100";
+
 /// Certificates begin a day ago, so that clocks don't matter, and last a year.
 const DAY_MS: u64 = 24 * 3600 * 1000;
+
+type Heard = Arc<Mutex<BTreeSet<u64>>>;
+type Taps = Arc<Mutex<BTreeMap<u64, Digest>>>;
 
 /// One partner.
 pub(crate) struct Brand {
     pub(crate) partner: Partner,
     pub(crate) working: SigningKey,
     /// The log indexes of the change notices that its loop was handed.
-    pub(crate) heard: Arc<Mutex<std::collections::BTreeSet<u64>>>,
+    pub(crate) heard: Heard,
+    /// The taps that its loop was handed, by the index of their records.
+    pub(crate) taps: Taps,
 }
 
 struct Shelf;
@@ -61,16 +81,7 @@ impl Brand {
         let system = System::real();
         let name = PartnerName::of_id(id).map_err(|error| anyhow::anyhow!("{id}: {error}"))?;
         let (identity, working) = (keyfile::draw(&system), keyfile::draw(&system));
-        let certificate = wire::PartnerKey {
-            broker: trust.origin.to_string(),
-            partner: name.to_string(),
-            public_key: Bytes::copy_from_slice(working.public().as_bytes()),
-            sequence: 1,
-            not_before_ms: system.now().as_millis() - DAY_MS,
-            not_after_ms: system.now().as_millis() + 365 * DAY_MS,
-            ..wire::PartnerKey::default()
-        };
-        let certificate = envelope::sign::<PartnerKey>(&certificate, &[&identity]);
+        let certificate = certify(trust, &name, &identity, &working);
         let book = Book::open(FileBook::open(&folder.join(format!("{id}.book")))?, system.now())?;
         let config = PartnerConfig {
             trust: trust.clone(),
@@ -84,20 +95,27 @@ impl Brand {
         let socket = TcpListener::bind("127.0.0.1:0").await.context("a source's socket")?;
         let endpoint = format!("http://{}", socket.local_addr()?);
 
-        operator.create_partner(&name, (id, "+1 212 555 0100"), identity.public()).await?;
+        let kinds =
+            [Kind::PartnerCreated, Kind::PartnerKeyPublished, Kind::PartnerVetted, Kind::PartnerApproved];
+        let sending = kinds.map(|kind| notes.sending(kind));
+        operator.create_partner(&name, (id, PHONE), identity.public()).await?;
         operator.publish_key(&name, certificate).await?;
         operator.set_endpoint(&name, &endpoint).await?;
         operator.vet(&name).await?;
         second.approve(&name).await?;
+        for sending in sending {
+            sending.done(None);
+        }
+        notes.named(Named::LivePartner(name));
 
         let server = SourceServer::new(partner.clone(), Shelf);
         tasks.spawn(async move {
             // It ends when the campaign does.
             let _ = server.serve(socket, None, std::future::pending()).await;
         });
-        let heard = Arc::<Mutex<std::collections::BTreeSet<u64>>>::default();
-        tasks.spawn(listen(partner.clone(), Arc::clone(&heard), notes.clone()));
-        Ok(Self { partner, working, heard })
+        let (heard, taps) = (Arc::default(), Arc::default());
+        tasks.spawn(listen(partner.clone(), (Arc::clone(&heard), Arc::clone(&taps)), notes.clone()));
+        Ok(Self { partner, working, heard, taps })
     }
 
     pub(crate) fn name(&self) -> &PartnerName {
@@ -106,7 +124,7 @@ impl Brand {
 }
 
 /// Hears the partner's events for good; that the loop ends is a fault, since only a fork or a broken book ends it.
-async fn listen(partner: Partner, heard: Arc<Mutex<std::collections::BTreeSet<u64>>>, notes: Notes) {
+async fn listen(partner: Partner, (heard, taps): (Heard, Taps), notes: Notes) {
     let name = partner.name().clone();
     let ended = partner
         .run(|noted| {
@@ -121,6 +139,7 @@ async fn listen(partner: Partner, heard: Arc<Mutex<std::collections::BTreeSet<u6
                     });
                 }
                 PartnerEvent::ChangeNotice { .. } => drop(heard.lock().insert(noted.index)),
+                PartnerEvent::LocationTapped { tap, .. } => drop(taps.lock().insert(noted.index, *tap)),
                 PartnerEvent::Failed { kind, error, .. } => {
                     notes.fault(format!("{name}: event {} ({kind:?}) failed a check: {error}", noted.index));
                 }
@@ -133,6 +152,26 @@ async fn listen(partner: Partner, heard: Arc<Mutex<std::collections::BTreeSet<u6
         })
         .await;
     notes.fault(format!("{name}: its events ended: {ended}"));
+}
+
+/// The certificate of a partner's first working key.
+pub(crate) fn certify(
+    trust: &BrokerTrust,
+    name: &PartnerName,
+    identity: &SigningKey,
+    working: &SigningKey,
+) -> wire::Envelope {
+    let now = System::real().now().as_millis();
+    let certificate = wire::PartnerKey {
+        broker: trust.origin.to_string(),
+        partner: name.to_string(),
+        public_key: Bytes::copy_from_slice(working.public().as_bytes()),
+        sequence: 1,
+        not_before_ms: now - DAY_MS,
+        not_after_ms: now + 365 * DAY_MS,
+        ..wire::PartnerKey::default()
+    };
+    envelope::sign::<PartnerKey>(&certificate, &[identity])
 }
 
 /// An offer, for so many uses, at most `rate` of them in a second or two.
@@ -153,7 +192,7 @@ pub(crate) fn draft(source: &PartnerName, uses: u32, rate: Option<(u32, Duration
             ends: "landing + 24 h".to_owned(),
         }],
         benefit_kind: BenefitKind::SpecialService,
-        contact_phone: "+1 212 555 0100".to_owned(),
+        contact_phone: PHONE.to_owned(),
         law: "Consent, GDPR Art. 6(1)(a)".to_owned(),
         controller: "Hopp Rides Inc.".to_owned(),
         complaint_body: "The data protection authority".to_owned(),

@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use countersign_client::{Error, receipt::ProvenLeaf};
-use countersign_grants::id::{CustomerName, GrantName, LinkName, OfferName, RequestName};
+use countersign_grants::id::{CustomerName, GrantName, LinkName, OfferName, PartnerName, RequestName};
 use countersign_proto::log::v1::{Kind, Result as Went};
 use countersign_tlog::{Hash, SignedCheckpoint, VerifierKey};
 use parking_lot::Mutex;
@@ -37,6 +37,17 @@ pub(crate) enum Named {
     CancelledRequest(RequestName),
     Grant(GrantName),
     StoppedGrant(GrantName),
+    /// Another stands in its place.
+    SupersededGrant(GrantName),
+    /// By its source, its recipient or an operator.
+    RevokedGrant(GrantName),
+    /// For good: whoever suspended it never ends that.
+    SuspendedGrant(GrantName),
+    Partner(PartnerName),
+    LivePartner(PartnerName),
+    SuspendedPartner(PartnerName),
+    StolenCustomer(CustomerName),
+    StolenLink(LinkName),
 }
 
 /// First uses of one grant.
@@ -180,7 +191,7 @@ impl Notes {
         let mut state = self.state.lock();
         match noted.kind {
             Kind::Transfer => state.tally.transfers += 1,
-            Kind::GrantWithdrawn | Kind::GrantSuperseded => {
+            Kind::GrantWithdrawn | Kind::GrantSuperseded | Kind::GrantRevoked => {
                 state.tally.stops += 1;
                 if let Ok(tag) = Tag::try_from(record.grant_tag.as_ref()) {
                     state.book.stops.insert(tag, noted.index);
@@ -190,6 +201,13 @@ impl Notes {
             _ => state.tally.changes += 1,
         }
         state.book.receipts.push(noted);
+    }
+
+    /// A stop that is known by the record beside its own.
+    pub(crate) fn stopped(&self, tag: Tag, index: u64) {
+        let mut state = self.state.lock();
+        state.tally.stops += 1;
+        state.book.stops.insert(tag, index);
     }
 
     /// A checkpoint, from wherever: it must be the log's, and there is one tree of each size.

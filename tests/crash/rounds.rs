@@ -28,8 +28,8 @@ use crate::{
 /// The log's name.
 pub(crate) const ORIGIN: &str = "crash.countersign.example/log";
 
-/// Ceilings that never bind, so that offers alone bound the uses.
-const CATALOGUE: &str = include_str!("../../crates/demo/data/bench-catalogue.toml");
+/// Ceilings that never bind, so that offers alone bound the uses; and a field that leaves by a tap alone.
+const CATALOGUE: &str = include_str!("catalogue.toml");
 
 /// How often faults and the daemon's own end are looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(20);

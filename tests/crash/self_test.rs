@@ -38,7 +38,8 @@ pub(crate) async fn run(seed: u64, folder: &Path) -> Result<()> {
     let mut life = Life::begin((0, seed), &folder.join("life"), harm::environment(), deck).await?;
     for _ in 0..MAX_LOADS {
         let book = life.world.notes.book();
-        if !book.stops.is_empty() && book.receipts.len() > 20 {
+        let ended = |name: &Named| matches!(name, Named::StoppedGrant(_) | Named::SupersededGrant(_));
+        if !book.stops.is_empty() && book.receipts.len() > 20 && book.names.iter().any(ended) {
             break;
         }
         life.watch(LOAD).await?;
@@ -175,6 +176,8 @@ impl Trial<'_> {
         let invented = self.index(self.copy, &book).await;
         self.must_fail("an offer that nobody published", invented, "the index has no such offer")?;
 
+        self.invented_states().await?;
+
         let offer = self.book.names.iter().find_map(|name| match name {
             Named::Offer(offer) => Some(offer.clone()),
             _ => None,
@@ -191,6 +194,43 @@ impl Trial<'_> {
         self.must_fail("the row of an offer deleted", gone, "the index has no such offer")?;
         let unknown = rows::check(&disk, &self.life.keys, (&Book::default(), 0), size, true).await;
         self.must_fail("the same, by the records alone", unknown, "")
+    }
+}
+
+impl Trial<'_> {
+    /// States in which nothing stands.
+    async fn invented_states(&mut self) -> Result<()> {
+        let find = |such: &dyn Fn(&Named) -> Option<Named>| {
+            self.book.names.iter().filter(|name| !self.book.gone.contains(name)).find_map(such)
+        };
+        let partner = find(&|name| match name {
+            Named::LivePartner(name) => Some(Named::SuspendedPartner(name.clone())),
+            _ => None,
+        });
+        let customer = find(&|name| match name {
+            Named::Customer(name) => Some(Named::StolenCustomer(name.clone())),
+            _ => None,
+        });
+        let grant = find(&|name| match name {
+            Named::StoppedGrant(name) | Named::SupersededGrant(name) => {
+                Some(Named::RevokedGrant(name.clone()))
+            }
+            _ => None,
+        });
+        let invented = [
+            ("a partner that nobody suspended", partner, "it is not suspended"),
+            ("a theft that nobody reported", customer, "nobody reported a theft"),
+            ("a grant that nobody revoked", grant, "it is in state"),
+        ];
+        let mut log = Log::new(self.life.world.trust.log_key.clone());
+        log.check(self.copy, &Book::default())?;
+        for (what, name, word) in invented {
+            let book = Book { names: vec![name.context(what)?], ..Book::default() };
+            let again = self.fresh("state")?;
+            let checked = rows::check(&again, &self.life.keys, (&book, 0), log.size(), false).await;
+            self.must_fail(what, checked, word)?;
+        }
+        Ok(())
     }
 }
 

@@ -23,7 +23,7 @@ use parking_lot::Mutex;
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
-    brand::{Brand, draft},
+    brand::{Brand, PLACE, draft},
     load,
     notes::{Named, Notes, Tag},
     random::Random,
@@ -52,6 +52,8 @@ pub(crate) struct Offered {
     pub(crate) recipient: usize,
     /// Whether its uses never run out.
     pub(crate) endless: bool,
+    /// Whether it asks for what leaves by a tap alone.
+    pub(crate) located: bool,
 }
 
 /// A grant that stands, as far as anybody was told.
@@ -64,10 +66,12 @@ pub(crate) struct Granted {
     pub(crate) source_subject: SubjectHandle,
     /// Nobody changes it, so each notice for its subject is a record.
     pub(crate) steady: bool,
-    /// It may be narrowed. It is fetched under by hand alone: the SDK goes on under the newer revision by itself, and
-    /// each use is to be counted under the grant that it was asked for.
-    pub(crate) narrowable: bool,
-    /// Its stop was acknowledged.
+    /// It may be narrowed or renewed. It is fetched under by hand alone: the SDK goes on under the newer revision by
+    /// itself, and each use is to be counted under the grant that it was asked for.
+    pub(crate) revisable: bool,
+    /// It has a field that leaves by a tap alone.
+    pub(crate) located: bool,
+    /// An end, or a suspension for good, was acknowledged.
     pub(crate) stopped: AtomicBool,
 }
 
@@ -78,6 +82,7 @@ pub(crate) struct World {
     pub(crate) notes: Notes,
     pub(crate) brands: Vec<Brand>,
     pub(crate) offers: Vec<Offered>,
+    pub(crate) operators: [Operator; 2],
     pub(crate) auditor: Auditor,
     pub(crate) pool: Mutex<Vec<Arc<Granted>>>,
     /// How many people there were.
@@ -118,25 +123,28 @@ impl World {
             notes,
             brands,
             offers: Vec::new(),
+            operators: [operator, second],
             auditor,
             pool: Mutex::default(),
             people: AtomicU64::new(0),
             gate: watch::Sender::new(true),
         };
         let kinds = [
-            (0, 1, MANY_USES, None),
-            (0, 1, FEW_USES, None),
-            (0, 2, MANY_USES, Some(RATE)),
-            (1, 2, MANY_USES, None),
+            (0, 1, MANY_USES, None, false),
+            (0, 1, FEW_USES, None, false),
+            (0, 2, MANY_USES, Some(RATE), false),
+            (1, 2, MANY_USES, None, false),
+            (0, 1, MANY_USES, None, true),
         ];
-        for (source, recipient, uses, rate) in kinds {
+        for (source, recipient, uses, rate, located) in kinds {
             let sending = world.notes.sending(Kind::OfferPublished);
-            let draft = draft(world.brands[source].name(), uses, rate);
+            let mut draft = draft(world.brands[source].name(), uses, rate);
+            draft.required_fields.extend(located.then(|| PLACE.to_owned()));
             let name = world.brands[recipient].partner.publish_offer(&draft).await?;
             sending.done(None);
             world.notes.named(Named::Offer(name.clone()));
             let endless = uses == MANY_USES && rate.is_none();
-            world.offers.push(Offered { name, source, recipient, endless });
+            world.offers.push(Offered { name, source, recipient, endless, located });
         }
         Ok(Arc::new(world))
     }
@@ -153,6 +161,14 @@ impl World {
         for number in 0..2 {
             tasks.spawn(load::changes::run(Arc::clone(self), random("changes", number)));
         }
+        for number in 0..2 {
+            tasks.spawn(load::taps::run(Arc::clone(self), random("taps", number)));
+        }
+        tasks.spawn(load::renewals::run(Arc::clone(self), random("renewals", 0)));
+        tasks.spawn(load::stops::partners(Arc::clone(self), random("partners' stops", 0)));
+        tasks.spawn(load::stops::operators(Arc::clone(self), random("operators' stops", 0)));
+        tasks.spawn(load::newcomers::run(Arc::clone(self), random("newcomers", 0)));
+        tasks.spawn(load::thefts::run(Arc::clone(self), random("thefts", 0)));
         tasks.spawn(load::leavers::run(Arc::clone(self), random("leavers", 0)));
         tasks.spawn(load::offers::run(Arc::clone(self), random("offers", 0)));
         tasks.spawn(load::readers::heads(Arc::clone(self), random("heads", 0)));
@@ -186,6 +202,12 @@ impl World {
     /// One of the grants that are fetched under.
     pub(crate) fn any(&self, random: &mut Random) -> Option<Arc<Granted>> {
         random.pick(&self.pool.lock()).cloned()
+    }
+
+    /// One of them that is such.
+    pub(crate) fn one(&self, random: &mut Random, such: impl Fn(&Granted) -> bool) -> Option<Arc<Granted>> {
+        let such: Vec<_> = self.pool.lock().iter().filter(|granted| such(granted)).cloned().collect();
+        random.pick(&such).cloned()
     }
 
     /// This one is spent, or stopped.

@@ -4,7 +4,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use countersign_client::{Connection, Error, channel::call};
 use countersign_proto::v1::{
     GetCheckpointRequest, GetConsistencyProofRequest, GetGrantRequest, GetGrantRequestRequest,
-    GetLinkRequest, GetOfferRequest, ListEventsRequest, grant, grant_request, offer,
+    GetLinkRequest, GetOfferRequest, GetPartnerRequest, ListEventsRequest, grant, grant_request, link, offer,
+    partner,
 };
 use countersign_tlog::{Hash, SignedCheckpoint, hash::leaf_hash, proof::verify_consistency};
 
@@ -84,7 +85,22 @@ async fn events(connection: &Connection, name: &str, from: u64, log: &Log) -> Re
 async fn named(world: &World, name: &Named) -> Result<()> {
     match name {
         // Only the customer may ask.
-        Named::Customer(_) => Ok(()),
+        Named::Customer(_) | Named::StolenCustomer(_) => Ok(()),
+        Named::Partner(partner) | Named::LivePartner(partner) | Named::SuspendedPartner(partner) => {
+            let connection = world.brands[0].partner.connection();
+            let asked = || async {
+                let asked = GetPartnerRequest { name: partner.to_string() };
+                Ok(connection.partners().get_partner(call(asked)).await?.into_inner())
+            };
+            let state = ask(asked).await?.state();
+            let stands = match name {
+                Named::LivePartner(_) => [partner::State::Active, partner::State::Suspended].contains(&state),
+                Named::SuspendedPartner(_) => state == partner::State::Suspended,
+                _ => true,
+            };
+            ensure!(stands, "it is {state:?}");
+            Ok(())
+        }
         Named::Offer(offer) | Named::WithdrawnOffer(offer) => {
             let connection = world.brands[0].partner.connection();
             let asked = || async {
@@ -95,7 +111,10 @@ async fn named(world: &World, name: &Named) -> Result<()> {
             ensure!(withdrawn || matches!(name, Named::Offer(_)), "it is not withdrawn");
             Ok(())
         }
-        Named::InvitedLink(link) | Named::AcceptedLink(link) | Named::ConfirmedLink(link) => {
+        Named::InvitedLink(link)
+        | Named::AcceptedLink(link)
+        | Named::ConfirmedLink(link)
+        | Named::StolenLink(link) => {
             let found = anyone(world, async |connection: &Connection| {
                 let asked = GetLinkRequest { name: link.to_string() };
                 Ok(connection.links().get_link(call(asked)).await?.into_inner())
@@ -106,9 +125,13 @@ async fn named(world: &World, name: &Named) -> Result<()> {
                 "it is not accepted"
             );
             ensure!(
-                found.confirmation.is_some() || !matches!(name, Named::ConfirmedLink(_)),
+                found.confirmation.is_some()
+                    || !matches!(name, Named::ConfirmedLink(_) | Named::StolenLink(_)),
                 "it is not confirmed"
             );
+            let state = found.state();
+            let ended = matches!(state, link::State::Stolen | link::State::Replaced);
+            ensure!(ended || !matches!(name, Named::StolenLink(_)), "it is {state:?}");
             Ok(())
         }
         Named::Request(request) | Named::RefusedRequest(request) | Named::CancelledRequest(request) => {
@@ -128,14 +151,30 @@ async fn named(world: &World, name: &Named) -> Result<()> {
             }
             Ok(())
         }
-        Named::Grant(grant) | Named::StoppedGrant(grant) => {
+        Named::Grant(grant)
+        | Named::StoppedGrant(grant)
+        | Named::SupersededGrant(grant)
+        | Named::RevokedGrant(grant)
+        | Named::SuspendedGrant(grant) => {
             let found = anyone(world, async |connection: &Connection| {
                 let asked = GetGrantRequest { name: grant.to_string() };
                 Ok(connection.grants().get_grant(call(asked)).await?.into_inner())
             });
             let state = found.await?.state();
-            let stopped = state == grant::State::Withdrawn;
-            ensure!(stopped || matches!(name, Named::Grant(_)), "it is {state:?}");
+            let stands = match (name, state) {
+                (Named::StoppedGrant(_), grant::State::Withdrawn)
+                | (Named::SupersededGrant(_), grant::State::Superseded)
+                | (Named::RevokedGrant(_), grant::State::Revoked)
+                | (
+                    Named::SuspendedGrant(_),
+                    grant::State::Suspended
+                    | grant::State::Paused
+                    | grant::State::Withdrawn
+                    | grant::State::Revoked,
+                ) => true,
+                (name, _) => matches!(name, Named::Grant(_)),
+            };
+            ensure!(stands, "it is {state:?}");
             Ok(())
         }
     }

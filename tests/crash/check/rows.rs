@@ -6,8 +6,8 @@ use std::{fs, path::Path};
 use anyhow::{Context as _, Result, anyhow, ensure};
 use countersign_broker::{private::Kek, rows};
 use countersign_proto::{
-    row::v1::{GrantRequestRow, GrantRow, LinkRow, OfferRow},
-    v1::{grant, grant_request},
+    row::v1::{CustomerRow, GrantRequestRow, GrantRow, LinkRow, OfferRow, PartnerRow},
+    v1::{grant, grant_request, partner},
 };
 use countersign_store::{Entry, Key, MAX_KEY_BYTES, Store};
 use countersign_store_sled::{Options, SledStore};
@@ -94,8 +94,8 @@ fn compare(one: &[(Key, Entry)], other: &[(Key, Entry)]) -> Result<()> {
     Ok(())
 }
 
-async fn named(store: &dyn Store, name: &Named) -> Result<()> {
-    match name {
+async fn named(store: &dyn Store, acknowledged: &Named) -> Result<()> {
+    match acknowledged {
         Named::Customer(name) => read(store, rows::customer(name)).await.map(drop),
         Named::Offer(name) => read(store, rows::offer(name)).await.map(drop),
         Named::WithdrawnOffer(name) => {
@@ -126,10 +126,48 @@ async fn named(store: &dyn Store, name: &Named) -> Result<()> {
         Named::Grant(name) => read(store, rows::grant(name)).await.map(drop),
         Named::StoppedGrant(name) => {
             let row: GrantRow = read(store, rows::grant(name)).await?;
-            ensure!(row.state == i32::from(grant::State::Withdrawn), "it is in state {}", row.state);
+            grant_in(&row, &[grant::State::Withdrawn])
+        }
+        Named::SupersededGrant(name) => {
+            let row: GrantRow = read(store, rows::grant(name)).await?;
+            ensure!(!row.successor.is_empty(), "nothing stands in its place");
+            grant_in(&row, &[grant::State::Superseded])
+        }
+        Named::RevokedGrant(name) => {
+            grant_in(&read(store, rows::grant(name)).await?, &[grant::State::Revoked])
+        }
+        Named::SuspendedGrant(name) => {
+            let row: GrantRow = read(store, rows::grant(name)).await?;
+            if row.suspended_by_source || row.suspended_by_operator {
+                return Ok(());
+            }
+            grant_in(&row, &[grant::State::Withdrawn, grant::State::Revoked])
+        }
+        Named::Partner(name) => read(store, rows::partner(name)).await.map(drop),
+        Named::LivePartner(name) | Named::SuspendedPartner(name) => {
+            let row: PartnerRow = read(store, rows::partner(name)).await?;
+            let state = row.stage;
+            ensure!(state == i32::from(partner::State::Active), "it is in state {state}");
+            let suspended = row.suspended;
+            ensure!(suspended || matches!(acknowledged, Named::LivePartner(_)), "it is not suspended");
+            Ok(())
+        }
+        Named::StolenCustomer(name) => {
+            let row: CustomerRow = read(store, rows::customer(name)).await?;
+            ensure!(row.stolen_time_ms > 0, "nobody reported a theft");
+            Ok(())
+        }
+        Named::StolenLink(name) => {
+            let row: LinkRow = read(store, rows::link(name)).await?;
+            ensure!(row.ended != 0, "it stands");
             Ok(())
         }
     }
+}
+
+fn grant_in(row: &GrantRow, states: &[grant::State]) -> Result<()> {
+    ensure!(states.iter().any(|state| row.state == i32::from(*state)), "it is in state {}", row.state);
+    Ok(())
 }
 
 fn in_state(row: &GrantRequestRow, state: grant_request::State) -> Result<()> {

@@ -12,18 +12,19 @@ use countersign_client::{
     Error,
     customer::{Narrowing, Recorded},
 };
+use countersign_grants::{catalogue::FieldPath, id::GrantName};
 use countersign_proto::log::v1::Kind;
 
 use super::{insist, refused, rest, said_no, transfers};
 use crate::{
     brand::leaves_open,
-    notes::{Named, Notes},
+    notes::{Named, Notes, Tag},
     random::Random,
     world::{Granted, World},
 };
 
 /// Fetches after an acknowledged stop, each of which must be refused.
-const TRIES_AFTER_STOP: usize = 2;
+pub(super) const TRIES_AFTER_STOP: usize = 2;
 
 /// One change after the other.
 pub(crate) async fn run(world: Arc<World>, mut random: Random) {
@@ -33,7 +34,7 @@ pub(crate) async fn run(world: Arc<World>, mut random: Random) {
         let Some(granted) = world.any(&mut random) else { continue };
         if granted.steady {
             notice(&world, &granted).await;
-        } else if granted.narrowable && random.chance(1, 2) {
+        } else if granted.revisable && random.chance(1, 2) {
             Box::pin(narrow(&world, &granted, &mut random)).await;
         } else if random.chance(1, 2) {
             let erase = random.chance(1, 3);
@@ -105,21 +106,34 @@ async fn narrow(world: &World, granted: &Granted, random: &mut Random) {
     };
     taken(notes, ended, &narrowed.recorded);
     began.done(Some(narrowed.record));
-    granted.stopped.store(true, Ordering::SeqCst);
+    notes.named(Named::SupersededGrant(narrowed.recorded.grant().clone()));
     notes.named(Named::Grant(narrowed.grant.clone()));
-    world.retire(&granted.name);
+    let located = narrowed.terms.fields.iter().any(FieldPath::needs_tap);
+    give_way(world, granted, (narrowed.grant, narrowed.terms.log_tag, located), random).await;
+}
+
+/// From the proof of what stands now on, nothing comes under what it stands in the place of.
+pub(super) async fn give_way(
+    world: &World,
+    old: &Granted,
+    (name, tag, located): (GrantName, Tag, bool),
+    random: &mut Random,
+) {
+    old.stopped.store(true, Ordering::SeqCst);
+    world.retire(&old.name);
     for _ in 0..TRIES_AFTER_STOP {
-        transfers::by_hand(world, granted, false).await;
+        transfers::by_hand(world, old, false).await;
     }
     let successor = Granted {
-        name: narrowed.grant,
-        tag: narrowed.terms.log_tag,
-        source: granted.source,
-        recipient: granted.recipient,
-        customer: granted.customer.clone(),
-        source_subject: granted.source_subject.clone(),
+        name,
+        tag,
+        source: old.source,
+        recipient: old.recipient,
+        customer: old.customer.clone(),
+        source_subject: old.source_subject.clone(),
         steady: false,
-        narrowable: true,
+        revisable: true,
+        located,
         stopped: AtomicBool::new(false),
     };
     world.add(successor, random);

@@ -62,13 +62,13 @@ async fn one(world: &World, random: &mut Random) -> Result<(), Error> {
     }
 
     let (source, recipient) = (&world.brands[offered.source], &world.brands[offered.recipient]);
-    let source_subject = people::link(notes, &customer, &source.partner).await?;
-    let recipient_subject = people::link(notes, &customer, &recipient.partner).await?;
-    let request = people::request(notes, recipient, &recipient_subject, &offered).await?;
+    let source_subject = people::link(notes, &customer, &source.partner, None).await?;
+    let recipient_subject = people::link(notes, &customer, &recipient.partner, None).await?;
+    let request = people::request(notes, (recipient, &recipient_subject), &offered, None).await?;
     if random.chance(1, 2) {
         preview(notes, &customer, &request).await?;
     }
-    let (name, tag) = people::approve(notes, &customer, &request).await?;
+    let (name, tag) = people::approve(notes, &customer, &request, None).await?;
     let granted = Granted {
         name,
         tag,
@@ -77,7 +77,8 @@ async fn one(world: &World, random: &mut Random) -> Result<(), Error> {
         customer: customer.clone(),
         source_subject,
         steady: false,
-        narrowable: false,
+        revisable: false,
+        located: offered.located,
         stopped: AtomicBool::new(false),
     };
     for _ in 0..random.below(3) {

@@ -3,9 +3,14 @@
 
 pub(crate) mod changes;
 pub(crate) mod leavers;
+pub(crate) mod newcomers;
 pub(crate) mod offers;
 pub(crate) mod people;
 pub(crate) mod readers;
+pub(crate) mod renewals;
+pub(crate) mod stops;
+pub(crate) mod taps;
+pub(crate) mod thefts;
 pub(crate) mod transfers;
 
 use std::time::Duration;
@@ -66,6 +71,12 @@ pub(crate) fn refused(notes: &Notes, what: &str, sending: Sending, error: &Error
     if !sending.is_in_doubt() {
         sending.undone();
     }
+}
+
+/// Whether it is refused for the state in which the thing stands, and in which.
+pub(crate) fn wrong_state(error: &Error) -> Option<&str> {
+    let Error::Refused(refused) = error else { return None };
+    refused.metadata.get("state").map(String::as_str).filter(|_| refused.reason == "WRONG_STATE")
 }
 
 /// A pause of random length.

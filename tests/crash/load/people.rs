@@ -17,7 +17,7 @@ use countersign_client::{
 use countersign_grants::{
     envelope,
     id::{GrantName, RequestName, SubjectHandle},
-    statement::GrantRequest,
+    statement::{GrantRequest, GrantTerms},
 };
 use countersign_proto::{
     log::v1::Kind,
@@ -77,23 +77,29 @@ pub(crate) async fn run(world: Arc<World>, mut random: Random) {
 }
 
 async fn one(world: &World, random: &mut Random) -> Result<(), Error> {
-    let notes = &world.notes;
     let Some(offered) = random.pick(&world.offers).cloned() else { return Ok(()) };
+    give(world, &offered, random).await
+}
+
+/// One person, who is asked with this offer.
+pub(super) async fn give(world: &World, offered: &Offered, random: &mut Random) -> Result<(), Error> {
+    let notes = &world.notes;
     let (source, recipient) = (&world.brands[offered.source], &world.brands[offered.recipient]);
     let customer = enter(world).await?;
-    let source_subject = link(notes, &customer, &source.partner).await?;
-    let recipient_subject = link(notes, &customer, &recipient.partner).await?;
+    let source_subject = link(notes, &customer, &source.partner, None).await?;
+    let recipient_subject = link(notes, &customer, &recipient.partner, None).await?;
     // Mostly the recipient asks, sometimes the source.
     let (requester, subject) =
         if random.chance(1, 4) { (source, &source_subject) } else { (recipient, &recipient_subject) };
-    let request = request(notes, requester, subject, &offered).await?;
+    let request = request(notes, (requester, subject), offered, None).await?;
     match random.below(10) {
         0 => return refuse(notes, &customer, &request).await,
         1 => return cancel(notes, requester, &request).await,
         2 => defer(notes, &customer, &request).await?,
         _ => {}
     }
-    let (name, tag) = approve(notes, &customer, &request).await?;
+    let (name, tag) = approve(notes, &customer, &request, None).await?;
+    let steady = offered.endless && !offered.located && random.chance(1, 2);
     let granted = Granted {
         name,
         tag,
@@ -101,8 +107,9 @@ async fn one(world: &World, random: &mut Random) -> Result<(), Error> {
         recipient: offered.recipient,
         customer,
         source_subject,
-        steady: offered.endless && random.chance(1, 2),
-        narrowable: random.chance(1, 4),
+        steady,
+        revisable: !steady && random.chance(1, 3),
+        located: offered.located,
         stopped: AtomicBool::new(false),
     };
     world.add(granted, random);
@@ -119,7 +126,7 @@ async fn enter(world: &World) -> Result<Customer, Error> {
     Ok(customer)
 }
 
-async fn register(notes: &Notes, customer: &Customer) -> Result<(), Error> {
+pub(super) async fn register(notes: &Notes, customer: &Customer) -> Result<(), Error> {
     let mut sending = notes.sending(Kind::CustomerCreated);
     match insist(&mut sending, || customer.register()).await {
         Ok(_) => sending.done(None),
@@ -132,15 +139,21 @@ async fn register(notes: &Notes, customer: &Customer) -> Result<(), Error> {
     Ok(())
 }
 
-/// The whole ceremony. An invitation that was not answered is given up; all else is sent again with the same bytes.
+/// The whole ceremony, in the place of another link if there was one. An invitation that was not answered is given up;
+/// all else is sent again with the same bytes.
 pub(super) async fn link(
     notes: &Notes,
     customer: &Customer,
     partner: &Partner,
+    replaced: Option<&SubjectHandle>,
 ) -> Result<SubjectHandle, Error> {
     let invited = loop {
         let mut sending = notes.sending(Kind::LinkInvited);
-        match partner.invite("gold card").await {
+        let invited = match replaced {
+            Some(replaced) => partner.invite_anew(replaced, "gold card").await,
+            None => partner.invite("gold card").await,
+        };
+        match invited {
             Ok(invited) => {
                 sending.done(None);
                 break invited;
@@ -165,10 +178,21 @@ pub(super) async fn link(
     sending.done(None);
     notes.named(Named::AcceptedLink(invited.link.clone()));
     let mut sending = notes.sending(Kind::LinkConfirmed);
-    match insist(&mut sending, || partner.confirm(&invited.link, &accepted.code)).await {
-        Ok(_) => sending.done(None),
+    let mut replacing = replaced.map(|_| notes.sending(Kind::LinkReplaced));
+    let confirmed = insist(&mut sending, || partner.confirm(&invited.link, &accepted.code)).await;
+    if let Some(replacing) = replacing.as_mut().filter(|_| sending.is_in_doubt()) {
+        replacing.doubt();
+    }
+    match confirmed {
+        Ok(_) => {
+            for sending in [Some(sending), replacing].into_iter().flatten() {
+                sending.done(None);
+            }
+        }
         Err(error) => {
-            refused(notes, "a confirmation", sending, &error);
+            for sending in [Some(sending), replacing].into_iter().flatten() {
+                refused(notes, "a confirmation", sending, &error);
+            }
             return Err(error);
         }
     }
@@ -179,9 +203,9 @@ pub(super) async fn link(
 /// A request by hand, so that the same bytes can be sent again.
 pub(super) async fn request(
     notes: &Notes,
-    requester: &Brand,
-    subject: &SubjectHandle,
+    (requester, subject): (&Brand, &SubjectHandle),
     offered: &Offered,
+    renews: Option<&GrantName>,
 ) -> Result<RequestName, Error> {
     let system = System::real();
     let checkpoint = ask(|| requester.partner.monitor().for_signing()).await?;
@@ -192,7 +216,7 @@ pub(super) async fn request(
         rows: vec![wire::RequestedRow {
             offer: offered.name.digest().into(),
             optional: false,
-            renews: vec![].into(),
+            renews: renews.map(|renews| renews.digest().into()).unwrap_or_default(),
         }],
         expire_time_ms: system.now().plus(LIFETIME).as_millis(),
         time_ms: system.now().as_millis(),
@@ -265,36 +289,58 @@ async fn defer(notes: &Notes, customer: &Customer, request: &RequestName) -> Res
     Ok(())
 }
 
-/// Approves the request's one row. Each try signs terms of its own, so after one without an answer the broker is asked
-/// which of them stand: that one, or none.
+/// Approves the request's one row, which may renew a grant. Each try signs terms of its own, so after one without an
+/// answer the broker is asked which of them stand: that one, or none.
 pub(super) async fn approve(
     notes: &Notes,
     customer: &Customer,
     request: &RequestName,
+    renews: Option<(&GrantName, Tag)>,
 ) -> Result<(GrantName, Tag), Error> {
     let read = ask(|| customer.read_request(request)).await?;
     let mut sending = notes.sending(Kind::GrantApproved);
+    let mut ending = renews.map(|(old, tag)| (notes.sending(Kind::GrantSuperseded), old, tag));
+    // What narrowings leave of it meanwhile stands in other places.
+    let previous = renews.map(|(old, _)| old.digest());
+    let of_it = |terms: &GrantTerms| terms.request == request.digest() && terms.previous == previous;
     loop {
         let before: HashSet<GrantName> = customer.book().grants().into_iter().map(|row| row.name).collect();
         let error = match customer.approve(&read, &Choice::required("en")).await {
             Ok(approved) => {
                 let Some(one) = approved.first() else { continue };
                 notes.proven(&one.receipt);
-                sending.done(Some(one.receipt.index()));
+                let index = one.receipt.index();
+                sending.done(Some(index));
+                if let Some((ending, old, tag)) = ending {
+                    // It is the record before.
+                    notes.stopped(tag, index - 1);
+                    notes.named(Named::SupersededGrant(old.clone()));
+                    ending.done(Some(index - 1));
+                }
                 notes.named(Named::Grant(one.grant.clone()));
                 return Ok((one.grant.clone(), one.terms.log_tag));
             }
             Err(error) => error,
         };
         if !leaves_open(&error) {
-            refused(notes, "an approval", sending, &error);
+            for sending in [Some(sending), ending.map(|(ending, ..)| ending)].into_iter().flatten() {
+                refused(notes, "an approval", sending, &error);
+            }
             return Err(error);
         }
         sending.doubt();
+        if let Some((ending, ..)) = &mut ending {
+            ending.doubt();
+        }
         let views = ask(|| customer.grants()).await?;
-        let stands = views.into_iter().find(|view| !before.contains(&view.row.name) && view.state.is_some());
-        if let Some(view) = stands {
+        let mut new =
+            views.into_iter().filter(|view| !before.contains(&view.row.name) && view.state.is_some());
+        if let Some(view) = new.find(|view| of_it(&view.row.terms)) {
             sending.found();
+            if let Some((ending, old, _)) = ending {
+                notes.named(Named::SupersededGrant(old.clone()));
+                ending.found();
+            }
             notes.named(Named::Grant(view.row.name.clone()));
             return Ok((view.row.name, view.row.terms.log_tag));
         }

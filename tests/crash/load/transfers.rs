@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use countersign_client::{Error, System, channel::call, receipt::ProvenLeaf};
-use countersign_grants::{envelope, statement::Fetch};
+use countersign_grants::{digest::Digest, envelope, statement::Fetch};
 use countersign_proto::{
     log::v1::Result as Went,
     statement::v1::{self as wire, Envelope},
@@ -17,7 +17,7 @@ use tokio::time::sleep;
 
 use super::{PAUSE, ask, rest, said_no};
 use crate::{
-    brand::{Brand, FIELDS, PURPOSE, leaves_open},
+    brand::{Brand, FIELDS, PLACE, PURPOSE, leaves_open},
     notes::{Notes, Sending},
     random::Random,
     rounds::ORIGIN,
@@ -27,6 +27,17 @@ use crate::{
 /// No try of the same bytes after this long: the broker would call the id used up at 120 s.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(90);
 
+/// How one is made by hand.
+#[derive(Clone, Copy, Default)]
+struct How {
+    /// Once answered, the same bytes are sent once more.
+    again: bool,
+    /// The tap by which it asks for the place too.
+    tap: Option<Digest>,
+    /// Why nothing may come of it.
+    barred: Option<&'static str>,
+}
+
 /// One fetch after the other.
 pub(crate) async fn run(world: Arc<World>, mut random: Random) {
     loop {
@@ -35,7 +46,7 @@ pub(crate) async fn run(world: Arc<World>, mut random: Random) {
             rest(&mut random, 10, 50).await;
             continue;
         };
-        if !granted.narrowable && random.chance(1, 2) {
+        if !granted.revisable && random.chance(1, 2) {
             through_the_sdk(&world, &granted).await;
         } else {
             let again = random.chance(1, 6);
@@ -48,10 +59,10 @@ pub(crate) async fn run(world: Arc<World>, mut random: Random) {
 async fn through_the_sdk(world: &World, granted: &Granted) {
     let notes = &world.notes;
     let mut sending = notes.fetching(granted.tag);
-    let stopped = granted.stopped.load(Ordering::SeqCst);
+    let barred = barred(granted);
     match world.brands[granted.recipient].partner.fetch(&granted.name, PURPOSE, &FIELDS).await {
         Ok(fetched) => {
-            released(notes, granted, stopped, &fetched.receipt);
+            released(notes, granted, barred, &fetched.receipt);
             sending.released(fetched.receipt.record().result());
         }
         Err(error) if leaves_open(&error) => sending.doubt(),
@@ -63,33 +74,61 @@ async fn through_the_sdk(world: &World, granted: &Granted) {
 
 /// A fetch whose bytes are kept until they are answered; then sometimes sent once more.
 pub(crate) async fn by_hand(world: &World, granted: &Granted, again: bool) {
+    one(world, granted, How { again, ..How::default() }).await;
+}
+
+/// One that must be refused, for what was acknowledged and holds until it is answered.
+pub(crate) async fn in_vain(world: &World, granted: &Granted, why: &'static str) {
+    one(world, granted, How { barred: Some(why), ..How::default() }).await;
+}
+
+/// One of the place too, by a tap; whether it was released. By a tap that was used before nothing may come.
+pub(crate) async fn tapped(world: &World, granted: &Granted, tap: Digest, used: bool) -> bool {
+    let barred = used.then_some("its tap was used");
+    one(world, granted, How { tap: Some(tap), barred, again: !used }).await
+}
+
+/// Whether it was released.
+async fn one(world: &World, granted: &Granted, how: How) -> bool {
     let notes = &world.notes;
     let recipient = &world.brands[granted.recipient];
-    let signed = match sign(recipient, granted).await {
+    let signed = match sign(recipient, granted, how.tap).await {
         Ok(signed) => signed,
-        Err(error) => return said_no(notes, "a fetch", &error),
+        Err(error) => {
+            said_no(notes, "a fetch", &error);
+            return false;
+        }
     };
     let begun = System::real().now();
     let mut sending = notes.fetching(granted.tag);
     let (leaf, sealed) = loop {
-        let stopped = granted.stopped.load(Ordering::SeqCst);
+        let barred = how.barred.or(barred(granted));
         match send(recipient, &signed).await {
             Ok((leaf, sealed)) => {
-                released(notes, granted, stopped, &leaf);
+                released(notes, granted, barred, &leaf);
                 break (leaf, sealed);
             }
             Err(error) if leaves_open(&error) => sending.doubt(),
-            Err(error) => return turned_down(world, granted, sending, &error, false),
+            Err(error) => {
+                turned_down(world, granted, sending, &error, false);
+                return false;
+            }
         }
         if System::real().now().since(begun) > GIVE_UP_AFTER {
-            return;
+            return false;
         }
         sleep(PAUSE).await;
     };
     sending.released(leaf.record().result());
-    if again {
+    if how.again {
         repeat(notes, (recipient, granted), &signed, &leaf, &sealed).await;
     }
+    true
+}
+
+/// Why nothing may come of a fetch under this grant that is begun now.
+fn barred(granted: &Granted) -> Option<&'static str> {
+    granted.stopped.load(Ordering::SeqCst).then_some("its stop was acknowledged")
 }
 
 /// The same bytes bring the same bytes, under the same use number, or nothing.
@@ -100,10 +139,10 @@ async fn repeat(
     first: &ProvenLeaf,
     sealed: &Bytes,
 ) {
-    let stopped = granted.stopped.load(Ordering::SeqCst);
+    let barred = barred(granted);
     match send(recipient, signed).await {
         Ok((leaf, same)) => {
-            released(notes, granted, stopped, &leaf);
+            released(notes, granted, barred, &leaf);
             let record = leaf.record();
             if record.result() != Went::Repeated || record.use_number != first.record().use_number {
                 let (went, number) = (record.result(), record.use_number);
@@ -122,20 +161,21 @@ async fn repeat(
     }
 }
 
-async fn sign(recipient: &Brand, granted: &Granted) -> Result<Envelope, Error> {
+async fn sign(recipient: &Brand, granted: &Granted, tap: Option<Digest>) -> Result<Envelope, Error> {
     let system = System::real();
+    let fields = FIELDS.into_iter().chain(tap.map(|_| PLACE));
     let message = wire::Fetch {
         broker: ORIGIN.to_owned(),
         recipient: recipient.name().to_string(),
         terms: granted.name.digest().into(),
         purpose: PURPOSE.to_owned(),
-        fields: FIELDS.map(str::to_owned).to_vec(),
+        fields: fields.map(str::to_owned).collect(),
         request_id: system.draw_uuid(),
         time_ms: system.now().as_millis(),
         // Nobody opens what comes: any point of the curve will do.
         sealing_key: Bytes::from_static(&[9; 32]),
         checkpoint: ask(|| recipient.partner.monitor().for_signing()).await?,
-        ..wire::Fetch::default()
+        tap: tap.map(Into::into).unwrap_or_default(),
     };
     Ok(envelope::sign::<Fetch>(&message, &[&recipient.working]))
 }
@@ -147,12 +187,12 @@ async fn send(recipient: &Brand, signed: &Envelope) -> Result<(ProvenLeaf, Bytes
     Ok((leaf, answer.sealed_fields))
 }
 
-/// Notes a release, which must not come after a stop that was acknowledged before it was asked for.
-fn released(notes: &Notes, granted: &Granted, stopped: bool, leaf: &ProvenLeaf) {
+/// Notes a release, which must not come where it was barred before it was asked for, as after an acknowledged stop.
+fn released(notes: &Notes, granted: &Granted, barred: Option<&str>, leaf: &ProvenLeaf) {
     notes.proven(leaf);
-    if stopped {
+    if let Some(why) = barred {
         let (index, name) = (leaf.index(), &granted.name);
-        notes.fault(format!("record {index}: data came under {name} after its stop was acknowledged"));
+        notes.fault(format!("record {index}: data came under {name} after {why}"));
     }
     if leaf.record().grant_tag.as_ref() != granted.tag {
         notes.fault(format!("record {} is of another grant than {}", leaf.index(), granted.name));

@@ -363,7 +363,12 @@ async fn what_another_task_entered_meanwhile_is_held_against_nobody() {
         statement: Some(envelope::sign::<PartnerChange>(&suspend, &[&world.skylark.working()])),
         partner_key: Some(world.skylark.certificate()),
     };
-    let shown = broker.0.lock().grants.get_mut(name.as_str()).map(|one| one.partner_changes = vec![suspended.clone()]);
+    let shown = broker
+        .0
+        .lock()
+        .grants
+        .get_mut(name.as_str())
+        .map(|one| one.partner_changes = vec![suspended.clone()]);
     assert!(shown.is_some());
     shared.take_grant(&name).await.expect("verifies");
     // What was shown before that is no broker that forgets.
@@ -372,7 +377,8 @@ async fn what_another_task_entered_meanwhile_is_held_against_nobody() {
     // Nor is what was read from the book before it.
     let now = shared.enter_change(approved.clone(), &pause).await.expect("is the same");
     assert_eq!(now.sequence(), 1);
-    let now = shared.enter_partner_change(approved.clone(), Side::Source, 1, &suspended).await.expect("the same");
+    let now =
+        shared.enter_partner_change(approved.clone(), Side::Source, 1, &suspended).await.expect("the same");
     assert_eq!(now.partner_sequence(Side::Source), 1);
     // Another one under that number is.
     let stop = world.change(&granted.recipient, granted.digest(), 1, Verb::Stop, granted.digest());
