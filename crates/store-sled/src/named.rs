@@ -15,6 +15,17 @@ struct NamedFile {
     path: PathBuf,
 }
 
+struct NamedStream {
+    file: Box<dyn Read + Send>,
+    path: PathBuf,
+}
+
+impl Read for NamedStream {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.file.read(into).map_err(name("read", &self.path))
+    }
+}
+
 impl Named {
     fn wrap(file: Box<dyn AppendFile>, path: &Path) -> Box<dyn AppendFile> {
         Box::new(NamedFile { file, path: path.to_owned() })
@@ -49,7 +60,8 @@ impl Files for Named {
     }
 
     fn open(&self, path: &Path) -> io::Result<Option<Box<dyn Read + Send>>> {
-        self.0.open(path).map_err(name("open", path))
+        let named = |file| Box::new(NamedStream { file, path: path.to_owned() }) as Box<dyn Read + Send>;
+        self.0.open(path).map(|file| file.map(named)).map_err(name("open", path))
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use bytes::Bytes;
 use countersign_store::memory::MemoryStore;
 use countersign_store::{CommitError, Publication, PublishError, Store};
+use parking_lot::Mutex;
 use tempfile::TempDir;
 
 use super::{batch, content, snapshots};
@@ -48,11 +49,64 @@ const EIO: i32 = 5;
 ///
 /// Nothing is really synced: that makes a difference to a machine that loses power, not to these tests, and thousands
 /// of syncs take long on a busy disk.
+#[derive(Clone)]
 pub(super) struct FaultyFiles {
     fault: Fault,
-    turn: u64,
-    steps: Arc<AtomicU64>,
+    turns: Arc<Turns>,
     struck: Arc<AtomicBool>,
+}
+
+/// What fails, and when.
+#[derive(Default)]
+pub(super) struct Turns {
+    steps: AtomicU64,
+    /// The step that fails.
+    step: AtomicU64,
+    reads: AtomicU64,
+    /// The file read that fails.
+    read: AtomicU64,
+    /// In the path of every file that can't be read.
+    unreadable: Mutex<Option<&'static str>>,
+}
+
+/// A stream that ends with an error.
+struct Torn(io::Take<Box<dyn Read + Send>>);
+
+impl Read for Torn {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self.0.read(into)? {
+            0 => Err(io::Error::from_raw_os_error(EIO)),
+            read => Ok(read),
+        }
+    }
+}
+
+impl Turns {
+    fn at(step: u64) -> Turns {
+        Turns { step: AtomicU64::new(step), read: AtomicU64::new(u64::MAX), ..Turns::default() }
+    }
+
+    /// Of the steps from now on, the one that fails.
+    pub(super) fn fail_step(&self, turn: u64) {
+        self.step.store(self.steps.load(Ordering::SeqCst) + turn, Ordering::SeqCst);
+    }
+
+    /// Of the files that are read from now on, the one that can't be.
+    pub(super) fn fail_read(&self, turn: u64) {
+        self.read.store(self.reads.load(Ordering::SeqCst) + turn, Ordering::SeqCst);
+    }
+
+    /// No file with this in its path can be read from now on.
+    pub(super) fn fail_reads_of(&self, part: &'static str) {
+        *self.unreadable.lock() = Some(part);
+    }
+
+    /// Nothing fails any more.
+    pub(super) fn mend(&self) {
+        self.step.store(u64::MAX, Ordering::SeqCst);
+        self.read.store(u64::MAX, Ordering::SeqCst);
+        *self.unreadable.lock() = None;
+    }
 }
 
 struct FaultyFile {
@@ -62,7 +116,15 @@ struct FaultyFile {
 
 impl FaultyFiles {
     fn new(fault: Fault, turn: u64) -> FaultyFiles {
-        FaultyFiles { fault, turn, steps: Arc::default(), struck: Arc::default() }
+        FaultyFiles { fault, turns: Arc::new(Turns::at(turn)), struck: Arc::default() }
+    }
+
+    /// Files of a disk that is full from some step on, or at that step alone; and that does not give every file back. The
+    /// test says when.
+    pub(super) fn failing(lasting: bool) -> (FaultyFiles, Arc<Turns>, Arc<AtomicBool>) {
+        let files = FaultyFiles::new(Fault { done: Done::Half, errno: ENOSPC, lasting }, u64::MAX);
+        let (turns, struck) = (Arc::clone(&files.turns), Arc::clone(&files.struck));
+        (files, turns, struck)
     }
 
     /// Files of which no step fails.
@@ -78,8 +140,14 @@ impl FaultyFiles {
         (files, struck)
     }
 
-    fn share(&self) -> FaultyFiles {
-        FaultyFiles { steps: Arc::clone(&self.steps), struck: Arc::clone(&self.struck), ..*self }
+    /// Whether a file can't be read this time.
+    fn unreadable(&self, path: &Path) -> bool {
+        let read = self.turns.reads.fetch_add(1, Ordering::SeqCst);
+        let named = |part: &&str| path.to_string_lossy().contains(*part);
+        let fails = read == self.turns.read.load(Ordering::SeqCst)
+            || self.turns.unreadable.lock().as_ref().is_some_and(named);
+        self.struck.fetch_or(fails, Ordering::SeqCst);
+        fails
     }
 
     /// Does a step, or fails at it. `half` does half of it.
@@ -88,11 +156,12 @@ impl FaultyFiles {
         whole: impl FnOnce() -> io::Result<T>,
         half: impl FnOnce() -> io::Result<()>,
     ) -> io::Result<T> {
-        let step = self.steps.fetch_add(1, Ordering::SeqCst);
-        if step < self.turn || (step > self.turn && !self.fault.lasting) {
+        let (step, turn) =
+            (self.turns.steps.fetch_add(1, Ordering::SeqCst), self.turns.step.load(Ordering::SeqCst));
+        if step < turn || (step > turn && !self.fault.lasting) {
             return whole();
         }
-        if step == self.turn {
+        if step == turn {
             self.struck.store(true, Ordering::SeqCst);
             match self.fault.done {
                 Done::Nothing => {}
@@ -104,7 +173,7 @@ impl FaultyFiles {
     }
 
     fn wrap(&self, file: Box<dyn AppendFile>) -> Box<dyn AppendFile> {
-        Box::new(FaultyFile { file, files: self.share() })
+        Box::new(FaultyFile { file, files: self.clone() })
     }
 }
 
@@ -131,11 +200,20 @@ impl Files for FaultyFiles {
     }
 
     fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
+        if self.unreadable(path) {
+            return Err(io::Error::from_raw_os_error(EIO));
+        }
         RealFiles.read(path)
     }
 
     fn open(&self, path: &Path) -> io::Result<Option<Box<dyn Read + Send>>> {
-        RealFiles.open(path)
+        let file = RealFiles.open(path)?;
+        if !self.unreadable(path) {
+            return Ok(file);
+        }
+        // Some of it is read.
+        let length = RealFiles.length(path)?.unwrap_or(0);
+        Ok(file.map(|file| Box::new(Torn(file.take(length / 2))) as Box<dyn Read + Send>))
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
@@ -239,7 +317,7 @@ async fn script(files: Arc<dyn Files>, folder: PathBuf) -> Told {
 }
 
 /// The operation, the file, and what the system said.
-fn names_the_cause(text: &str, folder: &Path) -> bool {
+pub(super) fn names_the_cause(text: &str, folder: &Path) -> bool {
     text.contains(folder.to_str().unwrap()) && text.contains("os error")
 }
 

@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use countersign_store::memory::MemoryStore;
-use countersign_store::{Batch, Leaf, ReadError, Store};
+use countersign_store::{Batch, CommitError, Leaf, ReadError, Store};
 use tempfile::TempDir;
 
 use super::damage::put_back;
-use super::faults::FaultyFiles;
+use super::faults::{FaultyFiles, Turns, names_the_cause};
 use super::{Content, batch, commit, content, copy, segments, snapshots::snapshots, snapshotting};
 use crate::errors::Damage;
 use crate::scrub::{Left, ScrubError, Scrubbed};
@@ -285,4 +285,105 @@ async fn a_scrub_that_is_interrupted_anywhere_leaves_a_store_that_opens_and_is_s
         check(folder.path(), &expected).await;
         turn += 1;
     }
+}
+
+/// Scrubs a copy of a store in which something fails once the scrub has begun: nothing is lost, it is said what was wrong,
+/// and the same again goes on, on the store that is open or on one that is opened anew. `false` if nothing failed.
+async fn goes_on(whole: &Path, expected: &Content, lasting: bool, fail: impl FnOnce(&Turns)) -> bool {
+    let folder = TempDir::new().unwrap();
+    copy(whole, folder.path());
+    let (files, turns, struck) = FaultyFiles::failing(lasting);
+    let store = SledStore::open_on(Arc::new(files), folder.path(), snapshotting()).await.unwrap();
+    fail(&turns);
+    let done = store.scrub(left()).await;
+    if !struck.load(Ordering::SeqCst) {
+        done.unwrap();
+        return false;
+    }
+    match &done {
+        // What failed once was tried again.
+        Ok(_) => assert_eq!(marked(folder.path()), Vec::<PathBuf>::new()),
+        Err(error) => assert!(names_the_cause(&error.to_string(), folder.path()), "{error}"),
+    }
+    turns.mend();
+    check_open(&store, expected).await;
+    let step = store.head().sequence;
+    if let Some(cause) = store.failure() {
+        assert!(names_the_cause(&cause, folder.path()), "{cause}");
+        assert_eq!(store.commit(store.head(), batch(step, 3)).await, Err(CommitError::Poisoned));
+    } else {
+        store.commit(store.head(), batch(step, 3)).await.unwrap();
+        store.scrub(left()).await.unwrap();
+        assert_eq!(marked(folder.path()), Vec::<PathBuf>::new(), "the same again");
+    }
+    let grown = content(&store).await;
+    drop(store);
+    check(folder.path(), &grown).await;
+    let store = SledStore::open(folder.path(), snapshotting()).await.unwrap();
+    store.scrub(left()).await.unwrap();
+    assert_eq!(marked(folder.path()), Vec::<PathBuf>::new(), "once it was opened again");
+    drop(store);
+    check(folder.path(), &grown).await;
+    true
+}
+
+#[tokio::test]
+async fn a_disk_that_is_full_at_any_step_of_a_scrub_costs_nothing() {
+    let whole = TempDir::new().unwrap();
+    let expected = deleted(whole.path(), snapshotting()).await;
+    for lasting in [false, true] {
+        let mut turn = 0;
+        while goes_on(whole.path(), &expected, lasting, |turns| turns.fail_step(turn)).await {
+            turn += 1;
+        }
+        assert!(turn > 20, "{turn}");
+    }
+}
+
+/// A bundle, a segment, a snapshot that the next one is made of or that is read back: whichever it is.
+#[tokio::test]
+async fn a_file_that_cannot_be_read_at_any_moment_of_a_scrub_costs_nothing() {
+    let whole = TempDir::new().unwrap();
+    let expected = deleted(whole.path(), snapshotting()).await;
+    let mut turn = 0;
+    while goes_on(whole.path(), &expected, false, |turns| turns.fail_read(turn)).await {
+        turn += 1;
+    }
+    assert!(turn > 8, "{turn}");
+    for part in ["private/entries/000", "snapshots/"] {
+        assert!(goes_on(whole.path(), &expected, false, |turns| turns.fail_reads_of(part)).await, "{part}");
+    }
+}
+
+#[tokio::test]
+async fn a_sole_snapshot_that_cannot_be_read_is_named_and_stays() {
+    let folder = TempDir::new().unwrap();
+    deleted(folder.path(), snapshotting()).await;
+    let (files, turns, _) = FaultyFiles::failing(false);
+    let files = Arc::new(files);
+    let store = SledStore::open_on(Arc::clone(&files) as _, folder.path(), snapshotting()).await.unwrap();
+    store.scrub(left()).await.unwrap();
+    let sole = snapshots(folder.path());
+    assert_eq!(sole.len(), 1);
+    let step = store.head().sequence;
+    commit(&store, step, 3).await;
+    turns.fail_reads_of("snapshots/");
+    let error = store.scrub(left()).await.unwrap_err();
+    assert!(matches!(error, ScrubError::Io(_)) && names_the_cause(&error.to_string(), &sole[0]), "{error}");
+    assert_eq!(store.failure(), None, "it may be read another time");
+    commit(&store, step + 1, 3).await;
+    assert_eq!(snapshots(folder.path()), sole);
+    let expected = content(&store).await;
+    drop(store);
+    match SledStore::open_on(Arc::clone(&files) as _, folder.path(), snapshotting()).await {
+        Ok(store) => check_open(&store, &expected).await,
+        Err(error) => assert!(names_the_cause(&error.to_string(), &sole[0]), "{error}"),
+    }
+    assert_eq!(snapshots(folder.path()), sole);
+    turns.mend();
+    let store = SledStore::open_on(files, folder.path(), snapshotting()).await.unwrap();
+    check_open(&store, &expected).await;
+    store.scrub(left()).await.unwrap();
+    drop(store);
+    check(folder.path(), &expected).await;
 }
