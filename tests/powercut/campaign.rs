@@ -69,6 +69,8 @@ pub(crate) struct Campaign<'a> {
     copies: usize,
     /// Nothing was handed in since the last of them was.
     copied: bool,
+    /// The first of them that can still be what the disk holds.
+    first_copy: usize,
 }
 
 impl<'a> Campaign<'a> {
@@ -90,6 +92,7 @@ impl<'a> Campaign<'a> {
             submitted: HashSet::new(),
             copies: 0,
             copied: false,
+            first_copy: 0,
         })
     }
 
@@ -129,6 +132,13 @@ impl<'a> Campaign<'a> {
             Mark::Acknowledged(sequence) => self.known.acknowledged = self.known.acknowledged.max(*sequence),
             Mark::HandedOut(head) => self.known.heads.push(head.clone()),
             Mark::Published(size) => self.known.published = self.known.published.max(*size),
+            Mark::Scrubbing => {
+                self.copied = false;
+                self.known.scrubbing = true;
+            }
+            Mark::Scrubbed { sequence, copies } => {
+                (self.known.scrubbed, self.first_copy) = (*sequence, *copies);
+            }
             Mark::Copied(number) => (self.copies, self.copied) = (number + 1, true),
             Mark::Checked => {}
         }
@@ -141,11 +151,13 @@ impl<'a> Campaign<'a> {
             (false, 0) => Unsynced::Kept,
             (false, _) => Unsynced::Torn,
         };
-        let index = match (random.below(3), self.copies) {
+        let index = match (random.below(3), self.copies - self.first_copy) {
             (0, _) | (_, 0) => Index::Empty,
             // While the store is closed the copy is what lies there, and by that the mark holds.
-            (1, copies) if copies > 1 && !self.copied => Index::Older(random.below(copies - 1)),
-            (_, copies) => Index::Newest(copies - 1),
+            (1, copies) if copies > 1 && !self.copied => {
+                Index::Older(self.first_copy + random.below(copies - 1))
+            }
+            (_, copies) => Index::Newest(self.first_copy + copies - 1),
         };
         let again = random.one_in(AGAIN_ONE_IN);
         let before = random.clone();
@@ -191,8 +203,7 @@ impl<'a> Campaign<'a> {
         recorder: Option<&Recorder>,
         random: &mut Random,
     ) -> Result<Opened, Finding> {
-        let Recording { model, states, .. } = self.recording;
-        check(&self.places.store, files, recorder, model, states, &self.known, random).await
+        check(&self.places.store, files, recorder, self.recording, &self.known, random).await
     }
 
     fn build(&mut self, unsynced: Unsynced, index: Index, random: &mut Random) -> Result<()> {

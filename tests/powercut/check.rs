@@ -11,10 +11,11 @@ use countersign_tlog::{ProvenRecord, SignedCheckpoint};
 use tokio::time::Instant;
 
 use crate::{
+    gone,
     model::{Model, State},
     random::Random,
     record::{Mark, Recorder},
-    scenario::{STATE_EVERY, log_key, options},
+    scenario::{Recording, STATE_EVERY, log_key, options},
     worldcheck::{self, Finding, Keys},
 };
 
@@ -27,6 +28,10 @@ pub(crate) struct Known {
     pub(crate) submitted: u64,
     /// The size that was seen published.
     pub(crate) published: u64,
+    /// Whether a scrub has begun.
+    pub(crate) scrubbing: bool,
+    /// The commit up to which all that was deleted is off the disk.
+    pub(crate) scrubbed: u64,
     /// Every head that was handed out, in order.
     pub(crate) heads: Vec<SignedCheckpoint>,
 }
@@ -40,6 +45,9 @@ const FORGOTTEN_ONE_IN: usize = 16;
 /// Images that are checked whole once more after the log has gone on: one in so many.
 const CHECKED_AFTER_ONE_IN: usize = 4;
 
+/// Images that are scrubbed after that: one in so many.
+const SCRUBBED_AFTER_ONE_IN: usize = 8;
+
 /// What opening an image took.
 pub(crate) struct Opened {
     pub(crate) took: Duration,
@@ -52,17 +60,17 @@ pub(crate) async fn check(
     folder: &Path,
     files: Arc<dyn Files>,
     recorder: Option<&Recorder>,
-    model: &Model,
-    states: &[State],
+    recording: &Recording,
     known: &Known,
     random: &mut Random,
 ) -> Result<Opened, Finding> {
+    forgotten(folder, recording, known.scrubbed, "the disk")?;
     let begun = Instant::now();
     let store = SledStore::open_on(files, folder, options()).await;
     let store = store.map_err(|error| Finding(format!("the store doesn't open: {error}")))?;
     let (took, believed) = (begun.elapsed(), doors::was_believed(&store));
     let store = Arc::new(store);
-    let checked = opened(&store, folder, (model, states), known, recorder, random).await;
+    let checked = opened(&store, folder, recording, known, recorder, random).await;
     let closed = tokio::task::spawn_blocking(move || drop(store)).await;
     closed.map_err(|error| Finding(format!("the store doesn't end: {error}")))?;
     checked.map(|()| Opened { took, believed })
@@ -71,11 +79,12 @@ pub(crate) async fn check(
 async fn opened(
     store: &Arc<SledStore>,
     folder: &Path,
-    (model, states): (&Model, &[State]),
+    recording: &Recording,
     known: &Known,
     recorder: Option<&Recorder>,
     random: &mut Random,
 ) -> Result<(), Finding> {
+    let Recording { model, states, gone, .. } = recording;
     let head = store.head();
     ensure(head.sequence >= known.acknowledged, || {
         format!("commit {} was acknowledged, and the store stands at {}", known.acknowledged, head.sequence)
@@ -99,10 +108,16 @@ async fn opened(
     ensure(summary.records[..] == model.records[..size], || {
         format!("the records up to commit {} are others than those that were acknowledged", head.sequence)
     })?;
-    let private = store.private_parts(0..u64::MAX).await;
-    ensure(private.is_ok_and(|private| private[..] == model.private[..size]), || {
-        "the private parts are others than those that were handed in".to_owned()
-    })?;
+    let private = store.private_parts(0..u64::MAX).await.unwrap_or_default();
+    ensure(private.len() == size, || format!("{} private parts of {size} can be read", private.len()))?;
+    for (index, (found, due)) in private.iter().zip(&model.private).enumerate() {
+        let has_gone =
+            gone::whose(due).and_then(|person| gone.get(&person)).is_some_and(|went| *went <= head.sequence);
+        let blanked = known.scrubbing && has_gone && gone::is_blank_of(found, due);
+        ensure(found == due || blanked, || {
+            format!("the private part of record {index} is another than the one that was handed in")
+        })?;
+    }
     ensure(summary.published >= known.published, || {
         format!(
             "{} records were seen published, and the checkpoint says {}",
@@ -115,7 +130,32 @@ async fn opened(
     {
         summary.contains(head)?;
     }
-    goes_on(store, folder, &keys, &state, recorder, random).await
+    goes_on(store, folder, &keys, &state, recorder, random).await?;
+    forgotten(folder, recording, known.scrubbed, "the store that was opened")?;
+    if random.one_in(SCRUBBED_AFTER_ONE_IN) {
+        let scrubbed = store.scrub(gone::left()).await;
+        scrubbed.map_err(|error| Finding(format!("a scrub after the cut: {error}")))?;
+        forgotten(folder, recording, state.sequence, "a store that was scrubbed after the cut")?;
+    }
+    Ok(())
+}
+
+/// Whoever had gone by a commit is in no file.
+fn forgotten(folder: &Path, recording: &Recording, by: u64, what: &str) -> Result<(), Finding> {
+    if by == 0 {
+        return Ok(());
+    }
+    let found = gone::people_in(folder).map_err(|error| Finding(format!("a file can't be read: {error}")))?;
+    let had_gone = |person| recording.gone.get(person).is_some_and(|went| *went <= by);
+    match found.iter().find(|(person, _)| had_gone(*person)) {
+        Some((person, path)) => {
+            let path = path.display();
+            Err(Finding(format!(
+                "{what} has data of person {person}, who had gone by commit {by}, in {path}"
+            )))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Every row and every request.

@@ -9,6 +9,7 @@ mod check;
 mod disk;
 mod files;
 mod full_disk;
+mod gone;
 mod image;
 mod model;
 mod options;

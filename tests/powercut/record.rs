@@ -69,6 +69,11 @@ pub(crate) enum Mark {
     Published(u64),
     /// A copy of the index was taken, by its number.
     Copied(usize),
+    /// A scrub begins.
+    Scrubbing,
+    /// A scrub is done: what was deleted up to this commit is off the disk. Copies of the index before this number are of an
+    /// index that is gone.
+    Scrubbed { sequence: u64, copies: usize },
     /// All that was found after opening was checked; what comes now is new.
     Checked,
 }

@@ -4,6 +4,7 @@
 //! publisher. What the engine's threads do beside one another is recorded as it happens to happen.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -21,6 +22,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     files::copy_folder,
+    gone::{self, Person},
     model::{Done, Entered, Model, State},
     random::Random,
     record::{Event, Lie, Mark, Recorder},
@@ -38,6 +40,13 @@ const PUBLISHED_ONE_IN: usize = 25;
 const COPIED_ONE_IN: usize = 90;
 const RESTARTED_ONE_IN: usize = 220;
 
+/// Scrubs: as often, some of them with units beside them.
+const SCRUBBED_ONE_IN: usize = 150;
+const MOST_MEANWHILE: usize = 12;
+
+/// Of so many who have gone, one at least has left a mark.
+const SURELY_FOUND: usize = 4;
+
 /// Settings so small that every mechanism is at work several times in two thousand commits.
 pub(crate) fn options() -> Options {
     Options { cache_bytes: 1 << 20, segment_bytes: 64 << 10, snapshot_bytes: 160 << 10 }
@@ -51,6 +60,8 @@ pub(crate) fn log_key() -> SignerKey {
 pub(crate) struct Recording {
     pub(crate) events: Vec<Event>,
     pub(crate) model: Model,
+    /// The commits by which people went.
+    pub(crate) gone: BTreeMap<Person, u64>,
     /// The state after every so many commits.
     pub(crate) states: Vec<State>,
     /// Copies of the index, the oldest first, each in a folder of its own.
@@ -84,6 +95,7 @@ pub(crate) async fn record(seed: u64, commits: u64, lie: Lie, places: &Places) -
         state: State::default(),
         states: vec![State::default()],
         copies: Vec::new(),
+        scrubbed: 0,
     };
     let mut random = Random::of(seed, 2);
     let mut running = driver.start(places).await?;
@@ -94,6 +106,9 @@ pub(crate) async fn record(seed: u64, commits: u64, lie: Lie, places: &Places) -
         }
         if random.one_in(COPIED_ONE_IN) {
             driver.copy_index(places)?;
+        }
+        if random.one_in(SCRUBBED_ONE_IN) {
+            driver.scrub(&running, places, &mut random).await?;
         }
         if random.one_in(RESTARTED_ONE_IN) {
             driver.end(running, random.one_in(2)).await?;
@@ -112,7 +127,8 @@ pub(crate) async fn record(seed: u64, commits: u64, lie: Lie, places: &Places) -
         ensure!(summary.records == driver.model.records, "the model has other records than the store");
     }
     let Driver { model, states, copies, .. } = driver;
-    Ok(Recording { events: recorder.take(), model, states, copies })
+    let gone = gone::gone(&model);
+    Ok(Recording { events: recorder.take(), model, gone, states, copies })
 }
 
 struct Running {
@@ -129,6 +145,8 @@ struct Driver {
     state: State,
     states: Vec<State>,
     copies: Vec<PathBuf>,
+    /// The last commit when the last scrub was done.
+    scrubbed: u64,
 }
 
 /// How a work that was handed in came out.
@@ -242,6 +260,33 @@ impl Driver {
             tokio::task::yield_now().await;
         }
         self.recorder.mark(Mark::Published(ledger.published().size()));
+    }
+
+    /// Scrubs the store, at times while units are handed in.
+    async fn scrub(&mut self, running: &Running, places: &Places, random: &mut Random) -> Result<()> {
+        let sequence = self.state.sequence;
+        let gone = gone::gone(&self.model);
+        let any = |people: &BTreeMap<Person, PathBuf>| gone.keys().any(|person| people.contains_key(person));
+        // Some of those who have gone since the scrub before are still in some file.
+        let since = gone.values().filter(|went| **went > self.scrubbed).count();
+        ensure!(
+            since < SURELY_FOUND || any(&gone::people_in(&places.store)?),
+            "a mark is not found where it must be"
+        );
+        self.recorder.mark(Mark::Scrubbing);
+        let store = Arc::clone(&running.store);
+        let scrubbing = tokio::spawn(async move { store.scrub(gone::left()).await });
+        for turn in 0..random.below(MOST_MEANWHILE) {
+            self.group(&running.ledger, random).await?;
+            if turn == 1 {
+                self.copy_index(places)?;
+            }
+        }
+        scrubbing.await??;
+        ensure!(!any(&gone::people_in(&places.store)?), "a scrub leaves data of people who have gone");
+        self.recorder.mark(Mark::Scrubbed { sequence, copies: self.copies.len() });
+        self.scrubbed = self.state.sequence;
+        self.copy_index(places)
     }
 
     fn copy_index(&mut self, places: &Places) -> Result<()> {

@@ -7,7 +7,10 @@ use countersign_ledger::{Ceiling, Draft, Housekeeping, HousekeepingKey, Request,
 use countersign_proto::log::v1::{Kind, Record, Result as Went};
 use countersign_store::Key;
 
-use crate::random::Random;
+use crate::{
+    gone::{self, Person},
+    random::Random,
+};
 
 const PARTNERS: usize = 5;
 const CUSTOMERS: usize = 12;
@@ -16,6 +19,9 @@ const CUSTOMERS: usize = 12;
 const USES: u64 = 9;
 const USES_IN_WINDOW: u64 = 4;
 const WINDOW_MS: u64 = 60_000;
+
+/// Private parts that are about somebody who may go: one in so many.
+const MARKED_ONE_IN: usize = 3;
 
 /// A grant as the driver knows it from answers.
 pub(crate) struct Grant {
@@ -36,12 +42,15 @@ pub(crate) struct Units {
     pub(crate) random: Random,
     pub(crate) grants: BTreeMap<Key, Grant>,
     requests: Vec<Request>,
+    /// People who are there.
+    people: Vec<Person>,
+    met: Person,
     made: u64,
 }
 
 impl Units {
     pub(crate) fn new(random: Random) -> Units {
-        Units { random, grants: BTreeMap::new(), requests: Vec::new(), made: 0 }
+        Units { random, grants: BTreeMap::new(), requests: Vec::new(), people: Vec::new(), met: 0, made: 0 }
     }
 
     pub(crate) fn draw(&mut self) -> Work {
@@ -52,6 +61,8 @@ impl Units {
             25..75 => self.transfer(),
             75..88 => self.change(),
             88..93 => self.notices(),
+            93..96 => Some(self.person()),
+            96..98 => self.leave(),
             _ => None,
         };
         // Also where there is no grant yet that anything could happen to.
@@ -173,6 +184,26 @@ impl Units {
         Unit { records: vec![draft], puts: vec![row], deletes: vec![gone], ..Unit::default() }
     }
 
+    /// Somebody comes.
+    fn person(&mut self) -> Unit {
+        self.met += 1;
+        self.people.push(self.met);
+        let value = self.value(300);
+        let row = [gone::mark(self.met).as_slice(), &value].concat();
+        let draft = self.draft(Kind::CustomerCreated, None);
+        Unit { records: vec![draft], puts: vec![(gone::key(self.met), row.into())], ..Unit::default() }
+    }
+
+    /// Somebody goes: with the row, what makes the private parts readable.
+    fn leave(&mut self) -> Option<Unit> {
+        if self.people.is_empty() {
+            return None;
+        }
+        let person = self.people.swap_remove(self.random.below(self.people.len()));
+        let draft = self.draft(Kind::CustomerErased, None);
+        Some(Unit { records: vec![draft], deletes: vec![gone::key(person)], ..Unit::default() })
+    }
+
     fn housekeeping(&mut self) -> Housekeeping {
         let name = |random: &mut Random| HousekeepingKey::new(format!("place/{}", random.below(30)));
         let put = name(&mut self.random);
@@ -196,7 +227,12 @@ impl Units {
             *commitment = random.bytes(32).into();
         }
         let length = random.below(900) + 100;
-        let private = random.bytes(length).into();
+        let mut private = random.bytes(length);
+        if !self.people.is_empty() && random.one_in(MARKED_ONE_IN) {
+            let mark = gone::mark(self.people[random.below(self.people.len())]);
+            private[..mark.len()].copy_from_slice(&mark);
+        }
+        let private = private.into();
         let grant = grant.map(|key| {
             record.grant_tag = self.grants[key].tag.clone().into();
             StreamKey::from(key.as_slice())

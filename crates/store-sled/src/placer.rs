@@ -18,6 +18,12 @@ impl Placer {
         Placer { scratch, next: AtomicU64::new(0) }
     }
 
+    /// Makes it durable that files have left for their places: a power cut could bring one back under the name that it was
+    /// written under, with what has been taken off the disk since.
+    pub(crate) fn settle(&self, files: &dyn Files) -> io::Result<()> {
+        files.sync_folder(&self.scratch)
+    }
+
     /// Begins a file that has no name yet.
     pub(crate) fn draft(&self, files: &dyn Files) -> io::Result<Draft> {
         let path = self.scratch.join(self.next.fetch_add(1, Ordering::Relaxed).to_string());

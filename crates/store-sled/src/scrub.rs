@@ -6,7 +6,8 @@
 //! 2. Private bundles, each put whole in its old one's place.
 //! 3. The removal of the older snapshots: from here on no rows are read from the segments that the last one covers.
 //! 4. The removal of those segments, oldest first, as far as their leaves stand in bundles; the others, each put in its
-//!    old one's place without its rows. Their heads and lengths are the same, so they still continue one another.
+//!    old one's place without its rows. Their heads and lengths are the same, so they still continue one another. Then the
+//!    folder that all files come from, so that none is there under its first name again.
 //! 5. sled, made anew beside the old one, from that snapshot and the journal since; and then the removal of the old one.
 //!    Opening takes the old one as long as it is there.
 //!
@@ -140,6 +141,7 @@ impl Shared {
             }
         }
         files.sync_folder(&journal)?;
+        keeper.placer.settle(&*files)?;
         self.renew_index(keeper, kept)?;
         unread.map_or(Ok(scrubbed), Err)
     }
