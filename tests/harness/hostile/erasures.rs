@@ -111,6 +111,7 @@ impl Operator {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "what a brand hears is handed over")]
 fn due(event: PartnerEvent) -> Option<bool> {
     match event {
         PartnerEvent::EraseDue { signed, .. } => Some(signed),

@@ -1,7 +1,10 @@
 //! One who looks at what would leave, waits, and approves when the flight has slipped: what changed since is told by name.
 
 use anyhow::{Context, Result, ensure};
-use countersign_client::customer::{Compared, SincePreview};
+use countersign_client::{
+    customer::{Compared, SincePreview},
+    grants::catalogue::FieldPath,
+};
 
 use super::{
     beats::Beats,
@@ -57,7 +60,7 @@ pub(super) async fn approves(day: &mut Day<'_>, waits: Waits, beats: &mut Beats)
     let found = compared.get(day.cast.travellers[waits.who].grant(1)?);
     let that = |stand| {
         let fields = found.into_iter().flat_map(|found: &Compared| found.fields_that(stand));
-        fields.map(|field| field.as_str()).collect::<Vec<_>>()
+        fields.map(FieldPath::as_str).collect::<Vec<_>>()
     };
     let (changed, same) = (that(SincePreview::Changed), that(SincePreview::AsPreviewed));
     let holds = !expected.is_empty() && changed == expected && same.len() + changed.len() == row.fields.len();

@@ -224,7 +224,7 @@ async fn a_segment_that_rots_while_the_store_is_closed_is_found_while_it_is_open
 
 #[tokio::test]
 async fn a_snapshot_that_rots_while_the_store_is_closed_is_made_again_or_named() {
-    let (folder, expected) = cleaned().await;
+    let (folder, _) = cleaned().await;
     let newest = snapshots(folder.path()).pop().unwrap();
     let sound = fs::read(&newest).unwrap();
     rot(&newest, |bytes| *bytes.last_mut().unwrap() ^= 1);
