@@ -8,23 +8,29 @@ use countersign_client::{
     Connection, Error, PartnerEvent,
     auditor::{Auditor, MemoryHeads, Problem},
     book::GrantRow,
+    customer::Narrowing,
+    error::Misuse,
 };
 use countersign_grants::{
     digest::Digest,
     id::{AuditorName, Principal},
     key::SigningKey,
-    statement::ErasureAttestation,
+    statement::{ChangeReason, ErasureAttestation},
     time::Clock as _,
 };
 use countersign_ledger::{Draft, Outcome, Unit};
 use countersign_proto::{
     log::v1::{Kind, Record},
     statement::v1 as wire,
-    v1::{self, ListGrantsResponse, grant::ErasureState, log_entry::PrivatePartState},
+    v1::{self, FetchDataResponse, ListGrantsResponse, grant::ErasureState, log_entry::PrivatePartState},
 };
+use tokio::sync::Notify;
 
 use super::{Operator, blamed};
-use crate::world::{ORIGIN, sign_as};
+use crate::{
+    journey::check_world,
+    world::{ORIGIN, sign_as},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deletion_that_the_recipient_did_not_sign_is_refused() {
@@ -193,6 +199,74 @@ async fn an_order_that_the_broker_makes_up_stands_in_the_log_and_gives_way_to_a_
     };
     assert!(hopp.hears(next).await, "nothing comes of it");
     assert_eq!(attested(hopp.partner.book().grant(grant).expect("stands")), (true, true));
+}
+
+/// What comes to a grant while the answer of a fetch is kept back.
+#[derive(Clone, Copy, Debug)]
+enum Meanwhile {
+    Deleted,
+    DeletedByItsRevision,
+    StoppedHere,
+    Revoked,
+}
+
+async fn comes(operator: &Operator, meanwhile: Meanwhile) {
+    let (mei, hopp, grant) = (&operator.mei, &operator.hopp, &operator.grant);
+    let ordered = match meanwhile {
+        Meanwhile::Deleted => grant.clone(),
+        Meanwhile::DeletedByItsRevision => {
+            let narrowed = mei.narrow(grant, &Narrowing::default().uses(2)).await.expect("recorded").grant;
+            hopp.until_in_book(&narrowed).await;
+            narrowed
+        }
+        Meanwhile::StoppedHere => {
+            hopp.partner
+                .book()
+                .stop_locally(grant, operator.world.clock.now())
+                .expect("is written")
+                .expect("stands");
+            return;
+        }
+        Meanwhile::Revoked => {
+            hopp.partner.revoke_grant(grant, ChangeReason::NotNeeded).await.expect("recorded");
+            return;
+        }
+    };
+    mei.stop(&ordered, true).await.expect("recorded");
+    hopp.hears(|event| matches!(event, PartnerEvent::EraseDue { .. }).then_some(())).await;
+    hopp.partner.attest_erasure(&ordered).await.expect("recorded");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn values_that_come_once_they_are_to_be_deleted_are_not_opened() {
+    for meanwhile in
+        [Meanwhile::Deleted, Meanwhile::DeletedByItsRevision, Meanwhile::StoppedHere, Meanwhile::Revoked]
+    {
+        let operator = Operator::start().await;
+        let (released, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let gate = (Arc::clone(&released), Arc::clone(&go));
+        // The release stands in the log, and its answer is kept.
+        operator.front.lie("FetchData", move |asked| {
+            let (released, go) = gate.clone();
+            async move {
+                let answer = asked.honest::<FetchDataResponse>().await;
+                released.notify_one();
+                go.notified().await;
+                answer
+            }
+        });
+        let deleting = async {
+            released.notified().await;
+            comes(&operator, meanwhile).await;
+            go.notify_one();
+        };
+        let (fetched, ()) = tokio::join!(operator.fetch(), deleting);
+        let error = fetched.err().unwrap_or_else(|| panic!("{meanwhile:?}: values were handed over"));
+        assert!(matches!(&error, Error::Misuse(Misuse::NotNow { .. })), "{meanwhile:?}: {error}");
+        let records = operator.world.records().await;
+        assert_eq!(records.iter().filter(|record| record.kind() == Kind::Transfer).count(), 1);
+        check_world(&records);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

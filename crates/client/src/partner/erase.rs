@@ -34,6 +34,8 @@ impl Partner {
     }
 
     /// Says that this partner has deleted what it received under a grant, as the customer ordered: call it after it is done.
+    /// A fetch whose answer comes after the order stands in the book brings nothing any more; what one brought before is the
+    /// application's to delete.
     /// Without a broker the error is transient: the word stands in the book, and upkeep brings it to the log.
     pub async fn attest_erasure(&self, grant: &GrantName) -> Result<ProvenLeaf, Error> {
         let shared = &self.0;

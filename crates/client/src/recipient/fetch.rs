@@ -44,7 +44,8 @@ impl Partner {
     /// Fetches fields under a grant, for its purpose, in one signed statement. Tries again with the same bytes while
     /// nobody answers, which spends no second use. Whether the grant still allows it is for the broker and the source to
     /// say: the refusal is what the log shows. Where a newer revision stands in the grant's place, it is fetched under that
-    /// one.
+    /// one. Values that come once the book says that they are to be deleted, or that the grant is revoked, stopped here or
+    /// held, are not opened: [`Misuse::NotNow`].
     pub async fn fetch(&self, grant: &GrantName, purpose: &str, fields: &[&str]) -> Result<Fetched, Error> {
         self.0.monitor.check()?;
         let mut row = self.receiving(grant)?;
@@ -94,7 +95,7 @@ impl Partner {
         self.open_answer(row, &fetch, &key, &answer)
     }
 
-    /// Verifies everything that can be known without the values, and only then opens them.
+    /// Verifies everything that can be known without the values, and only then opens them: if this side may still have them.
     pub(crate) fn open_answer(
         &self,
         row: &GrantRow,
@@ -103,6 +104,7 @@ impl Partner {
         answer: &FetchDataResponse,
     ) -> Result<Fetched, Error> {
         let (sealed, receipt) = self.0.verify_answer(row, fetch, answer)?;
+        self.still_receives(row)?;
         let info = countersign_grants::sealing::info(row.digest(), fetch.digest, &fetch.statement.fields);
         let values = key.open(&sealed, &info).map_err(|error| {
             Error::misbehaved(Self::source_of(row), "sealed_fields", "open", error.to_string())
@@ -112,24 +114,29 @@ impl Partner {
     }
 
     fn receiving(&self, grant: &GrantName) -> Result<GrantRow, Error> {
-        let row = self.0.book.newest_revision(grant);
-        let row = row.ok_or_else(|| Error::Misuse(Misuse::Unknown { name: grant.to_string() }))?;
-        let not_now = |problem| Err(Error::Misuse(Misuse::NotNow { name: grant.to_string(), problem }));
+        let row = self.0.book.newest_revision(grant).ok_or_else(|| unknown(grant))?;
         if row.side() != Side::Recipient {
-            return not_now("this partner is the source of the grant");
+            return Err(not_now(grant, "this partner is the source of the grant"));
         }
-        if row.revoked().is_some() {
-            return not_now("a side of the grant has revoked it");
-        }
-        if row.stopped_here().is_some() {
-            return not_now("this partner has stopped the grant itself");
-        }
-        if row.held() {
-            return not_now(
-                "the broker says that the customer stopped or paused it, and shows no signed change",
-            );
-        }
+        may_receive(&row)?;
         Ok(row)
+    }
+
+    /// Whether the book, as it stands now, still lets this side have what comes under a grant. An answer can be on its way
+    /// for as long as a fetch is tried, and what was to be deleted meanwhile would come back with it.
+    fn still_receives(&self, fetched: &GrantRow) -> Result<(), Error> {
+        let book = &self.0.book;
+        for row in [book.grant(fetched.name()), book.newest_revision(fetched.name())] {
+            let row = row.ok_or_else(|| unknown(fetched.name()))?;
+            may_receive(&row)?;
+            if row.erase_due().is_some() {
+                return Err(not_now(
+                    row.name(),
+                    "the customer has ordered that what came under it is deleted",
+                ));
+            }
+        }
+        Ok(())
     }
 
     async fn sign_fetch(
@@ -187,6 +194,28 @@ impl Partner {
     pub(super) fn source_of(row: &GrantRow) -> crate::error::Party {
         crate::error::Party::Partner(row.terms().source.clone())
     }
+}
+
+fn unknown(grant: &GrantName) -> Error {
+    Error::Misuse(Misuse::Unknown { name: grant.to_string() })
+}
+
+fn not_now(grant: &GrantName, problem: &'static str) -> Error {
+    Error::Misuse(Misuse::NotNow { name: grant.to_string(), problem })
+}
+
+/// Whether nothing in the book ended the grant but the customer's own change, of which the broker's refusal is on record.
+fn may_receive(row: &GrantRow) -> Result<(), Error> {
+    let problem = if row.revoked().is_some() {
+        "a side of the grant has revoked it"
+    } else if row.stopped_here().is_some() {
+        "this partner has stopped the grant itself"
+    } else if row.held() {
+        "the broker says that the customer stopped or paused it, and shows no signed change"
+    } else {
+        return Ok(());
+    };
+    Err(not_now(row.name(), problem))
 }
 
 /// Whether the broker says that the grant ended for a newer revision.
