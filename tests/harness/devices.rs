@@ -32,7 +32,7 @@ fn passkey(byte: u8) -> AuthenticatorSecret {
 
 impl Granted {
     /// Another device with Mei's wallet, and a book of its own.
-    fn second_device(&self) -> Customer {
+    pub(crate) fn second_device(&self) -> Customer {
         self.device_with(Wallet::from_secret(&MEI))
     }
 

@@ -38,7 +38,7 @@ use crate::{
     restart::{close, open},
     stops::operator,
     taps::{WITHIN, grant_with_place},
-    world::{Granted, MEI, ORIGIN, PATIENCE, TRIP, World, bare_fetch, own_connection, reason_of, sign_as},
+    world::{Granted, MEI, ORIGIN, PATIENCE, PICKUP, TRIP, World, bare_fetch, own_connection, reason_of, sign_as},
     worldcheck::{self, Keys},
 };
 
@@ -202,6 +202,64 @@ async fn a_grant_that_has_ended_can_still_be_ordered_to_be_deleted() {
         assert_eq!(granted.hopp.hears(due).await, granted.grant);
         granted.hopp.partner.attest_erasure(&granted.grant).await.expect("recorded");
         assert_eq!(state(&granted).await, Some(ErasureState::Attested));
+        check_world(&granted.world.records().await);
+    }
+}
+
+/// How all is ordered to be deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum All {
+    ByAStop,
+    ByAReport,
+    OnceTimeIsUp,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_to_delete_all_reaches_what_has_ended_however_it_did() {
+    for how in [All::ByAStop, All::ByAReport, All::OnceTimeIsUp] {
+        let granted = Granted::start().await;
+        granted.fetch().await.expect("flows");
+        let prefill = granted.approve_uses(1).await;
+        granted.hopp.partner.fetch(&prefill, PICKUP, &TRIP).await.expect("its one use");
+        let (kept, revoked) = (granted.approve_one().await, granted.approve_one().await);
+        granted.mei.stop(&kept, false).await.expect("recorded");
+        granted.hopp.partner.revoke_grant(&revoked, ChangeReason::NotNeeded).await.expect("recorded");
+        // What another one took the place of goes by the order under that one, on a device too that did not approve it.
+        let renewed = granted.approve_one().await;
+        let newest = granted.renew(&renewed).await;
+        granted.hopp.until_in_book(&newest).await;
+        if how == All::OnceTimeIsUp {
+            granted.world.clock.advance(RETENTION + Duration::from_secs(1));
+        }
+        let mut expected = vec![granted.grant.clone(), prefill, kept, revoked, newest];
+        expected.sort();
+
+        let device = granted.second_device();
+        let mut ordered: Vec<GrantName> = match how {
+            All::ByAReport => {
+                let stolen = device.report_stolen(true).await.expect("goes out");
+                assert!(stolen.not_stopped.is_empty(), "{:?}", stolen.not_stopped);
+                stolen.stopped
+            }
+            All::ByAStop | All::OnceTimeIsUp => {
+                let all = device.stop_all(true).await;
+                assert!(all.list.is_none(), "{how:?}: {all:?}");
+                let done = |(name, came): (GrantName, Result<_, Error>)| match came {
+                    Ok(_) => name,
+                    Err(error) => panic!("{how:?}: {name}: {error}"),
+                };
+                all.each.into_iter().map(done).collect()
+            }
+        };
+        ordered.sort();
+        assert_eq!(ordered, expected, "{how:?}");
+        assert_eq!(granted.world.count(Kind::ErasureOrdered).await, expected.len(), "{how:?}");
+        let mut heard = Vec::new();
+        for _ in &expected {
+            heard.push(granted.hopp.hears(due).await);
+        }
+        heard.sort();
+        assert_eq!(heard, expected, "{how:?}");
         check_world(&granted.world.records().await);
     }
 }

@@ -157,9 +157,9 @@ async fn everything_stops_with_one_call_and_a_proof_for_each() {
     let stopped = stopped.each;
     let mut names: Vec<&GrantName> = stopped.iter().map(|(name, _)| name).collect();
     names.sort();
-    let mut expected = vec![&granted.grant, &second, &third];
+    let mut expected = vec![&granted.grant, &second, &third, &fourth];
     expected.sort();
-    assert_eq!(names, expected, "all that stood, paused and suspended too; what had ended is left alone");
+    assert_eq!(names, expected, "all that stood, paused and suspended too; what had ended is ordered to be deleted");
     for (_, recorded) in &stopped {
         let recorded = recorded.as_ref().expect("recorded");
         assert_eq!(recorded.verb(), Verb::Stop);
@@ -167,6 +167,7 @@ async fn everything_stops_with_one_call_and_a_proof_for_each() {
         assert!(matches!(word, Acknowledged::BySource { .. }), "{word:?}");
     }
     assert_eq!(granted.world.count(Kind::GrantWithdrawn).await - before, 3);
+    assert_eq!(granted.world.count(Kind::ErasureOrdered).await, 4);
     assert_eq!(granted.fetch().await.expect_err("ended").reason(), Some("GRANT_ENDED"));
     let again = granted.mei.stop_all(true).await;
     assert!(again.each.is_empty() && again.list.is_none(), "nothing stands any more: {again:?}");

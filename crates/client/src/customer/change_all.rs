@@ -10,7 +10,7 @@ use countersign_proto::{
     v1::{ChangeGrantRequest, ChangeGrantsRequest, change_grants_response::Outcome},
 };
 
-use super::{Customer, GrantRow, Recorded, Standing, change::changing, standing::MayStand};
+use super::{Customer, GrantRow, Recorded, Standing, change::changing};
 use crate::{
     channel::call,
     error::{Error, Party, Refused},
@@ -25,7 +25,7 @@ pub type Each = (GrantName, Result<Recorded, Error>);
 /// What came of stopping or pausing all.
 #[derive(Debug)]
 pub struct All {
-    /// Of each grant that may have stood. A grant of which the broker says that there is none is among them, with that no:
+    /// Of each grant that may have stood, or had ended and was ordered to be deleted. A grant of which the broker says that there is none is among them, with that no:
     /// its terms were signed and sent.
     pub each: Vec<Each>,
     /// Why the broker's list is no measure of what stands: it did not come, something in it does not hold, or it leaves out
@@ -43,8 +43,8 @@ struct Signed {
 
 impl Customer {
     /// Stops every grant that may stand, for good: all that the customer signed, whatever the broker says of it, but for what
-    /// she ended herself, what is over by her own clock, and what a proven record has ended. Each has an outcome of its own:
-    /// one that fails keeps no other from its end.
+    /// she ended herself, what is over by her own clock, and what a proven record has ended. With `erase` these are ordered to
+    /// be deleted too. Each has an outcome of its own: one that fails keeps no other from its end.
     pub async fn stop_all(&self, erase: bool) -> All {
         self.change_all(Verb::Stop, erase).await
     }
@@ -55,10 +55,16 @@ impl Customer {
     }
 
     async fn change_all(&self, verb: Verb, erase: bool) -> All {
-        let MayStand { views, fault: list, .. } = Box::pin(self.may_stand()).await;
+        let standing = Box::pin(self.may_stand()).await;
+        let rows = if erase {
+            standing.to_order(self.0.book.grants())
+        } else {
+            standing.views.into_iter().map(|view| view.row).collect()
+        };
+        let list = standing.fault;
         let _signing = self.0.signing.lock().await;
-        let (mut each, mut signed) = (Vec::with_capacity(views.len()), Vec::new());
-        for row in views.into_iter().map(|view| view.row).filter(|row| moves(verb, row)) {
+        let (mut each, mut signed) = (Vec::with_capacity(rows.len()), Vec::new());
+        for row in rows.into_iter().filter(|row| moves((verb, erase), row)) {
             match self.prepare(&row.name, verb, erase).await {
                 Ok(Prepared::Settled(recorded)) => each.push((row.name, Ok(*recorded))),
                 Ok(Prepared::Signed(one)) => signed.push(*one),
@@ -79,7 +85,7 @@ impl Customer {
         }
         // What was settled may have been a narrowing: then its successor is meant.
         let row = self.newest(name)?;
-        if !moves(verb, &row) {
+        if !moves((verb, erase), &row) {
             return Ok(Prepared::Nothing);
         }
         let (said, source, recipient) = self.sign_change(&row, (verb, erase), None)?;
@@ -142,10 +148,12 @@ enum Prepared {
 }
 
 /// Whether this would change where the grant stands.
-fn moves(verb: Verb, row: &GrantRow) -> bool {
+fn moves((verb, erase): (Verb, bool), row: &GrantRow) -> bool {
     match row.standing {
         Standing::Active => true,
         Standing::Paused => verb == Verb::Stop,
-        Standing::Stopped { .. } | Standing::Superseded { .. } => false,
+        // What was stopped without it can still be ordered to be deleted.
+        Standing::Stopped { erase: false } => verb == Verb::Stop && erase,
+        Standing::Stopped { erase: true } | Standing::Superseded { .. } => false,
     }
 }

@@ -1,7 +1,7 @@
 //! Closing the account: every grant is stopped with an order to delete, its sides are heard, and then the customer is
 //! erased at the broker.
 
-use std::{collections::HashSet, time::Duration};
+use std::time::Duration;
 
 use countersign_grants::{
     digest::Digest,
@@ -16,7 +16,7 @@ use countersign_proto::{
 };
 use prost::Message as _;
 
-use super::{Customer, MAX_CLOCK_SKEW, Standing, entry::Entry, standing::MayStand};
+use super::{Customer, MAX_CLOCK_SKEW, Standing, entry::Entry};
 use crate::{channel::call, error::Error, receipt::ProvenLeaf};
 
 /// The reason by which a broker refuses a token.
@@ -99,33 +99,22 @@ impl Customer {
     async fn stop_and_order(
         &self,
     ) -> Result<(Vec<GrantName>, Vec<(GrantName, Error)>, Option<Error>), Error> {
-        let MayStand { views, ended, fault: list } = self.may_stand().await;
-        let may_stand: HashSet<GrantName> = views.into_iter().map(|view| view.row.name).collect();
+        let standing = self.may_stand().await;
         let (mut stopped, mut not_stopped) = (Vec::new(), Vec::new());
-        for row in self.0.book.grants() {
-            match row.standing {
-                // What it gave goes by the order under the grant in its place.
-                Standing::Superseded { .. } => continue,
-                Standing::Active if ended.get(&row.name) == Some(&Kind::GrantSuperseded) => continue,
-                Standing::Stopped { erase: true } => {}
-                // It ended without ever being a grant: nothing was received under it.
-                Standing::Active | Standing::Paused if !row.was_shown() && !may_stand.contains(&row.name) => {
-                    continue;
-                }
-                Standing::Active | Standing::Paused | Standing::Stopped { .. } => {
-                    match Box::pin(self.stop(&row.name, true)).await {
-                        Ok(_) => {}
-                        Err(error) if error.halts() => return Err(error),
-                        Err(error) => {
-                            not_stopped.push((row.name, error));
-                            continue;
-                        }
+        for row in standing.to_order(self.0.book.grants()) {
+            if row.standing != (Standing::Stopped { erase: true }) {
+                match Box::pin(self.stop(&row.name, true)).await {
+                    Ok(_) => {}
+                    Err(error) if error.halts() => return Err(error),
+                    Err(error) => {
+                        not_stopped.push((row.name, error));
+                        continue;
                     }
                 }
             }
             stopped.push(row.name);
         }
-        Ok((stopped, not_stopped, list))
+        Ok((stopped, not_stopped, standing.fault))
     }
 
     /// The sides that have not acknowledged the newest change of their grant within this time.

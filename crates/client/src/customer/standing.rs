@@ -1,7 +1,7 @@
 //! What may stand of all that the customer signed. The broker's word that something ended, or that there is no such grant,
 //! takes nothing out: it is the broker that a stop is not to depend on.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use countersign_grants::{id::GrantName, time::Timestamp};
 use countersign_proto::{
@@ -49,13 +49,16 @@ impl Customer {
             fault.get_or_insert(Error::misbehaved(Party::Broker, "grants", "omitted", detail));
         }
         let now = self.now();
-        let mut views: Vec<_> = views.into_iter().filter(|view| view.row.may_stand(now)).collect();
-        let told: Vec<_> = views.iter().filter(|view| is_said_to_have_ended(view.state)).collect();
+        let mut views: Vec<_> = views.into_iter().filter(|view| view.row.is_open()).collect();
+        // What another one took the place of before its time was over is that one's to order: see `MayStand::to_order`.
+        let asked = |view: &&GrantView| view.row.may_stand(now) || view.state == Some(State::Superseded);
+        let told: Vec<_> =
+            views.iter().filter(asked).filter(|view| is_said_to_have_ended(view.state)).collect();
         let mut ended = HashMap::new();
         if let Err(error) = self.proven_ends(&told, &mut ended).await {
             fault.get_or_insert(error);
         }
-        views.retain(|view| !ended.contains_key(&view.row.name));
+        views.retain(|view| view.row.may_stand(now) && !ended.contains_key(&view.row.name));
         MayStand { views, ended, fault }
     }
 
@@ -135,14 +138,36 @@ impl Customer {
     }
 }
 
+impl MayStand {
+    /// Of all grants in the book, those under which something may have been received that an order to delete reaches: what
+    /// may stand comes first, then what has ended, however it did; what is ordered already is among it.
+    pub(super) fn to_order(&self, mut all: Vec<GrantRow>) -> Vec<GrantRow> {
+        let may_stand: HashSet<&GrantName> = self.views.iter().map(|view| &view.row.name).collect();
+        all.retain(|row| match row.standing {
+            // What it gave goes by the order under the grant in its place.
+            Standing::Superseded { .. } => false,
+            Standing::Active if self.ended.get(&row.name) == Some(&Kind::GrantSuperseded) => false,
+            // One that ended without ever being a grant: nothing was received under it.
+            Standing::Active | Standing::Paused => row.was_shown() || may_stand.contains(&row.name),
+            Standing::Stopped { .. } => true,
+        });
+        all.sort_by_key(|row| !may_stand.contains(&row.name));
+        all
+    }
+}
+
 impl GrantRow {
     /// Whether neither the customer's own word nor the terms and this time have ended it.
     pub(super) fn may_stand(&self, now: Timestamp) -> bool {
-        let open = match self.standing {
+        self.is_open() && now < self.terms.expire_time
+    }
+
+    /// Whether the customer's own word has not ended it.
+    fn is_open(&self) -> bool {
+        match self.standing {
             Standing::Active | Standing::Paused => true,
             Standing::Stopped { .. } | Standing::Superseded { .. } => false,
-        };
-        open && now < self.terms.expire_time
+        }
     }
 }
 

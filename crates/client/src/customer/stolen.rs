@@ -8,7 +8,7 @@ use countersign_grants::{
 };
 use countersign_proto::statement::v1 as wire;
 
-use super::{Customer, Wallet, standing::MayStand};
+use super::{Customer, Standing, Wallet};
 use crate::{error::Error, receipt::ProvenLeaf};
 
 /// How often a stop or a report is sent that the broker refuses for a moment: a customer's calls are counted by the second.
@@ -22,7 +22,8 @@ const MAX_PAUSE: Duration = Duration::from_secs(2);
 pub struct Stolen {
     /// A new root secret: link anew with it, and write it before anything else.
     pub wallet: Wallet,
-    /// The grants that were stopped by the customer's signature, as partners verify it.
+    /// The grants that were stopped by the customer's signature, as partners verify it; with an order to delete, those too
+    /// that had ended.
     pub stopped: Vec<GrantName>,
     /// Those of which no proof came that they are, and why. The broker lets nothing through under them once it has the
     /// report; the brands' own apps stop them.
@@ -51,14 +52,15 @@ pub enum Report {
 
 impl Customer {
     /// Reports the root secret stolen. What stands is stopped first, each grant by a change that both its sides verify; with
-    /// `erase`, the recipients must delete what they received. Then this customer's calls end, whoever makes them, and what
+    /// `erase`, the recipients must delete what they received, under what has ended too: after the report no order can be
+    /// signed any more. Then this customer's calls end, whoever makes them, and what
     /// was left or approved meanwhile is refused by the broker. Called again after no answer came, it goes on.
     ///
     /// Stops and report go out even when this side has halted, since to refuse is always safe; but then nothing is called
     /// recorded. Only a book that fails ends it.
     pub async fn report_stolen(&self, erase: bool) -> Result<Stolen, Error> {
         let (mut stopped, mut not_stopped) = (Vec::new(), Vec::new());
-        for grant in self.standing().await {
+        for grant in self.to_stop(erase).await {
             match patiently(|| Box::pin(self.stop(&grant, erase))).await {
                 Ok(_) => stopped.push(grant),
                 Err(error @ Error::Book(_)) => return Err(error),
@@ -83,14 +85,18 @@ impl Customer {
         Ok(Stolen { wallet: Wallet::draw(&self.0.system), stopped, not_stopped, relink, report })
     }
 
-    /// The grants that may stand, with what the thief approved elsewhere as far as the broker's list shows it. A word that
-    /// one has ended, or is none, keeps it from no stop.
-    async fn standing(&self) -> Vec<GrantName> {
-        let MayStand { views, fault, .. } = self.may_stand().await;
-        if let Some(error) = fault {
+    /// The grants that may stand, with what the thief approved elsewhere as far as the broker's list shows it; and, to order a
+    /// deletion, what has ended and has no order yet. A word that one has ended, or is none, keeps it from no stop.
+    async fn to_stop(&self, erase: bool) -> Vec<GrantName> {
+        let standing = self.may_stand().await;
+        if let Some(error) = &standing.fault {
             tracing::warn!(%error, "the broker's list is no measure of what a thief may have approved");
         }
-        views.into_iter().map(|view| view.row.name).collect()
+        if !erase {
+            return standing.views.into_iter().map(|view| view.row.name).collect();
+        }
+        let all = standing.to_order(self.0.book.grants()).into_iter();
+        all.filter(|row| row.standing != (Standing::Stopped { erase })).map(|row| row.name).collect()
     }
 }
 
