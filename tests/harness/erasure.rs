@@ -678,8 +678,24 @@ async fn after_an_erasure_every_row_still_follows_from_the_records() {
         log: crate::world::signer(1).verifier().clone(),
         broker: Some(countersign_broker::private::Kek::new([4; 32])),
     };
+    let records = granted.world.records().await;
+    let of_hers = records.iter().position(|record| record.kind() == Kind::GrantApproved).expect("there") as u64;
     let Granted { world, .. } = granted;
     world.end().await;
     close(store).await;
     worldcheck::disk(&folder, &keys).await.unwrap_or_else(|found| panic!("{found}"));
+
+    // One more record under the key that went is found.
+    let store = open(&folder).await;
+    let world = World::on(Arc::clone(&store) as Arc<dyn Store>).await;
+    let ledger = world.broker.ledger();
+    let private = ledger.private_parts(of_hers..of_hers + 1).await.expect("reads").remove(0);
+    let kind = Kind::CataloguePublished.into();
+    let record = Record { version: 1, kind, record_id: vec![7; 16].into(), ..Record::default() };
+    let unit = Unit { records: vec![Draft { record, private, ..Draft::default() }], ..Unit::default() };
+    assert!(matches!(ledger.submit(unit).await, Ok(Outcome::Committed(_))));
+    world.end().await;
+    close(store).await;
+    let found = worldcheck::disk(&folder, &keys).await.err().expect("it is found").to_string();
+    assert!(found.contains("a data key that stands destroyed before it"), "{found}");
 }

@@ -47,6 +47,7 @@ pub(super) fn open_all(
     let origin = Origin::parse(origin).map_err(|error| Finding(format!("the log has no origin: {error}")))?;
     let house = kek.house_key();
     let mut keys = HashMap::<[u8; 16], Option<DataKey>>::new();
+    let mut destroyed = HashMap::<[u8; 16], usize>::new();
     for (index, (record, sealed)) in records.iter().zip(sealed).enumerate() {
         if record.kind() == Kind::CustomerErased {
             let part = private::open(&house, &origin, record, sealed);
@@ -58,6 +59,7 @@ pub(super) fn open_all(
                 format!("record {index} says that a data key was destroyed, and it stands")
             })?;
             keys.insert(id, None);
+            destroyed.insert(id, index);
         }
     }
     let (mut parts, mut erased) = (Vec::with_capacity(records.len()), BTreeSet::new());
@@ -66,13 +68,20 @@ pub(super) fn open_all(
             |error: &dyn std::fmt::Display| Finding(format!("the private part of record {index}: {error}"));
         let key = match private::sealed_under(sealed).map_err(|error| finding(&error))? {
             SealedUnder::House => Some(&house),
-            SealedUnder::Customer(id) | SealedUnder::Erased(id) => match keys.entry(id.0) {
-                std::collections::hash_map::Entry::Occupied(known) => known.into_mut().as_ref(),
-                std::collections::hash_map::Entry::Vacant(place) => {
-                    let wrapped = rows.data_key(&id.0).ok_or_else(|| finding(&"its data key is missing"))?;
-                    place.insert(Some(kek.unwrap(&wrapped).map_err(|error| finding(&error))?)).as_ref()
+            SealedUnder::Customer(id) | SealedUnder::Erased(id) => {
+                let by = destroyed.get(&id.0).copied();
+                ensure(by.is_none_or(|by| index < by), || {
+                    format!("record {index} is sealed under a data key that stands destroyed before it")
+                })?;
+                match keys.entry(id.0) {
+                    std::collections::hash_map::Entry::Occupied(known) => known.into_mut().as_ref(),
+                    std::collections::hash_map::Entry::Vacant(place) => {
+                        let wrapped = rows.data_key(&id.0);
+                        let wrapped = wrapped.ok_or_else(|| finding(&"its data key is missing"))?;
+                        place.insert(Some(kek.unwrap(&wrapped).map_err(|error| finding(&error))?)).as_ref()
+                    }
                 }
-            },
+            }
         };
         let Some(key) = key else {
             erased.insert(index);

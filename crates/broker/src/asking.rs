@@ -210,6 +210,7 @@ async fn by_turn(
     let key = broker.customer_key(customer).await?;
     let Candidate { partner, asker: before, .. } = candidate;
     let mut work = Work::default();
+    broker.expect_open(&mut work, &key).await?;
     work.write(&rows::asking(customer), read, row)?;
     let after = before.shown(broker.now());
     stands(broker, &mut work, (customer, &partner), (before, asker.as_ref()), after)?;

@@ -392,8 +392,10 @@ impl Broker {
         Ok(CustomerKey { name: name.clone(), id: DataKeyId::of(wrapped), key, stolen })
     }
 
-    /// Has a unit that makes rows or records of a customer fail if the account is closed meanwhile: else these would
-    /// outlast the erasure. A unit that expects a row of the customer's, which the erasure removes, needs no more.
+    /// Has a unit that makes rows or records of a customer fail if the account is closed meanwhile: else rows would outlast
+    /// the erasure, and a record would stand behind the one that says so, sealed under the key that it says is destroyed. A
+    /// row of the customer's that the unit expects is not enough: the erasure removes these in later commits. A unit needs
+    /// no more that expects the customer's own row, or a grant that stands: that one is in the way of a closing.
     pub async fn expect_open(&self, work: &mut Work, customer: &CustomerKey) -> Result<(), Fault> {
         // It is written once, and removed when the account is closed.
         let key = self.load(rows::data_key(customer.id)).await?;

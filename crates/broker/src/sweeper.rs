@@ -190,10 +190,12 @@ async fn lapse(broker: &Broker, name: &str) -> Result<bool, Fault> {
     work.update(&read, &row)?;
     work.delete(&rows::due().entry(request.expire_time.as_millis(), name.digest()));
     asking::end(&mut work, &customer, (name, &request.requester, &row))?;
+    let customer = broker.customer_key(&customer).await?;
+    broker.expect_open(&mut work, &customer).await?;
     work.record(broker.draft(Happening {
         kind: Kind::RequestLapsed,
         source: Some(&request.requester),
-        customer: Some(&broker.customer_key(&customer).await?),
+        customer: Some(&customer),
         unseen: row.shown_time_ms == 0,
         evidence: &[name.digest()],
         private: PrivatePart {

@@ -208,6 +208,7 @@ async fn end_some(
     if !any {
         return Ok(Some(()));
     }
+    broker.expect_open(&mut work, customer).await?;
     Ok(broker.enter(work).await?.map(drop))
 }
 

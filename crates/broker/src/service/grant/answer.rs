@@ -67,6 +67,7 @@ async fn attempt(
     let customer = customer(broker, &row).await?;
     let mut work = Work::default();
     work.update(&read, &row)?;
+    broker.expect_open(&mut work, &customer).await?;
     if !matches!(answer, Answer::Defer) {
         work.delete(&rows::due().entry(request.expire_time.as_millis(), name.digest()));
         asking::end(&mut work, &customer.name, (name, &request.requester, &row))?;

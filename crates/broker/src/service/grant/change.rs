@@ -121,13 +121,16 @@ async fn unit(
         let from = SubjectHandle::parse(&row.source_subject).map_err(|error| damaged("grant", &error))?;
         work.delete(&rows::grants_from(&from).entry(row.create_time_ms, grant.name.digest()));
     }
+    // A grant that has ended keeps no account open.
+    let customer = broker.customer_key(&grant.customer()?).await?;
+    broker.expect_open(&mut work, &customer).await?;
     let evidence = [signed.digest()];
     if let Some(kind) = kind {
         work.record(broker.draft(Happening {
             kind,
             source: Some(&terms.source),
             recipient: Some(&terms.recipient),
-            customer: Some(&broker.customer_key(&grant.customer()?).await?),
+            customer: Some(&customer),
             purpose: Some(&terms.purpose),
             catalogue_version: Some(terms.catalogue_version),
             grant: Some((&grant.name, terms.log_tag)),
@@ -137,7 +140,7 @@ async fn unit(
         }));
     }
     if says.erase {
-        erasure::order(broker, &mut work, grant, signed.digest()).await?;
+        erasure::order(broker, &mut work, (grant, &customer), signed.digest())?;
     }
     Ok(work)
 }

@@ -21,7 +21,7 @@ use crate::{
     Broker, Caller, Fault,
     broker::damaged,
     caller::Party,
-    record::{Drafted, Happening, bare},
+    record::{CustomerKey, Drafted, Happening, bare},
     rows::{self, Loaded},
     service::fields,
     stored::StoredGrant,
@@ -31,10 +31,10 @@ use crate::{
 const WHAT: &str = "erasure attestation";
 
 /// Adds to the unit of a stop that its recipient is to delete what it received: once for a grant.
-pub(super) async fn order(
+pub(super) fn order(
     broker: &Broker,
     work: &mut Work,
-    grant: &StoredGrant,
+    (grant, customer): (&StoredGrant, &CustomerKey),
     change: Digest,
 ) -> Result<(), Fault> {
     let terms = &grant.terms;
@@ -53,7 +53,7 @@ pub(super) async fn order(
         kind: Kind::ErasureOrdered,
         source: Some(&terms.source),
         recipient: Some(&terms.recipient),
-        customer: Some(&broker.customer_key(&grant.customer()?).await?),
+        customer: Some(customer),
         purpose: Some(&terms.purpose),
         catalogue_version: Some(terms.catalogue_version),
         grant: Some((&grant.name, terms.log_tag)),

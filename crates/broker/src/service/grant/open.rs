@@ -32,6 +32,7 @@ async fn attempt(broker: &Broker, opener: &CustomerName, name: &RequestName) -> 
     let key = customer(broker, &read.row).await?;
     let (before, asker) = asking::asker(broker, opener, &request.requester).await?;
     let mut work = Work::default();
+    broker.expect_open(&mut work, &key).await?;
     let sides = (opener, &request.requester);
     asking::stands(broker, &mut work, sides, (before, asker.as_ref()), before.shown(broker.now()))?;
     asking::show(broker, &mut work, &key, (name, &request.requester, &read), true)?;

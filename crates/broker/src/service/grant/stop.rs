@@ -202,11 +202,13 @@ async fn enter(
         let from = SubjectHandle::parse(&row.source_subject).map_err(|error| damaged("grant", &error))?;
         work.delete(&rows::grants_from(&from).entry(row.create_time_ms, grant.name.digest()));
     }
+    let customer = broker.customer_key(&grant.customer()?).await?;
+    broker.expect_open(&mut work, &customer).await?;
     work.record(broker.draft(Happening {
         kind,
         source: Some(&terms.source),
         recipient: Some(&terms.recipient),
-        customer: Some(&broker.customer_key(&grant.customer()?).await?),
+        customer: Some(&customer),
         purpose: Some(&terms.purpose),
         catalogue_version: Some(terms.catalogue_version),
         reason: if reason == ChangeReason::Unspecified { "" } else { reason_code(reason) },

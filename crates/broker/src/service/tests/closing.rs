@@ -58,7 +58,7 @@ async fn ready() -> Setting {
     s
 }
 
-fn closure(s: &Setting) -> v1::CloseCustomerRequest {
+pub(super) fn closure(s: &Setting) -> v1::CloseCustomerRequest {
     let message = wire::AccountClosure {
         broker: ORIGIN.to_owned(),
         customer: s.mei.name.to_string(),

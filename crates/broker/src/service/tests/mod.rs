@@ -3,6 +3,7 @@
 mod asking;
 mod closing;
 mod hostile;
+mod late;
 mod links;
 mod notices;
 mod paused;

@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 pub(super) struct Paused {
     inner: MemoryStore,
     held: Mutex<Option<Hold>>,
+    held_row: Mutex<Option<(Vec<u8>, Arc<Gate>)>>,
 }
 
 struct Hold {
@@ -40,6 +41,13 @@ impl Paused {
         gate
     }
 
+    /// Keeps the next reader of this row waiting with what it has read.
+    pub(super) fn hold_row(&self, key: &[u8]) -> Arc<Gate> {
+        let gate = Arc::new(Gate::default());
+        *self.held_row.lock() = Some((key.to_vec(), Arc::clone(&gate)));
+        gate
+    }
+
     fn waits(&self, range: &Range<Key>) -> Option<Arc<Gate>> {
         let mut next = self.held.lock();
         let hold = next.as_mut().filter(|hold| range.start.starts_with(&hold.prefix))?;
@@ -56,7 +64,13 @@ impl Paused {
 #[async_trait]
 impl Store for Paused {
     async fn get(&self, key: &[u8]) -> Result<Option<Entry>, ReadError> {
-        self.inner.get(key).await
+        let waits = self.held_row.lock().take_if(|(held, _)| held == key).map(|(_, gate)| gate);
+        let read = self.inner.get(key).await;
+        if let Some(gate) = waits {
+            gate.has_read.notify_one();
+            gate.go.notified().await;
+        }
+        read
     }
 
     async fn scan(&self, range: Range<Key>, limit: usize) -> Result<Vec<(Key, Entry)>, ReadError> {

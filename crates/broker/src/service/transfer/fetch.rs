@@ -31,6 +31,9 @@ use crate::{
     work::{MAX_TRIES, Work, request_key},
 };
 
+/// Longer than a release waits between its last judgement and its commit: a call has 15 s in all.
+const COMMITTED_WITHIN: Duration = Duration::from_secs(15);
+
 /// Writing to a source, and reading its answer.
 static CALLING: Part = Part::new("source call");
 
@@ -239,7 +242,11 @@ impl TransferService {
                 self.broker.weigh(&fault).await;
                 return Err(fault);
             }
-            let (unit, mut salts) = self.transfer(asked, &read, &before, &permit, &provided)?.into_unit();
+            let mut work = self.transfer(asked, &read, &before, &permit, &provided)?;
+            if self.may_be_closed(&read, &before) {
+                self.broker.expect_open(&mut work, &read.customer).await?;
+            }
+            let (unit, mut salts) = work.into_unit();
             match self.broker.ledger().submit(unit).await? {
                 Outcome::Committed(mut committed) => {
                     // From here on the record is public: the data leaves, or the same fetch brings it again.
@@ -279,6 +286,14 @@ impl TransferService {
         }
         self.not_released(asked, &read, &provided, "OVERLOADED").await;
         Err(Fault::Contended { row: "grant" })
+    }
+
+    /// Whether the account can be closed before this release is committed. A grant that stands is in the way of that, and
+    /// one that ends meanwhile is a conflict, or a ceiling: but a repeat goes under one that its last use has ended, and time
+    /// ends one without a word.
+    fn may_be_closed(&self, read: &Read, before: &Before) -> bool {
+        let ends = read.standing.terms.statement().expire_time;
+        matches!(before, Before::Released { .. }) || ends <= self.broker.now().plus(COMMITTED_WITHIN)
     }
 
     fn transfer(

@@ -16,16 +16,16 @@ use crate::{
     broker::damaged,
     caller::Caller,
     error::Fault,
-    record::Happening,
+    record::{CustomerKey, Happening},
     rows::{self, Index, RowKey},
     service::page::Page,
     stored::StoredGrant,
     work::{Work, settle},
 };
 
-/// Grants that are looked at together, and whose notices are one unit: each notice expects its grant, and a unit has
-/// [`MAX_CONDITIONS`].
-const PAGE: usize = MAX_CONDITIONS;
+/// Grants that are looked at together, and whose notices are one unit: each notice expects its grant, all of them together
+/// that their customer's account is open, and a unit has [`MAX_CONDITIONS`].
+const PAGE: usize = MAX_CONDITIONS - 1;
 
 /// Pages of one call: a thousand grants of one person's one account, in as many commits as pages. With more the answer
 /// says where the next call goes on. Grants that have ended leave the index as notices are given.
@@ -72,20 +72,20 @@ impl TransferService {
         ended: &[RowKey<String>],
         resource: &str,
     ) -> Result<Option<Vec<RowKey<String>>>, Fault> {
-        let (mut work, mut any, mut ended) = (Work::default(), false, ended.to_vec());
+        let (mut work, mut noted, mut ended) = (Work::default(), None, ended.to_vec());
         for name in names {
             let Some(grant) = self.broker.grant(name).await? else { continue };
             match grant.state(self.broker.now())?.state() {
-                State::Active => any |= self.note(&mut work, &grant, resource).await?,
+                // A handle is one link's: all of these are one customer's.
+                State::Active => noted = self.note(&mut work, &grant, resource).await?.or(noted),
                 State::Withdrawn | State::Revoked | State::Expired | State::Consumed | State::Superseded => {
                     ended.push(index.entry(grant.read.row.create_time_ms, name.digest()));
                 }
                 State::Paused | State::Suspended | State::Unspecified => {}
             }
         }
-        if !any {
-            return Ok(Some(ended));
-        }
+        let Some(customer) = noted else { return Ok(Some(ended)) };
+        self.broker.expect_open(&mut work, &customer).await?;
         for entry in &ended {
             work.delete(entry);
         }
@@ -94,10 +94,15 @@ impl TransferService {
 
     /// Adds the notice for one grant that stands, if it covers the resource. Each is one more entry of what its customer
     /// reads, so with too many of a grant there are no more of it, nor of those beside it, until its window is over.
-    async fn note(&self, work: &mut Work, grant: &StoredGrant, resource: &str) -> Result<bool, Fault> {
+    async fn note(
+        &self,
+        work: &mut Work,
+        grant: &StoredGrant,
+        resource: &str,
+    ) -> Result<Option<CustomerKey>, Fault> {
         let terms = &grant.terms;
         if !terms.fields.iter().any(|field| field.resource() == resource) {
-            return Ok(false);
+            return Ok(None);
         }
         self.broker.notices().count(grant.name.clone(), self.broker.now()).map_err(|wait| {
             Fault::QuotaExceeded { quota: "notices of one grant in a minute", retry_after: Some(wait) }
@@ -116,7 +121,7 @@ impl TransferService {
             private: PrivatePart { resource: resource.to_owned(), ..grant.private_part() },
             ..Happening::default()
         }));
-        Ok(true)
+        Ok(Some(customer))
     }
 }
 

@@ -100,7 +100,9 @@ impl TransferService {
         recipient: Envelope,
     ) -> Result<Work, Fault> {
         let (broker, terms, customer) = (&self.broker, &stored.terms, stored.customer()?);
+        let customer_key = broker.customer_key(&customer).await?;
         let mut work = Work::default();
+        broker.expect_open(&mut work, &customer_key).await?;
         let row = GrantRow { tap: Some(tap.envelope().clone()), ..stored.read.row.clone() };
         work.update(&stored.read, &row)?;
         let says = tap.statement();
@@ -109,7 +111,7 @@ impl TransferService {
             kind: Kind::LocationTapped,
             source: Some(&terms.source),
             recipient: Some(&terms.recipient),
-            customer: Some(&broker.customer_key(&customer).await?),
+            customer: Some(&customer_key),
             purpose: Some(&terms.purpose),
             catalogue_version: Some(terms.catalogue_version),
             grant: Some((&stored.name, terms.log_tag)),
