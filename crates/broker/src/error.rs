@@ -110,7 +110,7 @@ pub enum Fault {
 
     // Policy's refusal.
     /// A suspended partner neither sends nor receives.
-    #[error("`{partner}` is suspended: talk to the operator")]
+    #[error("`{partner}` is suspended: it talks to the operator, and its customers come back later")]
     PartnerSuspended {
         /// Who.
         partner: String,

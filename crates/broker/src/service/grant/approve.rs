@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use countersign_grants::{
     budget::Asker,
-    id::{CustomerName, RequestName},
+    id::{CustomerName, OfferName, RequestName},
     lifecycle,
     statement::{GrantRequest, MAX_ROWS},
 };
@@ -74,6 +74,7 @@ async fn attempt(
     state.write_to(&mut row);
     let key = customer(broker, &row).await?;
     let mut work = unit(broker, (name, &says), (&read, &row), &verified, &key)?;
+    still_offered(broker, &mut work, &verified).await?;
     let (before, asker) = asking::asker(broker, approver, &says.requester).await?;
     let sides = (approver, &says.requester);
     asking::stands(broker, &mut work, sides, (before, asker.as_ref()), before.approved())?;
@@ -84,6 +85,31 @@ async fn attempt(
     work.update(&account, &account.row)?;
     let Some(entered) = broker.enter(work).await? else { return Ok(None) };
     answer(broker, &party, (name, &row), &approvals(&verified, &entered)).await.map(Some)
+}
+
+/// Whether each row's offer still stands, and its sides are live: a request waits for days. A grant under an offer that is
+/// withdrawn later stands, and is narrowed like any other; so this is of approvals alone.
+async fn still_offered(broker: &Broker, work: &mut Work, rows: &[VerifiedRow]) -> Result<(), Fault> {
+    let mut sides = BTreeSet::new();
+    for row in rows {
+        let says = row.signed.terms.statement();
+        let name = OfferName::of(says.offer);
+        let offer = broker.offer(&name).await?.ok_or_else(|| damaged("offer", &"it is not there"))?;
+        if lifecycle::Offer::from_row(&offer.read.row) == lifecycle::Offer::Withdrawn {
+            let state = "WITHDRAWN".to_owned();
+            return Err(Fault::WrongState { name: name.to_string(), state, verb: "approve" });
+        }
+        work.expect(&offer.read);
+        sides.extend([&says.source, &says.recipient]);
+    }
+    for side in sides {
+        let partner = broker.partner(side).await?;
+        if !lifecycle::Partner::from_row(&partner.row).is_live() {
+            return Err(Fault::PartnerSuspended { partner: side.to_string() });
+        }
+        work.expect(&partner);
+    }
+    Ok(())
 }
 
 /// Rows in the request's order, none twice, none missing that can't be left out, no log tag twice.

@@ -6,6 +6,7 @@ mod hostile;
 mod late;
 mod links;
 mod notices;
+mod offered;
 mod paused;
 mod stops;
 mod vetting;
