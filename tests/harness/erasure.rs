@@ -38,7 +38,9 @@ use crate::{
     restart::{close, open},
     stops::operator,
     taps::{WITHIN, grant_with_place},
-    world::{Granted, MEI, ORIGIN, PATIENCE, PICKUP, TRIP, World, bare_fetch, own_connection, reason_of, sign_as},
+    world::{
+        Granted, MEI, ORIGIN, PATIENCE, PICKUP, TRIP, World, bare_fetch, own_connection, reason_of, sign_as,
+    },
     worldcheck::{self, Keys},
 };
 
@@ -122,6 +124,56 @@ async fn what_is_late_is_overdue_and_late_is_better_than_never() {
     };
     tokio::time::timeout(PATIENCE, attested).await.expect("its head is proven anew after the jump");
     assert_eq!(state(&granted).await, Some(ErasureState::Attested));
+    check_world(&granted.world.records().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_away_when_it_is_ordered_attests_by_itself_once_the_broker_is_there() {
+    let granted = Granted::start().await;
+    granted.fetch().await.expect("flows");
+    let hopp = granted.hopp.restarted(&granted.world);
+    // Nobody listens at Hopp: the order comes, and its time goes by.
+    granted.mei.stop(&granted.grant, true).await.expect("recorded");
+    granted.world.clock.advance(RETENTION);
+    sweeper::announce_erasures(&granted.world.broker).await.expect("sweeps");
+    assert_eq!(granted.world.count(Kind::ErasureOverdue).await, 1);
+    assert!(hopp.erasures_due().is_empty(), "it has not heard of it");
+
+    let (heard, mut events) = tokio::sync::mpsc::unbounded_channel();
+    let listening = hopp.clone();
+    let listening = tokio::spawn(async move {
+        listening
+            .run(|noted| {
+                let _ = heard.send(noted.event);
+                std::future::ready(())
+            })
+            .await
+    });
+    let hears = async {
+        loop {
+            if let Some(grant) = due(events.recv().await.expect("the events go on")) {
+                return grant;
+            }
+        }
+    };
+    assert_eq!(tokio::time::timeout(PATIENCE, hears).await.expect("it hears"), granted.grant);
+    // It deletes while the broker takes nothing of its, and is told that this is for now; then nobody asks it any more.
+    granted.world.suspend(&granted.hopp).await;
+    hopp.attest_erasure(&granted.grant).await.expect_err("not now");
+    let row = hopp.book().grant(&granted.grant).expect("stands");
+    assert!(row.deleted() && !row.attested());
+    assert_eq!(state(&granted).await, Some(ErasureState::Overdue));
+    let resume = v1::ResumePartnerRequest { name: granted.hopp.name().to_string() };
+    granted.world.operator.partners().resume_partner(resume).await.expect("resumes");
+    let attested = async {
+        while !hopp.book().grant(&granted.grant).is_some_and(|row| row.attested()) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, attested).await.expect("upkeep brings it in");
+    assert_eq!(state(&granted).await, Some(ErasureState::Attested));
+    assert_eq!(granted.world.count(Kind::ErasureAttested).await, 1);
+    listening.abort();
     check_world(&granted.world.records().await);
 }
 
@@ -679,7 +731,8 @@ async fn after_an_erasure_every_row_still_follows_from_the_records() {
         broker: Some(countersign_broker::private::Kek::new([4; 32])),
     };
     let records = granted.world.records().await;
-    let of_hers = records.iter().position(|record| record.kind() == Kind::GrantApproved).expect("there") as u64;
+    let of_hers =
+        records.iter().position(|record| record.kind() == Kind::GrantApproved).expect("there") as u64;
     let Granted { world, .. } = granted;
     world.end().await;
     close(store).await;

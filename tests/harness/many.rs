@@ -159,7 +159,10 @@ async fn everything_stops_with_one_call_and_a_proof_for_each() {
     names.sort();
     let mut expected = vec![&granted.grant, &second, &third, &fourth];
     expected.sort();
-    assert_eq!(names, expected, "all that stood, paused and suspended too; what had ended is ordered to be deleted");
+    assert_eq!(
+        names, expected,
+        "all that stood, paused and suspended too; what had ended is ordered to be deleted"
+    );
     for (_, recorded) in &stopped {
         let recorded = recorded.as_ref().expect("recorded");
         assert_eq!(recorded.verb(), Verb::Stop);
