@@ -149,14 +149,14 @@ async fn who_is_away_when_it_is_ordered_attests_by_itself_once_the_broker_is_the
             })
             .await
     });
-    let hears = async {
+    let told = async {
         loop {
             if let Some(grant) = due(events.recv().await.expect("the events go on")) {
                 return grant;
             }
         }
     };
-    assert_eq!(tokio::time::timeout(PATIENCE, hears).await.expect("it hears"), granted.grant);
+    assert_eq!(tokio::time::timeout(PATIENCE, told).await.expect("it hears"), granted.grant);
     // It deletes while the broker takes nothing of its, and is told that this is for now; then nobody asks it any more.
     granted.world.suspend(&granted.hopp).await;
     hopp.attest_erasure(&granted.grant).await.expect_err("not now");

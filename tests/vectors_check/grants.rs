@@ -542,7 +542,7 @@ fn taps(good: &Value) -> Vec<Case> {
     let (right, required) = (tap(&|_| {}), "TAP_REQUIRED");
     let late = |millis: u64| {
         let mut input = by(&tap(&|it| {
-            (it.time_ms, it.expire_time_ms) = (it.time_ms - millis, it.expire_time_ms - millis)
+            (it.time_ms, it.expire_time_ms) = (it.time_ms - millis, it.expire_time_ms - millis);
         }));
         input["now_ms"] = json!(known::NOW_MS);
         input
@@ -567,7 +567,7 @@ fn taps(good: &Value) -> Vec<Case> {
             "",
             required,
             by(&tap(&|it| {
-                (it.time_ms, it.expire_time_ms) = (it.time_ms + 120_001, it.expire_time_ms + 120_001)
+                (it.time_ms, it.expire_time_ms) = (it.time_ms + 120_001, it.expire_time_ms + 120_001);
             })),
         ),
     ]

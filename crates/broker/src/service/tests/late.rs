@@ -48,7 +48,8 @@ impl Setting {
             () = closing => {}
         }
         call.await;
-        let kinds: Vec<Kind> = self.records().await.iter().map(|record| record.kind()).collect();
+        let kinds: Vec<Kind> =
+            self.records().await.iter().map(countersign_proto::log::v1::Record::kind).collect();
         assert_eq!(kinds.last(), Some(&Kind::CustomerErased), "{what}: {kinds:?}");
     }
 
