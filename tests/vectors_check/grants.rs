@@ -505,12 +505,13 @@ fn permits() -> Vec<Case> {
 /// Fetches of a precise location, with a tap and without.
 fn taps(good: &Value) -> Vec<Case> {
     const PLACE: &str = "pickup.location";
-    let catalogue = known::CATALOGUE.replace("\"trip.airport\"", "\"trip.airport\", \"pickup.location\"").replace(
-        "[[field]]\npath = \"trip.airport\"",
-        "[[field]]\npath = \"pickup.location\"\ntype = \"TEXT\"\ncategory = \"https://w3id.org/dpv/pd#GPSCoordinate\"\n\
-         sensitivity = \"HIGH\"\nprovenance = \"PROVIDED\"\nmax_bytes = 62\ntitles = { en = \"Where you stand\" }\n\n\
-         [[field]]\npath = \"trip.airport\"",
-    );
+    let field = "[[field]]\npath = \"pickup.location\"\ntype = \"TEXT\"\n\
+        category = \"https://w3id.org/dpv/pd#GPSCoordinate\"\nsensitivity = \"HIGH\"\nprovenance = \"PROVIDED\"\n\
+        max_bytes = 62\ntitles = { en = \"Where you stand\" }\n";
+    let fields = "fields = [\"trip.flight_no\", \"trip.airport\"";
+    let catalogue = known::CATALOGUE.replace(fields, &format!("{fields}, \"{PLACE}\""));
+    // Catalogues from format 3 on can have such a field.
+    let catalogue = format!("{catalogue}\n{field}").replace("format = 1", "format = 3");
     let mut granted = wire::GrantTerms::decode(STORY.envelope("source-terms").payload.clone()).unwrap();
     granted.fields.push(PLACE.into());
     let terms = signed::<GrantTerms>(granted.encode_to_vec().into()).digest();
@@ -553,7 +554,12 @@ fn taps(good: &Value) -> Vec<Case> {
         Case::bad("another-tap", "It names another than the one that waits.", required, {
             asked(Some(&right), &tap(&|it| it.time_ms += 1))
         }),
-        Case::bad("tap-of-another-grant", "", required, by(&tap(&|it| it.terms = vec![1; 32].into()))),
+        Case::bad(
+            "tap-of-another-grant",
+            "She tapped under another.",
+            required,
+            by(&tap(&|it| it.terms = vec![1; 32].into())),
+        ),
         Case::bad(
             "tap-for-another-field",
             "For a field that she did not tap for.",
@@ -564,7 +570,7 @@ fn taps(good: &Value) -> Vec<Case> {
         Case::bad("tap-over", "A millisecond later.", required, late(300_000)),
         Case::bad(
             "tap-of-the-future",
-            "",
+            "More than 120 s ahead.",
             required,
             by(&tap(&|it| {
                 (it.time_ms, it.expire_time_ms) = (it.time_ms + 120_001, it.expire_time_ms + 120_001);
