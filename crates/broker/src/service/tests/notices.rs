@@ -82,7 +82,7 @@ async fn a_notice_reaches_a_thousand_grants_and_waits_for_who_is_away() {
         transfers.notify_change(as_brand(&s.skylark, asked)).await.map(tonic::Response::into_inner)
     };
     let first = notify("trip", "").await.expect("taken");
-    assert_eq!(s.count(Kind::ChangeNotice).await, 1_024);
+    assert_eq!(s.count(Kind::ChangeNotice).await, 1_008);
     assert_eq!(refused(notify("ride", &first.next_page_token).await), "FIELD_INVALID");
     let last = notify("trip", &first.next_page_token).await.expect("taken");
     assert_eq!(last.next_page_token, "");
