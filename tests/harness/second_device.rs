@@ -93,9 +93,8 @@ async fn after_linking_anew_with_the_same_wallet_it_tells_the_links_apart() {
         |name: &GrantName| seen.iter().find(|view| view.row.name == *name).and_then(|view| view.state);
     let states = (state(&granted.grant), state(&newer));
     assert_eq!(states, (Some(State::Revoked), Some(State::Active)), "what hung on the old link has ended");
-    stops_all(&second, &[&newer]).await;
-    // What has ended can still be ordered to be deleted, by the key of the link on which it hung.
-    second.stop(&granted.grant, true).await.expect("recorded");
+    // What has ended is ordered to be deleted too, by the key of the link on which it hung.
+    stops_all(&second, &[&granted.grant, &newer]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
