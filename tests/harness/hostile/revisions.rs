@@ -317,6 +317,21 @@ async fn a_change_of_a_grant_that_was_narrowed_comes_too_late() {
     assert_eq!(blamed(&operator.hopp.fails(Kind::GrantResumed).await), "the broker: change: stopped");
 }
 
+/// She names the old grant, and what she did last to the newer one never arrived.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_by_the_old_name_comes_after_what_was_signed_for_the_new_grant() {
+    let operator = Operator::start().await;
+    let renewed = operator.renew(&operator.grant).await;
+    operator.front.refuse("ChangeGrant");
+    operator.mei.pause(&renewed).await.expect_err("no answer");
+    operator.front.be_honest("ChangeGrant");
+    operator.mei.stop(&operator.grant, false).await.expect("recorded");
+    let row = operator.mei.book().grant(&renewed).expect("stands");
+    let stopped = countersign_client::customer::Standing::Stopped { erase: false };
+    assert_eq!((row.standing, row.sequence), (stopped, 2), "the pause, and then the stop");
+    assert_eq!(operator.world.count(Kind::GrantPaused).await, 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_renewal_that_was_refused_does_not_come_back_beside_a_later_pause_or_stop() {
     for stops in [false, true] {

@@ -208,11 +208,13 @@ impl Customer {
         let mut tries = MAX_SIGNINGS;
         loop {
             // What ended for a newer revision is left alone; the newer one is meant.
-            let row = self.newest(grant)?;
-            if row.name != *grant
-                && let Some(recorded) = self.settle_pending(&row.name, &same).await?
-            {
-                return Ok(recorded);
+            let mut row = self.newest(grant)?;
+            if row.name != *grant {
+                if let Some(recorded) = self.settle_pending(&row.name, &same).await? {
+                    return Ok(recorded);
+                }
+                // What was pending may count by now.
+                row = self.newest(grant)?;
             }
             check_standing(&row, verb, erase)?;
             let (said, source, recipient) = self.sign_change(&row, (verb, erase), None)?;
