@@ -12,7 +12,7 @@ use futures_util::{StreamExt as _, stream};
 
 use super::{Inner, refusal::Refusal};
 use crate::{
-    book::{Answer, Entry, envelope_of},
+    book::{Answer, Entry, Standing, envelope_of},
     channel::call,
     error::{Error, Party},
     partner::Shared,
@@ -102,13 +102,18 @@ fn take_receipt(shared: &Shared, answer: &Answer, receipt: Option<&Receipt>) -> 
 }
 
 /// Claims receipts that are missing: of each grant the oldest, then of each the next. So a recipient that cancels thousands
-/// of calls under one grant keeps no other grant waiting.
+/// of calls under one grant keeps no other grant waiting. What is over comes last: of a customer who closed the account the
+/// broker can prove nothing any more, and however many they get, those claims keep no grant from being served.
 pub(crate) async fn claim_missing(shared: &Arc<Shared>) {
     let now = shared.system.now();
     let missing: Vec<Arc<Answer>> = shared.book.read(|state| {
         state.owed.values().filter(|answer| now.since(answer.at) > CLAIM_AFTER).cloned().collect()
     });
-    let claims = stream::iter(in_turn(missing).into_iter().take(CLAIMS_A_ROUND));
+    let is_over = |answer: &Answer| {
+        let row = shared.book.grant_by(answer.grant);
+        row.is_some_and(|row| row.held() || matches!(row.standing(), Standing::Stopped { .. }))
+    };
+    let claims = stream::iter(in_order(missing, is_over).take(CLAIMS_A_ROUND));
     claims
         .for_each_concurrent(CLAIMS_AT_ONCE, |answer| async move {
             if let Err(error) = claim(shared, &answer).await {
@@ -116,6 +121,15 @@ pub(crate) async fn claim_missing(shared: &Arc<Shared>) {
             }
         })
         .await;
+}
+
+/// What is over after all else, each in its turn.
+fn in_order(
+    missing: Vec<Arc<Answer>>,
+    is_over: impl Fn(&Answer) -> bool,
+) -> impl Iterator<Item = Arc<Answer>> {
+    let (over, others) = missing.into_iter().partition(|answer| is_over(answer));
+    in_turn(others).into_iter().chain(in_turn(over))
 }
 
 /// Oldest first within a grant, and no second of a grant before the first of every other.
@@ -145,32 +159,47 @@ async fn claim(shared: &Shared, answer: &Answer) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use bytes::Bytes;
 
     use super::*;
 
+    fn owed(grant: &str, at: u64) -> Arc<Answer> {
+        let (key, none) = (Digest::of(format!("{grant} {at}").as_bytes()), Bytes::new());
+        Arc::new(Answer {
+            key,
+            grant: Digest::of(grant.as_bytes()),
+            at: Timestamp::from_millis(at),
+            fetch: key,
+            asked: Timestamp::from_millis(at),
+            fields: Vec::new(),
+            fetch_bytes: none.clone(),
+            sealed: none.clone(),
+            provision: key,
+            provision_bytes: none,
+            tap: None,
+        })
+    }
+
     #[test]
     fn no_grant_waits_for_the_second_claim_of_another() {
-        let owed = |grant: &str, at: u64| {
-            let (key, none) = (Digest::of(format!("{grant} {at}").as_bytes()), Bytes::new());
-            Arc::new(Answer {
-                key,
-                grant: Digest::of(grant.as_bytes()),
-                at: Timestamp::from_millis(at),
-                fetch: key,
-                asked: Timestamp::from_millis(at),
-                fields: Vec::new(),
-                fetch_bytes: none.clone(),
-                sealed: none.clone(),
-                provision: key,
-                provision_bytes: none,
-                tap: None,
-            })
-        };
         let mut missing: Vec<_> = (0..1000).rev().map(|at| owed("a cancelled thousand", at)).collect();
         missing.extend([owed("another", 2000), owed("another", 1999), owed("a third", 1500)]);
         let order: Vec<u64> = in_turn(missing).iter().map(|answer| answer.at.as_millis()).collect();
         assert_eq!(order[..6], [0, 1500, 1999, 1, 2000, 2]);
         assert_eq!(order.len(), 1003);
+    }
+
+    #[test]
+    fn nothing_that_stands_waits_for_what_is_over() {
+        let gone: Vec<_> = (0..1000).map(|at| owed(&format!("closed account {at}"), at)).collect();
+        let over: HashSet<_> = gone.iter().map(|answer| answer.grant).collect();
+        let standing = [owed("standing", 2001), owed("another", 2000)];
+        let missing = gone.into_iter().chain(standing).collect();
+        let order = in_order(missing, |answer| over.contains(&answer.grant));
+        let order: Vec<u64> = order.map(|answer| answer.at.as_millis()).collect();
+        assert_eq!(order[..4], [2000, 2001, 0, 1]);
+        assert_eq!(order.len(), 1002);
     }
 }
