@@ -53,22 +53,26 @@ pub(crate) fn judge(plan: &Plan, error: &Error) -> Allowed {
 
 fn refusal<'a>(plan: &Plan, code: Code, reason: &str, metadata: impl Fn(&str) -> Option<&'a str>) -> bool {
     match reason {
-        // What the work itself leads to: stops, pauses, limits, refusals, two who do the same, and changes of what was signed
-        // for a request that was taken back meanwhile.
-        "ASK_COOLDOWN" | "GRANT_ENDED" | "GRANT_PAUSED" | "FREQUENCY_EXCEEDED" | "WRONG_STATE"
-        | "GRANT_UNKNOWN" | "INVITATION_USED" | "OVERLOADED" => true,
+        // What the work itself leads to: stops, pauses, limits, refusals, two who do the same, changes of what was signed for a
+        // request that was taken back meanwhile, and grants in whose place one with fewer fields stands.
+        "ASK_COOLDOWN" | "GRANT_ENDED" | "GRANT_PAUSED" | "GRANT_SUSPENDED" | "TAP_REQUIRED"
+        | "FIELD_NOT_GRANTED" | "FREQUENCY_EXCEEDED" | "WRONG_STATE" | "GRANT_UNKNOWN"
+        | "INVITATION_USED" | "OVERLOADED" => true,
         "SOURCE_REFUSED" => metadata("source_reason").is_some_and(|said| by_its_book(plan, said)),
         // The customer's request never arrived; nobody answered.
-        "RESOURCE_UNKNOWN" | "ALREADY_EXISTS" | "LINK_MISSING" | "LOG_UNAVAILABLE" | "DEADLINE_EXCEEDED" => {
-            plan.breaks_calls()
-        }
+        "ALREADY_EXISTS" | "LOG_UNAVAILABLE" | "DEADLINE_EXCEEDED" => plan.breaks_calls(),
+        // Or whoever it is about has left.
+        "RESOURCE_UNKNOWN" | "LINK_MISSING" => plan.breaks_calls() || plan.somebody_leaves(),
         // A claim took the id while the recipient was away; or it is late by somebody's clock.
         "REQUEST_ID_REUSED" | "INVITATION_EXPIRED" => plan.breaks_calls() || plan.has(Fault::Skew),
         "SOURCE_UNAVAILABLE" => {
             plan.breaks_calls() || plan.has(Fault::Suspension) || plan.has(Fault::SlowHandler)
         }
         "PARTNER_SUSPENDED" => plan.has(Fault::Suspension),
-        "TOKEN_INVALID" => plan.has(Fault::Skew),
+        // Who has left is a stranger.
+        "TOKEN_INVALID" => {
+            plan.has(Fault::Skew) || (plan.somebody_leaves() && metadata("check") == Some("principal"))
+        }
         // A source whose clock is set while it answers signs another time than it was asked at.
         "STATEMENT_INVALID" | "SOURCE_MISBEHAVED" => {
             plan.has(Fault::Skew) && metadata("check").is_some_and(is_of_time)
@@ -80,7 +84,7 @@ fn refusal<'a>(plan: &Plan, code: Code, reason: &str, metadata: impl Fn(&str) ->
 /// What a source may answer by its own book.
 fn by_its_book(plan: &Plan, reason: &str) -> bool {
     match reason {
-        "GRANT_ENDED" | "GRANT_PAUSED" | "FREQUENCY_EXCEEDED" => true,
+        "GRANT_ENDED" | "GRANT_PAUSED" | "GRANT_SUSPENDED" | "TAP_REQUIRED" | "FREQUENCY_EXCEEDED" => true,
         "RECEIPT_MISSING" => plan.breaks_calls(),
         "REQUEST_ID_REUSED" => plan.breaks_calls() || plan.has(Fault::Skew),
         "STATEMENT_INVALID" | "TOKEN_INVALID" => plan.has(Fault::Skew),

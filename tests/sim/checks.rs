@@ -8,7 +8,7 @@ use countersign_client::{
     auditor::{self, LogSource, SourceError},
     receipt::ProvenLeaf,
 };
-use countersign_grants::statement::GrantTerms;
+use countersign_grants::{digest::Digest, statement::GrantTerms};
 use countersign_proto::log::v1::{Kind, Record, Result as Went};
 use countersign_tlog::{Hash, LogPath, SignedCheckpoint, Tree, hash::leaf_hash};
 use prost::Message as _;
@@ -32,6 +32,10 @@ pub(crate) struct Checks {
     roots: Vec<Hash>,
     grants: BTreeMap<Bytes, Seen>,
     limits: BTreeMap<Bytes, Limits>,
+    /// From which record on nothing of a customer flows, by customer.
+    closed: BTreeMap<usize, u64>,
+    /// How many fetches each tap has served.
+    served: BTreeMap<Digest, u64>,
     kinds: BTreeMap<i32, u64>,
     promised: BTreeMap<i32, u64>,
     checkpoints: BTreeMap<u64, SignedCheckpoint>,
@@ -45,6 +49,12 @@ struct Seen {
     approved: bool,
     stopped: Option<u64>,
     paused: Option<u64>,
+    /// By the source, and by the operators.
+    suspended: [Option<u64>; 2],
+    /// An operator has ended it.
+    by_operator: bool,
+    /// The last record by which data flowed, or was to flow.
+    flowed: Option<u64>,
     released: u64,
     /// Since when, and how many uses in it.
     window: Option<(u64, u64)>,
@@ -52,6 +62,7 @@ struct Seen {
 
 /// What the customer signed.
 struct Limits {
+    customer: usize,
     uses: u64,
     rate: Option<(u64, u64)>,
 }
@@ -65,6 +76,8 @@ impl Checks {
             tree,
             grants: BTreeMap::new(),
             limits: BTreeMap::new(),
+            closed: BTreeMap::new(),
+            served: BTreeMap::new(),
             kinds: BTreeMap::new(),
             promised: BTreeMap::new(),
             checkpoints: BTreeMap::new(),
@@ -92,20 +105,26 @@ impl Checks {
         if size == seen {
             return Vec::new();
         }
-        let mut new = Vec::new();
-        for (index, leaf) in (seen..).zip(store.records_from(seen)) {
-            self.tree.append(leaf_hash(&leaf));
-            self.roots.push(self.tree.root());
-            self.leaves.push(leaf.clone());
-            match Record::decode(leaf) {
-                Ok(record) => {
-                    self.judge(index, &record);
-                    new.push((index, record));
-                }
-                Err(error) => self.fail("record", format!("record {index} does not read: {error}")),
+        let read = |leaf| self.read(leaf);
+        store.records_from(seen).into_iter().filter_map(read).collect()
+    }
+
+    /// Reads the next record.
+    pub(crate) fn read(&mut self, leaf: Bytes) -> Option<(u64, Record)> {
+        let index = self.leaves.len() as u64;
+        self.tree.append(leaf_hash(&leaf));
+        self.roots.push(self.tree.root());
+        self.leaves.push(leaf.clone());
+        match Record::decode(leaf) {
+            Ok(record) => {
+                self.judge(index, &record);
+                Some((index, record))
+            }
+            Err(error) => {
+                self.fail("record", format!("record {index} does not read: {error}"));
+                None
             }
         }
-        new
     }
 
     fn judge(&mut self, index: u64, record: &Record) {
@@ -117,17 +136,31 @@ impl Checks {
         if record.grant_tag.is_empty() {
             return;
         }
+        let limits = self.limits.get(&record.grant_tag);
+        let closed = limits.and_then(|limits| self.closed.get(&limits.customer));
         let grant = self.grants.entry(record.grant_tag.clone()).or_default();
         let mut wrong = None;
+        if lets_flow(record.kind()) {
+            grant.flowed = Some(index);
+            if closed.is_some_and(|closed| index >= *closed) {
+                let kind = record.kind().as_str_name();
+                wrong = Some(("closed", format!("record {index}, {kind}, is of a customer who has left")));
+            }
+        }
         match record.kind() {
             Kind::GrantApproved => grant.approved = true,
             Kind::GrantPaused => grant.paused = Some(index),
             Kind::GrantResumed => grant.paused = None,
-            Kind::GrantWithdrawn
-            | Kind::GrantSuperseded
-            | Kind::GrantRevoked
-            | Kind::GrantRevokedByOperator => {
+            Kind::GrantSuspended => grant.suspended[0] = Some(index),
+            Kind::GrantUnsuspended => grant.suspended[0] = None,
+            Kind::GrantSuspendedByOperator => grant.suspended[1] = Some(index),
+            Kind::GrantUnsuspendedByOperator => grant.suspended[1] = None,
+            Kind::GrantWithdrawn | Kind::GrantSuperseded | Kind::GrantRevoked => {
                 grant.stopped = Some(index);
+            }
+            Kind::GrantRevokedByOperator => {
+                grant.stopped = Some(index);
+                grant.by_operator = true;
             }
             Kind::Transfer => {
                 if let Some(stop) = grant.stopped {
@@ -135,11 +168,14 @@ impl Checks {
                 } else if let Some(pause) = grant.paused {
                     wrong =
                         Some(("pause", format!("transfer {index} follows the pause {pause} of its grant")));
+                } else if let Some(since) = grant.suspended.iter().flatten().next() {
+                    let detail = format!("transfer {index} follows the suspension {since} of its grant");
+                    wrong = Some(("suspension", detail));
                 } else if !grant.approved {
                     wrong =
                         Some(("approval", format!("transfer {index} is of a grant that nobody approved")));
                 } else if record.result() == Went::Released {
-                    wrong = grant.spend(index, record, self.limits.get(&record.grant_tag));
+                    wrong = wrong.or(grant.spend(index, record, limits));
                 } else if record.result() != Went::Repeated
                     || record.use_number == 0
                     || record.use_number > grant.released
@@ -156,10 +192,49 @@ impl Checks {
     }
 
     /// What the customer signed for a grant; to be told before a transfer is released under it.
-    pub(crate) fn signed(&mut self, terms: &GrantTerms) {
+    pub(crate) fn signed(&mut self, customer: usize, terms: &GrantTerms) {
         let rate = terms.rate.map(|(most, window)| (u64::from(most), window.as_millis() as u64));
-        let limits = Limits { uses: terms.uses.into(), rate };
-        self.limits.insert(Bytes::copy_from_slice(&terms.log_tag), limits);
+        self.limit(Bytes::copy_from_slice(&terms.log_tag), customer, (terms.uses.into(), rate));
+    }
+
+    /// The uses of a grant, and how many of them in which window.
+    pub(crate) fn limit(&mut self, tag: Bytes, customer: usize, (uses, rate): (u64, Option<(u64, u64)>)) {
+        self.limits.insert(tag, Limits { customer, uses, rate });
+    }
+
+    /// A customer's account is closed: with this many records in the log nothing stands, and from there on nothing flows.
+    pub(crate) fn closed(&mut self, customer: usize, size: u64) {
+        self.closed.insert(customer, size);
+    }
+
+    /// What was read of the log before it was known that somebody has left.
+    pub(crate) fn hold_closings(&mut self) {
+        let mut wrong = Vec::new();
+        for (tag, limits) in &self.limits {
+            let Some(size) = self.closed.get(&limits.customer) else { continue };
+            let Some(seen) = self.grants.get(tag).filter(|_| *size <= self.leaves.len() as u64) else {
+                continue;
+            };
+            let customer = limits.customer;
+            if let Some(flowed) = seen.flowed.filter(|flowed| flowed >= size) {
+                wrong.push(format!("record {flowed} is of customer {customer}, who had left by {size}"));
+            } else if seen.approved && !seen.has_ended(Some(limits)) {
+                wrong.push(format!("customer {customer} has left by {size}, and a grant stands"));
+            }
+        }
+        for detail in wrong {
+            self.fail("closed", detail);
+        }
+    }
+
+    /// A fetch was answered that named this tap.
+    pub(crate) fn served(&mut self, tap: Digest, who: &str) {
+        let served = self.served.entry(tap).or_default();
+        *served += 1;
+        if *served > 1 {
+            let detail = format!("{who}: one tap has served {served} fetches");
+            self.fail("tap", detail);
+        }
     }
 
     /// An honest party was told that a record stands.
@@ -246,14 +321,37 @@ impl Checks {
         self.grants.get(tag).is_some_and(|seen| seen.approved)
     }
 
-    /// Whether data may flow under this grant by the log: approved, neither stopped nor paused, and with uses left.
+    /// Whether an operator has ended this grant.
+    pub(crate) fn ended_by_operator(&self, tag: &[u8]) -> bool {
+        self.grants.get(tag).is_some_and(|seen| seen.by_operator)
+    }
+
+    /// Whether data may flow under this grant by the log: approved, neither stopped nor paused nor suspended, and with uses left.
     pub(crate) fn is_open(&self, tag: &[u8]) -> bool {
         let (Some(seen), Some(limits)) = (self.grants.get(tag), self.limits.get(tag)) else { return false };
-        seen.approved && seen.stopped.is_none() && seen.paused.is_none() && seen.released < limits.uses
+        let waits = seen.paused.is_some() || seen.suspended.iter().any(Option::is_some);
+        seen.approved && !waits && !seen.has_ended(Some(limits))
     }
 }
 
+/// Whether data flows by a record of this kind, or can again.
+fn lets_flow(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Transfer
+            | Kind::GrantApproved
+            | Kind::GrantResumed
+            | Kind::GrantUnsuspended
+            | Kind::GrantUnsuspendedByOperator
+            | Kind::LocationTapped
+    )
+}
+
 impl Seen {
+    fn has_ended(&self, limits: Option<&Limits>) -> bool {
+        self.stopped.is_some() || limits.is_some_and(|limits| self.released >= limits.uses)
+    }
+
     fn spend(
         &mut self,
         index: u64,

@@ -1,9 +1,9 @@
-//! A customer: links, decides, pauses, stops, at times all at once.
+//! A customer: links, decides, taps, pauses, stops, at times all at once.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use countersign_client::{
-    Error,
+    Error, Misuse,
     customer::{
         Acknowledged, AuthenticatorSecret, Choice, Customer, CustomerBook, GrantRow, Narrowing, ReadRequest,
         Recorded, Standing,
@@ -21,15 +21,21 @@ use countersign_proto::{
 use tokio::time::sleep;
 
 use crate::{
+    blame::{self, Allowed},
     hosts::PAUSE,
     partner::{FIELDS, short},
     plan::CUSTOMER_HOSTS,
     random::Random,
-    world::{Ceremony, Phase, World, wallet_of},
+    tapping::PLACE,
+    world::{Ceremony, Leaving, Phase, World, wallet_of},
 };
 
 /// The most authenticators that a customer keeps.
 const MAX_AUTHENTICATORS: usize = 4;
+
+/// Of a hundred times that one who will leave looks at the grants, how often the account is closed: in most runs within the
+/// time of the faults, and with grants to stop.
+const LEAVES_PERCENT: u64 = 12;
 
 /// How long a customer waits for the source's word.
 const WAITS: Duration = Duration::from_secs(60);
@@ -47,20 +53,34 @@ pub(crate) async fn live(world: Arc<World>, at: usize) -> turmoil::Result {
     let customer = Customer::open_on(world.trust.clone(), wallet, book, system, connection)?;
     world.board.lock().customers[at] = Some(customer.clone());
     let app = Arc::new(App { world, customer, at, host });
-    app.register().await;
+    match app.leaving() {
+        Leaving::No => app.register().await,
+        Leaving::Begun => {}
+        Leaving::Gone => {
+            app.world.board.lock().at_rest[at] = true;
+            std::future::pending::<()>().await;
+        }
+    }
     tokio::spawn(Arc::clone(&app).change());
     app.answer().await
 }
 
-struct App {
-    world: Arc<World>,
-    customer: Customer,
-    at: usize,
-    host: &'static str,
+pub(crate) struct App {
+    pub(crate) world: Arc<World>,
+    pub(crate) customer: Customer,
+    pub(crate) at: usize,
+    pub(crate) host: &'static str,
 }
 
 impl App {
-    fn outcome<T>(&self, what: &str, came: &Result<T, Error>, good: impl FnOnce(&T) -> String) {
+    /// An error that came beside an answer is held against the faults too.
+    pub(crate) fn excused(&self, what: &str, error: &Error) {
+        if blame::judge(&self.world.plan, error) == Allowed::Never {
+            self.world.fail("error", format!("{}: {what}: {error}", self.host));
+        }
+    }
+
+    pub(crate) fn outcome<T>(&self, what: &str, came: &Result<T, Error>, good: impl FnOnce(&T) -> String) {
         self.world.outcome(self.host, what, came, good);
     }
 
@@ -81,7 +101,7 @@ impl App {
         let mut decided: BTreeMap<String, u64> = BTreeMap::new();
         loop {
             sleep(Duration::from_millis(random.between(800, 2_500))).await;
-            if self.world.phase() != Phase::Works {
+            if self.world.phase() != Phase::Works || self.leaving() == Leaving::Gone {
                 continue;
             }
             for partner in 0..self.world.plan.partners {
@@ -173,6 +193,11 @@ impl App {
         if read.rows().len() > 1 && random.chance(60) {
             choice = choice.with_row(2);
         }
+        if let Ok(place) = FieldPath::parse(PLACE)
+            && random.chance(70)
+        {
+            choice = choice.with_field(1, place);
+        }
         let came = self.customer.approve(&read, &choice).await;
         self.world.keep_what_was_signed();
         self.outcome("approve", &came, |approved| {
@@ -196,7 +221,12 @@ impl App {
     }
 
     /// Keeps another authenticator, or lets go of the one before it.
-    async fn authenticators(&self, random: &mut Random, kept: &mut Vec<Digest>) {
+    async fn authenticators(&self, random: &mut Random) {
+        // What became of a change that was not answered, the broker says.
+        let devices = self.customer.devices().await;
+        self.outcome("devices", &devices, |devices| format!("{} devices", devices.len()));
+        let Ok(devices) = devices else { return };
+        let kept: Vec<Digest> = devices.iter().map(|device| device.authenticator).collect();
         let (what, came) = if kept.len() > 1 && random.chance(60) {
             ("remove authenticator", self.customer.remove_authenticator(kept[0]).await)
         } else if kept.len() < MAX_AUTHENTICATORS {
@@ -205,7 +235,6 @@ impl App {
                 *byte = random.below(256) as u8;
             }
             let secret = AuthenticatorSecret::from_secret(&secret);
-            kept.push(secret.id());
             ("add authenticator", self.customer.add_authenticator(&secret, "telephone").await)
         } else {
             return;
@@ -214,22 +243,25 @@ impl App {
         if let Ok(leaf) = &came {
             self.world.checks.lock().acknowledged(self.host, &self.world.storage.current(), leaf);
         }
-        // What became of a change that was not answered, the broker says.
-        if let Ok(devices) = self.customer.devices().await {
-            *kept = devices.iter().map(|device| device.authenticator).collect();
-        }
     }
 
     /// Pauses, resumes, narrows and stops; and in the end sees to it that everything that was begun is known.
     async fn change(self: Arc<Self>) {
         let mut random = self.world.random(&format!("{} change", self.host));
-        let mut kept = Vec::new();
         while self.world.phase() == Phase::Works {
             sleep(Duration::from_millis(random.between(800, 5_000))).await;
+            if self.leaving() == Leaving::Begun
+                || (self.world.plan.leavers.contains(&self.at) && random.chance(LEAVES_PERCENT))
+            {
+                break;
+            }
             if random.chance(15) {
-                Box::pin(self.authenticators(&mut random, &mut kept)).await;
+                Box::pin(self.authenticators(&mut random)).await;
             }
             let rows = self.customer.book().grants();
+            if random.chance(25) {
+                Box::pin(self.tap(&rows, &mut random)).await;
+            }
             let Some(row) = random.pick(&rows) else { continue };
             let roll = random.below(100);
             match (row.standing, roll) {
@@ -252,6 +284,11 @@ impl App {
                 }
             }
         }
+        if self.world.plan.leavers.contains(&self.at) {
+            Box::pin(self.leave(&mut random)).await;
+            self.world.board.lock().at_rest[self.at] = true;
+            return;
+        }
         loop {
             let rested = Box::pin(self.settle()).await;
             self.world.board.lock().at_rest[self.at] = rested;
@@ -273,16 +310,37 @@ impl App {
         Box::pin(self.changed("narrow", &row.name, narrowed)).await;
     }
 
+    /// Gives leave for one fetch of the place, under one of the grants that have it.
+    async fn tap(&self, rows: &[GrantRow], random: &mut Random) {
+        let has_place = |row: &&GrantRow| row.terms.fields.iter().any(FieldPath::needs_tap);
+        let stands = |row: &&GrantRow| row.standing == Standing::Active;
+        let rows: Vec<_> = rows.iter().filter(has_place).filter(stands).collect();
+        let Some(row) = random.pick(&rows) else { return };
+        let within = Duration::from_secs(random.between(1, 120));
+        let came = self.customer.tap(&row.name, within).await;
+        self.outcome(&format!("tap {}", short(row.name.as_str())), &came, |tapped| {
+            format!("record {}, for {within:?}", tapped.receipt.index())
+        });
+        if let Ok(tapped) = &came {
+            self.world.checks.lock().acknowledged(self.host, &self.world.storage.current(), &tapped.receipt);
+        }
+    }
+
+    /// Whether the broker takes changes of the grant, as far as it is known.
     async fn changed(
         self: &Arc<Self>,
         what: &str,
         name: &GrantName,
         change: impl Future<Output = Result<Recorded, Error>>,
-    ) {
+    ) -> bool {
         let came = change.await;
         let told = short(name.as_str());
         self.outcome(&format!("{what} {told}"), &came, |done| format!("record {}", done.receipt().index()));
-        let Ok(recorded) = came else { return };
+        let recorded = match came {
+            Ok(recorded) => recorded,
+            Err(Error::Misuse(Misuse::NotNow { .. })) => return false,
+            Err(error) => return error.reason() != Some("WRONG_STATE"),
+        };
         self.world.checks.lock().acknowledged(self.host, &self.world.storage.current(), recorded.receipt());
         let app = Arc::clone(self);
         tokio::spawn(async move {
@@ -292,6 +350,7 @@ impl App {
                 Acknowledged::NotConfirmed { .. } => "not within a minute".to_owned(),
             });
         });
+        true
     }
 
     /// Whether the book knows what became of everything that was signed, and every change has the source's word.
@@ -302,16 +361,19 @@ impl App {
         let mut rested = true;
         for view in views.into_iter().filter(|view| view.state.is_some()) {
             let row = view.row;
-            // A change that never arrived before the last use was spent can't arrive any more.
-            if row.is_settled() || view.state == Some(grant::State::Consumed) {
+            // A change that never arrived before the grant ended by another's hand can't arrive any more.
+            let ended = matches!(view.state, Some(grant::State::Consumed | grant::State::Revoked));
+            if row.is_settled() || ended {
+                continue;
+            }
+            if is_pending(&row) {
+                // What was signed before is sent again, and then the grant is stopped; unless it was renewed meanwhile.
+                let stop = self.customer.stop(&row.name, false);
+                let taken = Box::pin(self.changed("stop", &row.name, stop)).await;
+                rested &= !taken && view.state == Some(grant::State::Superseded);
                 continue;
             }
             rested = false;
-            if is_pending(&row) {
-                // What was signed before is sent again, and then the grant is stopped.
-                Box::pin(self.changed("stop", &row.name, self.customer.stop(&row.name, false))).await;
-                continue;
-            }
             let came = self.customer.acknowledgement(&row.name).await;
             self.outcome("acknowledgement", &came, |word| {
                 word.map_or("none yet", |_| "by the source").to_owned()

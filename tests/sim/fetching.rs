@@ -22,6 +22,7 @@ use tokio::{task::JoinSet, time::sleep};
 use crate::{
     partner::{Desk, FIELDS, PURPOSE, short},
     random::Random,
+    tapping,
     world::{Phase, key_of, value_of},
 };
 
@@ -34,7 +35,8 @@ pub(crate) async fn fetch(desk: Arc<Desk>) {
         sleep(Duration::from_millis(random.between(200, 2_500))).await;
         let grants = grants(&desk);
         let Some(row) = random.pick(&grants) else { continue };
-        match random.below(10) {
+        match random.below(11) {
+            10 if tapping::has_place(row) => tapping::untapped(&desk, row).await,
             0..=4 => drop(one(&desk, row).await),
             5..=7 => several(&desk, row, random.between(2, AT_ONCE)).await,
             _ => twice(&desk, row, &mut random).await,
@@ -73,7 +75,7 @@ async fn several(desk: &Arc<Desk>, row: &GrantRow, number: u64) {
 }
 
 /// What was opened was proven, and is this customer's.
-fn judge(desk: &Desk, row: &GrantRow, came: &Result<Fetched, Error>) {
+pub(crate) fn judge(desk: &Desk, row: &GrantRow, came: &Result<Fetched, Error>) {
     let what = format!("fetch {}", short(row.name().as_str()));
     desk.outcome(&what, came, |fetched| {
         format!("use {}, record {}", fetched.use_number(), fetched.receipt.index())

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     net::{Port, dial, source_address},
     plan::{AUDITOR_HOST, OPERATOR_HOST},
+    stops,
     world::{
         Phase, World, auditor, call_key, key_of, log_key, operator, partner_name, second_operator, secret,
     },
@@ -107,9 +108,13 @@ pub(crate) async fn operate(world: Arc<World>) -> turmoil::Result {
     })
     .await;
     world.board.lock().phase = Phase::Works;
+    let mut random = world.random(OPERATOR_HOST);
     loop {
         sleep(PAUSE / 2).await;
-        let Some((partner, suspend)) = world.board.lock().orders.first().copied() else { continue };
+        let Some((partner, suspend)) = world.board.lock().orders.first().copied() else {
+            stops::operate(&world, &operator, &mut random).await;
+            continue;
+        };
         let name = partner_name(partner);
         let (what, kind, came) = if suspend {
             let came = operator.suspend(&name, "an inquiry").await;

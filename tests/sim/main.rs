@@ -10,14 +10,18 @@ mod disk;
 mod faults;
 mod fetching;
 mod hosts;
+mod leaving;
 mod net;
 mod options;
 mod partner;
 mod plan;
+mod proof;
 mod random;
 mod run;
+mod stops;
 mod store;
 mod table;
+mod tapping;
 mod trace;
 mod world;
 
@@ -50,7 +54,8 @@ fn main() -> ExitCode {
     }
     let mut good = true;
     if options.tests_itself() {
-        good = repeats(1)
+        good = proof::can_fail()
+            & repeats(1)
             & catches(Mutation::DropCommit, &["durable"])
             & catches(Mutation::StaleReads, &["stop"]);
     }

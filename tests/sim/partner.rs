@@ -6,10 +6,12 @@ use async_trait::async_trait;
 use countersign_client::{
     Book, Error, OfferDraft, Partner, PartnerConfig, PartnerEvent, ProvideError, SourceHandler, SourceServer,
     Value,
+    book::{GrantRow, Standing},
+    partner::AskedRow,
 };
 use countersign_grants::{
     catalogue::FieldPath,
-    id::{Principal, SubjectHandle},
+    id::{GrantName, Principal, SubjectHandle},
     statement::{BenefitKind, OfferText},
 };
 use countersign_proto::log::v1::Kind;
@@ -20,6 +22,7 @@ use crate::{
     hosts::{PAUSE, certificate},
     net::{PARTNER_HOSTS, Port},
     random::Random,
+    stops, tapping,
     world::{Ceremony, Offered, Phase, World, key_of, partner_name, value_of},
 };
 
@@ -52,6 +55,7 @@ pub(crate) async fn live(world: Arc<World>, at: usize) -> turmoil::Result {
     tokio::spawn(Arc::clone(&desk).link());
     tokio::spawn(Arc::clone(&desk).propose());
     tokio::spawn(fetching::fetch(Arc::clone(&desk)));
+    tokio::spawn(stops::stop(Arc::clone(&desk)));
     desk.say_what_changed().await
 }
 
@@ -111,7 +115,7 @@ impl Desk {
         self.world.phase() == Phase::Works
     }
 
-    fn random(&self, what: &str) -> Random {
+    pub(crate) fn random(&self, what: &str) -> Random {
         self.world.random(&format!("{} {what}", self.host))
     }
 
@@ -125,7 +129,7 @@ impl Desk {
         self.world.fail("halted", format!("{} hears nothing more: {error}", self.host));
     }
 
-    fn hear(&self, index: u64, event: &PartnerEvent) {
+    fn hear(self: &Arc<Self>, index: u64, event: &PartnerEvent) {
         let what = match event {
             PartnerEvent::Failed { kind, error, .. } => {
                 let came = Err::<(), _>(error);
@@ -151,6 +155,10 @@ impl Desk {
                     }
                 });
                 "EraseDue".to_owned()
+            }
+            PartnerEvent::LocationTapped { grant, tap, .. } => {
+                tokio::spawn(tapping::fetch(Arc::clone(self), (**grant).clone(), *tap));
+                "LocationTapped".to_owned()
             }
             PartnerEvent::UnknownKeys { .. } => {
                 self.world.fail("event", format!("{} hears of unknown keys", self.host));
@@ -245,7 +253,7 @@ impl Desk {
             source: partner_name(source),
             purpose: PURPOSE.to_owned(),
             required_fields: FIELDS.map(str::to_owned).to_vec(),
-            optional_fields: vec!["trip.eta".to_owned()],
+            optional_fields: vec!["trip.eta".to_owned(), tapping::PLACE.to_owned()],
             duration: Duration::from_secs(24 * 3600),
             uses,
             rate: random.chance(25).then(|| (uses.min(3), Duration::from_secs(20))),
@@ -287,15 +295,18 @@ impl Desk {
             links.iter().map(|link| link.subject().clone()).find(is_theirs)
         };
         let (Some(first), Some(handle)) = (random.pick(&offers), handle) else { return };
-        let mut rows = vec![(first.name.clone(), false)];
+        let renews = self.to_renew(first, &handle, random);
+        let mut rows = vec![AskedRow { offer: first.name.clone(), optional: false, renews }];
         if let Some(second) = random.pick(&offers)
             && second.name != first.name
         {
-            rows.push((second.name.clone(), true));
+            rows.push(AskedRow { offer: second.name.clone(), optional: true, renews: None });
         }
-        let came = self.partner.request(&handle, &rows, REQUEST_LIFE).await;
+        let came = self.partner.request_rows(&handle, &rows, REQUEST_LIFE).await;
         self.outcome("request", &came, |name| {
-            format!("{}, {} rows, customer {customer}", short(name.as_str()), rows.len())
+            let renews = rows[0].renews.as_ref().map(|renews| format!(", renews {}", short(renews.as_str())));
+            let renews = renews.unwrap_or_default();
+            format!("{}, {} rows, customer {customer}{renews}", short(name.as_str()), rows.len())
         });
         let Ok(name) = came else { return };
         self.world.checks.lock().promised(Kind::RequestCreated);
@@ -308,6 +319,18 @@ impl Desk {
                 self.world.checks.lock().promised(Kind::RequestCancelled);
             }
         }
+    }
+
+    /// A grant in whose place the offer's would come; at times none, though there is one.
+    fn to_renew(&self, offer: &Offered, handle: &SubjectHandle, random: &mut Random) -> Option<GrantName> {
+        let (source, recipient) = (partner_name(offer.source), partner_name(offer.recipient));
+        let mut grants = self.partner.book().grants_of(handle);
+        grants.retain(|row| {
+            let terms = row.terms();
+            row.standing() == Standing::Active && terms.source == source && terms.recipient == recipient
+        });
+        grants.sort_by_key(GrantRow::digest);
+        random.pick(&grants).filter(|_| random.chance(60)).map(|row| row.name().clone())
     }
 
     /// As a source: says that something changed.

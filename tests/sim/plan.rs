@@ -60,6 +60,8 @@ pub(crate) const FAULTS: [(Fault, &str); 10] = [
 pub(crate) struct Plan {
     pub(crate) partners: usize,
     pub(crate) customers: usize,
+    /// Who closes the account, early or at the end.
+    pub(crate) leavers: BTreeSet<usize>,
     pub(crate) faults: BTreeSet<Fault>,
     /// Of a hundred looks at the dice, two a second, how many bring a fault.
     pub(crate) fault_percent: u64,
@@ -82,9 +84,12 @@ impl Plan {
         let chosen = FAULTS.iter().filter(|_| !calm && random.chance(share)).map(|(fault, _)| *fault);
         let faults: BTreeSet<Fault> = chosen.collect();
         let minute = 60_000;
+        let partners = random.between(2, 3) as usize;
+        let customers = random.between(1, 3) as usize;
         Self {
-            partners: random.between(2, 3) as usize,
-            customers: random.between(1, 3) as usize,
+            partners,
+            customers,
+            leavers: (0..customers).filter(|_| random.chance(25)).collect(),
             faults,
             fault_percent: random.between(5, 40),
             max_skew_ms: if random.chance(40) { minute / 3 } else { 10 * minute },
@@ -104,6 +109,11 @@ impl Plan {
         [Partition, OneWay, Hold, Latency, BrokerCrash, PartyCrash, Doubt]
             .iter()
             .any(|fault| self.has(*fault))
+    }
+
+    /// Whether a customer closes the account.
+    pub(crate) fn somebody_leaves(&self) -> bool {
+        !self.leavers.is_empty()
     }
 
     /// All hosts.

@@ -20,7 +20,7 @@ use crate::{
     partner::{self, short},
     plan::{AUDITOR_HOST, CUSTOMER_HOSTS, Fault, OPERATOR_HOST, Plan},
     store::Mutation,
-    world::{Counts, Phase, World},
+    world::{Counts, Leaving, Phase, World},
 };
 
 /// How far simulated time goes at once; messages are handed over between two such steps.
@@ -52,6 +52,11 @@ pub(crate) struct Report {
     pub(crate) stops: u64,
     pub(crate) grants: u64,
     pub(crate) dropped: u64,
+    pub(crate) taps: u64,
+    pub(crate) superseded: u64,
+    pub(crate) suspended: u64,
+    pub(crate) revoked: u64,
+    pub(crate) closed: u64,
     pub(crate) counts: Counts,
     pub(crate) violations: Vec<Violation>,
     pub(crate) recent: Vec<String>,
@@ -80,6 +85,7 @@ pub(crate) fn run(seed: u64, mutation: Option<Mutation>, shown: bool) -> Report 
     // A run that failed may leave tasks behind that fail again when they are dropped.
     let dropped = panic::catch_unwind(AssertUnwindSafe(|| drop(sim)));
     drop((dropped, PANICS.take()));
+    world.let_go();
     driver.report(began.elapsed())
 }
 
@@ -229,6 +235,7 @@ impl Driver {
             }
         }
         checks.hold_promises();
+        checks.hold_closings();
     }
 
     /// What has not settled yet.
@@ -240,10 +247,20 @@ impl Driver {
         if let Some((partner, _)) = board.orders.first() {
             return Some(format!("the operator has not dealt with partner {partner}"));
         }
+        if let Some(name) = board.held.first() {
+            return Some(format!("the operator still holds {}", short(name.as_str())));
+        }
+        if let Some(partner) = board.let_go.iter().position(|gone| !gone) {
+            return Some(format!("partner {partner} has not let go of what it suspended"));
+        }
         for (at, customer) in board.customers.iter().enumerate() {
             let Some(customer) = customer else { return Some(format!("customer {at} is down")) };
             if !board.at_rest[at] {
                 return Some(format!("customer {at} waits for the end of a change"));
+            }
+            // Who was not heard before the account was closed keeps what it knew.
+            if board.leaving[at] == Leaving::Gone {
+                continue;
             }
             if let Some(what) = self.books_differ(&board.partners, customer) {
                 return Some(what);
@@ -251,7 +268,8 @@ impl Driver {
         }
         for partner in board.partners.iter().flatten() {
             let owed = partner.book().receipts_owed();
-            if owed > 0 {
+            // What a customer took along who has left, nobody can prove any more.
+            if owed > 0 && !board.leaving.contains(&Leaving::Gone) {
                 return Some(format!("{} is owed {owed} receipts", partner.name()));
             }
         }
@@ -286,7 +304,11 @@ impl Driver {
                 let (name, told) = (partner.name(), short(row.name.as_str()));
                 match partner.book().grant(&row.name) {
                     None => return Some(format!("{name} does not have grant {told}")),
-                    Some(theirs) if theirs.sequence() != row.sequence || theirs.held() => {
+                    // What an operator ended, a book holds by the broker's word.
+                    Some(theirs)
+                        if theirs.sequence() != row.sequence
+                            || (theirs.held() && !checks.ended_by_operator(&row.terms.log_tag)) =>
+                    {
                         return Some(format!("{name} has another change of {told} than its customer"));
                     }
                     Some(_) => {}
@@ -311,6 +333,11 @@ impl Driver {
             stops: checks.count(Kind::GrantWithdrawn),
             grants: checks.count(Kind::GrantApproved),
             dropped: checks.count(Kind::ProvidedNotReleased),
+            taps: checks.count(Kind::LocationTapped),
+            superseded: checks.count(Kind::GrantSuperseded),
+            suspended: checks.count(Kind::GrantSuspended) + checks.count(Kind::GrantSuspendedByOperator),
+            revoked: checks.count(Kind::GrantRevoked) + checks.count(Kind::GrantRevokedByOperator),
+            closed: checks.count(Kind::CustomerErased),
             counts: self.world.counts.lock().clone(),
             violations: checks.violations().to_vec(),
             recent: trace.recent(),

@@ -135,7 +135,7 @@ impl Table {
     }
 }
 
-fn numbers(report: &Report) -> [(&'static str, u64); 8] {
+fn numbers(report: &Report) -> [(&'static str, u64); 13] {
     [
         ("steps", report.steps),
         ("events", report.events),
@@ -145,5 +145,10 @@ fn numbers(report: &Report) -> [(&'static str, u64); 8] {
         ("transfers", report.transfers),
         ("stops", report.stops),
         ("provided, not released", report.dropped),
+        ("taps", report.taps),
+        ("superseded", report.superseded),
+        ("suspended", report.suspended),
+        ("revoked", report.revoked),
+        ("accounts closed", report.closed),
     ]
 }

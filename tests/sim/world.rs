@@ -73,6 +73,16 @@ pub(crate) struct World {
     lives: AtomicU64,
 }
 
+/// How far a customer has come with closing the account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leaving {
+    No,
+    /// It may have been sent.
+    Begun,
+    /// It is closed.
+    Gone,
+}
+
 /// What people tell each other, and which parties are up.
 pub(crate) struct Board {
     pub(crate) phase: Phase,
@@ -97,6 +107,12 @@ pub(crate) struct Board {
     pub(crate) fetched_at_last: BTreeMap<GrantName, bool>,
     /// Customers whose every change is known to have settled.
     pub(crate) at_rest: Vec<bool>,
+    /// Who closes the account.
+    pub(crate) leaving: Vec<Leaving>,
+    /// Partners that suspend nothing any more, and whose every change the broker has.
+    pub(crate) let_go: Vec<bool>,
+    /// Grants that the operator may have suspended.
+    pub(crate) held: Vec<GrantName>,
 }
 
 /// A link in the making.
@@ -147,6 +163,9 @@ impl World {
             orders: Vec::new(),
             fetched_at_last: BTreeMap::new(),
             at_rest: vec![false; plan.customers],
+            leaving: vec![Leaving::No; plan.customers],
+            let_go: vec![false; plan.partners],
+            held: Vec::new(),
         };
         Self {
             seed,
@@ -235,7 +254,7 @@ impl World {
         let customers: Vec<_> = board.customers.iter().cloned().enumerate().collect();
         for (at, customer) in customers {
             for row in customer.iter().flat_map(|customer| customer.book().grants()) {
-                self.checks.lock().signed(&row.terms);
+                self.checks.lock().signed(at, &row.terms);
                 board.signed.insert(row.name, (at, row.terms));
             }
         }
@@ -246,11 +265,20 @@ impl World {
         let mut board = self.board.lock();
         if let Some(at) = PARTNER_HOSTS.iter().position(|one| *one == host) {
             board.partners[at] = None;
+            board.let_go[at] = false;
         }
         if let Some(at) = CUSTOMER_HOSTS.iter().position(|one| *one == host) {
             board.customers[at] = None;
             board.at_rest[at] = false;
         }
+    }
+
+    /// The run is over. Whoever is up has a clock, which has this world, which has whoever is up: they would stay for good.
+    pub(crate) fn let_go(&self) {
+        let mut board = self.board.lock();
+        let parties = (std::mem::take(&mut board.partners), std::mem::take(&mut board.customers));
+        drop(board);
+        drop(parties);
     }
 
     pub(crate) fn count_fault(&self, kind: &'static str) {
