@@ -75,6 +75,29 @@ pub(crate) struct Granted {
     pub(crate) stopped: AtomicBool,
 }
 
+impl Granted {
+    /// A grant that was just approved, which nobody changes but whoever made it.
+    pub(crate) fn new(
+        customer: Customer,
+        offered: &Offered,
+        (name, tag): (GrantName, Tag),
+        source_subject: SubjectHandle,
+    ) -> Self {
+        Self {
+            name,
+            tag,
+            source: offered.source,
+            recipient: offered.recipient,
+            customer,
+            source_subject,
+            steady: false,
+            revisable: false,
+            located: offered.located,
+            stopped: AtomicBool::new(false),
+        }
+    }
+}
+
 /// Everything that the clients share.
 pub(crate) struct World {
     pub(crate) folder: PathBuf,

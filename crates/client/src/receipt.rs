@@ -8,6 +8,7 @@ use countersign_grants::{
     commitment::{self, SALT_BYTES},
     digest::Digest,
     id::{CustomerName, PartnerName},
+    statement::GrantTerms,
     time::Timestamp,
     token::MAX_CLOCK_AHEAD,
 };
@@ -65,6 +66,30 @@ pub struct Saying<'a> {
     pub not_before: Timestamp,
     /// The latest time.
     pub not_after: Timestamp,
+}
+
+impl<'a> Saying<'a> {
+    /// What every record of a grant with these terms says, of one of some kinds, from one time to another.
+    pub fn of(
+        terms: &'a GrantTerms,
+        kinds: &'a [Kind],
+        (not_before, not_after): (Timestamp, Timestamp),
+    ) -> Self {
+        Self {
+            kinds,
+            source: &terms.source,
+            recipient: &terms.recipient,
+            purpose: &terms.purpose,
+            catalogue_version: terms.catalogue_version,
+            log_tag: &terms.log_tag,
+            subject: None,
+            fields: None,
+            evidence: None,
+            use_limit: None,
+            not_before,
+            not_after,
+        }
+    }
 }
 
 impl ProvenLeaf {

@@ -1,10 +1,7 @@
 //! People who leave: each enters, keeps an authenticator, gives a grant that is fetched under, and closes the account, with
 //! whatever the daemon's deaths cut in two. Of them nothing is asked for afterwards but what the log says.
 
-use std::{
-    sync::{Arc, atomic::AtomicBool},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use countersign_client::{
     Error, System,
@@ -68,19 +65,8 @@ async fn one(world: &World, random: &mut Random) -> Result<(), Error> {
     if random.chance(1, 2) {
         preview(notes, &customer, &request).await?;
     }
-    let (name, tag) = people::approve(notes, &customer, &request, None).await?;
-    let granted = Granted {
-        name,
-        tag,
-        source: offered.source,
-        recipient: offered.recipient,
-        customer: customer.clone(),
-        source_subject,
-        steady: false,
-        revisable: false,
-        located: offered.located,
-        stopped: AtomicBool::new(false),
-    };
+    let approved = people::approve(notes, &customer, &request, None).await?;
+    let granted = Granted::new(customer.clone(), &offered, approved, source_subject);
     for _ in 0..random.below(3) {
         transfers::by_hand(world, &granted, false).await;
     }

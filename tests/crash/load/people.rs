@@ -2,10 +2,7 @@
 
 use std::{
     collections::HashSet,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -98,19 +95,12 @@ pub(super) async fn give(world: &World, offered: &Offered, random: &mut Random) 
         2 => defer(notes, &customer, &request).await?,
         _ => {}
     }
-    let (name, tag) = approve(notes, &customer, &request, None).await?;
+    let approved = approve(notes, &customer, &request, None).await?;
     let steady = offered.endless && !offered.located && random.chance(1, 2);
     let granted = Granted {
-        name,
-        tag,
-        source: offered.source,
-        recipient: offered.recipient,
-        customer,
-        source_subject,
         steady,
         revisable: !steady && random.chance(1, 3),
-        located: offered.located,
-        stopped: AtomicBool::new(false),
+        ..Granted::new(customer, offered, approved, source_subject)
     };
     world.add(granted, random);
     Ok(())

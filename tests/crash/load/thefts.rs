@@ -1,10 +1,7 @@
 //! People whose root secret is stolen: each enters, gives a grant, reports the theft, and links anew in the place of the
 //! old links with another root secret.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::{Arc, atomic::Ordering};
 
 use countersign_client::{
     Error, System,
@@ -41,19 +38,8 @@ async fn one(world: &World, random: &mut Random) -> Result<(), Error> {
     let source_subject = people::link(notes, &customer, &source.partner, None).await?;
     let recipient_subject = people::link(notes, &customer, &recipient.partner, None).await?;
     let request = people::request(notes, (recipient, &recipient_subject), &offered, None).await?;
-    let (name, tag) = people::approve(notes, &customer, &request, None).await?;
-    let granted = Granted {
-        name,
-        tag,
-        source: offered.source,
-        recipient: offered.recipient,
-        customer: customer.clone(),
-        source_subject,
-        steady: false,
-        revisable: false,
-        located: offered.located,
-        stopped: AtomicBool::new(false),
-    };
+    let approved = people::approve(notes, &customer, &request, None).await?;
+    let granted = Granted::new(customer.clone(), &offered, approved, source_subject);
     for _ in 0..random.below(3) {
         transfers::by_hand(world, &granted, false).await;
     }

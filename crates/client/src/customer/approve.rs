@@ -208,18 +208,14 @@ impl Customer {
             let terms = draft.source_terms.statement();
             let receipt = ProvenLeaf::prove(Some(receipt), &self.0.monitor)?;
             receipt.says(&Saying {
-                kinds: &[Kind::GrantApproved],
-                source: &terms.source,
-                recipient: &terms.recipient,
-                purpose: &terms.purpose,
-                catalogue_version: terms.catalogue_version,
-                log_tag: &terms.log_tag,
                 subject: Some(self.name()),
                 fields: Some(&terms.fields),
                 evidence: Some(&[draft.source_terms.digest()]),
-                use_limit: None,
-                not_before: terms.time.minus(MAX_CLOCK_SKEW),
-                not_after: self.now().plus(MAX_CLOCK_SKEW),
+                ..Saying::of(
+                    terms,
+                    &[Kind::GrantApproved],
+                    (terms.time.minus(MAX_CLOCK_SKEW), self.now().plus(MAX_CLOCK_SKEW)),
+                )
             })?;
             let grant = GrantName::of(draft.source_terms.digest());
             let recorded = Entry::Recorded { grant: *grant.digest().as_bytes(), index: receipt.index() };

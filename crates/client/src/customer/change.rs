@@ -338,18 +338,13 @@ impl Customer {
         let receipt = ProvenLeaf::prove(receipt, &self.0.monitor)?;
         let (terms, change) = (&row.terms, envelope::digest(source));
         receipt.says(&Saying {
-            kinds: kinds(said.verb, said.erase),
-            source: &terms.source,
-            recipient: &terms.recipient,
-            purpose: &terms.purpose,
-            catalogue_version: terms.catalogue_version,
-            log_tag: &terms.log_tag,
             subject: Some(self.name()),
-            fields: None,
             evidence: Some(&[change]),
-            use_limit: None,
-            not_before: said.time.minus(MAX_CLOCK_SKEW),
-            not_after: self.now().plus(MAX_CLOCK_SKEW),
+            ..Saying::of(
+                terms,
+                kinds(said.verb, said.erase),
+                (said.time.minus(MAX_CLOCK_SKEW), self.now().plus(MAX_CLOCK_SKEW)),
+            )
         })?;
         let grant = *row.name.digest().as_bytes();
         let changed = Entry::Changed { grant, change: source.encode_to_vec(), index: Some(receipt.index()) };

@@ -276,18 +276,14 @@ impl Customer {
         let receipt = ProvenLeaf::prove(answer.receipt.as_ref(), &self.0.monitor)?;
         let terms = &new.terms;
         receipt.says(&Saying {
-            kinds: &[Kind::GrantApproved],
-            source: &terms.source,
-            recipient: &terms.recipient,
-            purpose: &terms.purpose,
-            catalogue_version: terms.catalogue_version,
-            log_tag: &terms.log_tag,
             subject: Some(self.name()),
             fields: Some(&terms.fields),
             evidence: Some(&[successor]),
-            use_limit: None,
-            not_before: terms.time.minus(MAX_CLOCK_SKEW),
-            not_after: self.now().plus(MAX_CLOCK_SKEW),
+            ..Saying::of(
+                terms,
+                &[Kind::GrantApproved],
+                (terms.time.minus(MAX_CLOCK_SKEW), self.now().plus(MAX_CLOCK_SKEW)),
+            )
         })?;
         let recorded = self.recorded(row, said, source, answer.superseded_receipt.as_ref()).await?;
         let grant = *successor.as_bytes();

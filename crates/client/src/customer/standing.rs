@@ -116,18 +116,12 @@ impl Customer {
         let leaf = ProvenLeaf::prove(receipt.as_ref(), &self.0.monitor)?;
         let terms = &row.terms;
         leaf.says(&Saying {
-            kinds: &[ENDS.as_slice(), &USES].concat(),
-            source: &terms.source,
-            recipient: &terms.recipient,
-            purpose: &terms.purpose,
-            catalogue_version: terms.catalogue_version,
-            log_tag: &terms.log_tag,
             subject: Some(self.name()),
-            fields: None,
-            evidence: None,
-            use_limit: None,
-            not_before: terms.time.minus(MAX_CLOCK_SKEW),
-            not_after: self.now().plus(MAX_CLOCK_SKEW),
+            ..Saying::of(
+                terms,
+                &[ENDS.as_slice(), &USES].concat(),
+                (terms.time.minus(MAX_CLOCK_SKEW), self.now().plus(MAX_CLOCK_SKEW)),
+            )
         })?;
         let record = leaf.record();
         if is_use(record.kind()) && record.use_number < u64::from(terms.uses) {

@@ -80,18 +80,14 @@ impl Customer {
     ) -> Result<(), Error> {
         let terms = &row.terms;
         receipt.says(&Saying {
-            kinds: &[Kind::LocationTapped],
-            source: &terms.source,
-            recipient: &terms.recipient,
-            purpose: &terms.purpose,
-            catalogue_version: terms.catalogue_version,
-            log_tag: &terms.log_tag,
             subject: Some(self.name()),
             fields: Some(&tap.statement().fields),
             evidence: Some(&[tap.digest()]),
-            use_limit: None,
-            not_before: tap.statement().time.minus(MAX_CLOCK_SKEW),
-            not_after: self.now().plus(MAX_CLOCK_SKEW),
+            ..Saying::of(
+                terms,
+                &[Kind::LocationTapped],
+                (tap.statement().time.minus(MAX_CLOCK_SKEW), self.now().plus(MAX_CLOCK_SKEW)),
+            )
         })
     }
 }

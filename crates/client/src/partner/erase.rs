@@ -113,19 +113,13 @@ impl Shared {
         let receipt = ProvenLeaf::prove(answer.receipt.as_ref(), &self.monitor)?;
         let terms = row.terms();
         receipt.says(&Saying {
-            kinds: &[Kind::ErasureAttested],
-            source: &terms.source,
-            recipient: &terms.recipient,
-            purpose: &terms.purpose,
-            catalogue_version: terms.catalogue_version,
-            log_tag: &terms.log_tag,
-            subject: None,
-            fields: None,
             evidence: Some(&[digest]),
-            use_limit: None,
             // It may have been signed long before the broker could be reached.
-            not_before: said.time.minus(MAX_CLOCK_SKEW),
-            not_after: self.system.now().plus(MAX_CLOCK_SKEW),
+            ..Saying::of(
+                terms,
+                &[Kind::ErasureAttested],
+                (said.time.minus(MAX_CLOCK_SKEW), self.system.now().plus(MAX_CLOCK_SKEW)),
+            )
         })?;
         Ok(receipt)
     }
@@ -143,18 +137,12 @@ impl Shared {
         let change = change.ok_or_else(unread)?;
         let (receipt, terms) = (ProvenLeaf::prove(left.receipt.as_ref(), &self.monitor)?, row.terms());
         receipt.says(&Saying {
-            kinds: &[Kind::ErasureOrdered],
-            source: &terms.source,
-            recipient: &terms.recipient,
-            purpose: &terms.purpose,
-            catalogue_version: terms.catalogue_version,
-            log_tag: &terms.log_tag,
-            subject: None,
-            fields: None,
             evidence: Some(&[change]),
-            use_limit: None,
-            not_before: terms.time.minus(MAX_CLOCK_SKEW),
-            not_after: self.system.now().plus(MAX_CLOCK_SKEW),
+            ..Saying::of(
+                terms,
+                &[Kind::ErasureOrdered],
+                (terms.time.minus(MAX_CLOCK_SKEW), self.system.now().plus(MAX_CLOCK_SKEW)),
+            )
         })?;
         let entry = Entry::OrderRecorded {
             grant: *row.digest().as_bytes(),

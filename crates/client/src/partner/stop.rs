@@ -165,19 +165,13 @@ impl Shared {
         let receipt = ProvenLeaf::prove(answer.receipt.as_ref(), &self.monitor)?;
         let terms = row.terms();
         receipt.says(&Saying {
-            kinds: &[kind(said.verb)],
-            source: &terms.source,
-            recipient: &terms.recipient,
-            purpose: &terms.purpose,
-            catalogue_version: terms.catalogue_version,
-            log_tag: &terms.log_tag,
-            subject: None,
-            fields: None,
             evidence: Some(&[envelope::digest(change)]),
-            use_limit: None,
             // It may have been signed long before the broker could be reached.
-            not_before: said.time.minus(MAX_CLOCK_SKEW),
-            not_after: self.system.now().plus(MAX_CLOCK_SKEW),
+            ..Saying::of(
+                terms,
+                &[kind(said.verb)],
+                (said.time.minus(MAX_CLOCK_SKEW), self.system.now().plus(MAX_CLOCK_SKEW)),
+            )
         })?;
         Ok(receipt)
     }

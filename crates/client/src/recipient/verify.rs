@@ -57,18 +57,10 @@ impl Shared {
 
         let leaf = ProvenLeaf::prove(answer.receipt.as_ref(), &self.monitor)?;
         leaf.says(&Saying {
-            kinds: &[Kind::Transfer],
-            source: &terms.source,
-            recipient: &terms.recipient,
-            purpose: &terms.purpose,
-            catalogue_version: terms.catalogue_version,
-            log_tag: &terms.log_tag,
-            subject: None,
             fields: Some(&fetch.statement.fields),
             evidence: Some(&[row.digest(), fetch.digest, provision.digest()]),
             use_limit: Some(terms.uses),
-            not_before: now.minus(slack),
-            not_after: now.plus(slack),
+            ..Saying::of(terms, &[Kind::Transfer], (now.minus(slack), now.plus(slack)))
         })?;
         Ok((sealed, leaf))
     }
