@@ -25,7 +25,7 @@ rmSync(join(DIST, '.vite'), { recursive: true })
 const files = readdirSync(DIST, { recursive: true, withFileTypes: true })
   .filter((entry) => entry.isFile())
   .map((entry) => relative(DIST, join(entry.parentPath, entry.name)).split(sep).join('/'))
-  .filter((path) => !path.endsWith('.br') && path !== 'listing.txt')
+  .filter((path) => !path.endsWith('.br') && path !== 'listing.txt' && !path.startsWith('.'))
   .sort()
 
 const listing = files.map((path) => `${sha256(readFileSync(join(DIST, path)))}  ${path}\n`).join('')
