@@ -1,5 +1,11 @@
-// The app's first line: draws the shell into #app.
+// The app's first line: takes an invitation out of the address, opens the core, and draws.
 import { render } from 'preact'
+import './ui/tokens.css'
+import './ui/base.css'
+import './ui/components.css'
+import './ui/screens.css'
+import { begin } from './ui/app'
+import { start } from './ui/start'
 
-const root = document.getElementById('app')
-if (root) render(<main>Countersign</main>, root)
+begin()
+void start(document.getElementById('app'), render)

@@ -80,17 +80,30 @@ export function back(): void {
 /** How far the page was scrolled when it was last here. */
 export const lastTop = (): number => step().top ?? 0
 
-/** Begins to listen to the browser's own buttons. */
-export function listen(): void {
+/** Begins to listen to the browser's own buttons, and to the app's links. `before` sees each new address first. */
+export function listen(before: () => void): void {
   history.scrollRestoration = 'manual'
-  addEventListener('popstate', announce)
+  const turned = () => {
+    before()
+    announce()
+  }
+  addEventListener('popstate', turned)
+  addEventListener('hashchange', turned)
+  document.addEventListener('click', (event) => {
+    const link = event.target instanceof Element ? event.target.closest('a') : null
+    const href = link?.getAttribute('href')
+    if (!href?.startsWith('#/') || event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return
+    event.preventDefault()
+    go(href)
+  })
 }
 
 /** The place, as it changes. */
 export function usePlace(): { place: Place; href: string } {
-  const [href, set] = useState(location.hash)
+  const [{ href }, set] = useState({ href: location.hash })
   useEffect(() => {
-    const listener = () => set(location.hash)
+    // An object anew each time: what stands under the same address may be another invitation.
+    const listener = () => set({ href: location.hash })
     listeners.add(listener)
     return () => {
       listeners.delete(listener)

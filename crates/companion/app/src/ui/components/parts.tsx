@@ -62,7 +62,7 @@ export function Banner({ tone = 'plain', icon, children }: { tone?: Tone; icon: 
 }
 
 /** A check box that looks like what it does. */
-export function Switch({ on, set, children, unable, note }: { on: boolean; set: (on: boolean) => void; children: ComponentChildren; unable?: boolean; note?: string }): JSX.Element {
+export function Switch({ on, set, children, unable, note }: { on: boolean; set: (on: boolean) => void; children: ComponentChildren; unable?: boolean; note?: string | undefined }): JSX.Element {
   return (
     <label class="switch">
       <span>
@@ -75,14 +75,14 @@ export function Switch({ on, set, children, unable, note }: { on: boolean; set: 
 }
 
 /** One of a few. */
-export function Choices<T extends string | number>({ legend, name, options, value, set }: { legend: string; name: string; options: readonly { value: T; label: string }[]; value: T; set: (value: T) => void }): JSX.Element {
+export function Choices<T extends string | number>({ legend, name, options, value, set }: { legend: string; name: string; options: readonly { value: T; label: string; lang?: string }[]; value: T; set: (value: T) => void }): JSX.Element {
   return (
     <fieldset class="choices">
       <legend>{legend}</legend>
       {options.map((option) => (
         <label class="choice" key={option.value}>
           <input type="radio" name={name} checked={option.value === value} onChange={() => set(option.value)} />
-          <span>{option.label}</span>
+          <span lang={option.lang}>{option.label}</span>
         </label>
       ))}
     </fieldset>
