@@ -28,6 +28,7 @@ test('she begins with a passkey, and no password', async () => {
   await mei.begin()
   expect(await phone.passkeys()).toBe(1)
   expect(await phone.page.locator('input[type=password]').count()).toBe(0)
+  expect(await phone.axe()).toEqual([])
 })
 
 test('she links three brands by their invitations', async () => {
@@ -42,6 +43,7 @@ test('she approves four rows once, and leaves the optional one off', async () =>
   const optional = phone.page.getByRole('switch', { name: say.request.include })
   expect(await optional.count()).toBe(1)
   expect(await optional.isChecked()).toBe(false)
+  expect(await phone.axe()).toEqual([])
   await mei.approves()
   const first = await hall.until((brand, event) =>
     brand === 'hopp' && 'followed' in event && event.followed.row === 1 ? event.followed : undefined,
@@ -52,6 +54,7 @@ test('she approves four rows once, and leaves the optional one off', async () =>
 test('the receipt is verified on her own device', async () => {
   await mei.button(say.receipt.check).first().click()
   await phone.page.getByText(say.proof.all).waitFor()
+  expect(await phone.axe()).toEqual([])
   await phone.page.keyboard.press('Escape')
 })
 
@@ -59,6 +62,7 @@ test('the transfer stands on her timeline, with its proof', async () => {
   await mei.open('#/activity')
   const transfer = phone.page.getByText(say.timeline.transfer(CALLED.skylark, CALLED.hopp)).first()
   await transfer.waitFor()
+  expect(await phone.axe()).toEqual([])
 })
 
 test('what was not granted is refused, and she sees that too', async () => {
@@ -76,6 +80,7 @@ test('she stops one row, and the next read is denied', async () => {
   await phone.page.getByRole('link', { name: `${say.home.stop}: ${what}` }).click()
   await mei.button(say.stop.stopOnly).click()
   await phone.page.getByText(say.stop.stopped, { exact: true }).first().waitFor()
+  expect(await phone.axe()).toEqual([])
   const grant = await hall.until((brand, event) =>
     brand === 'hopp' && 'granted' in event && event.granted.row === 1 ? event.granted.grant : undefined,
   )

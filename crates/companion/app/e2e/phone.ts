@@ -1,5 +1,6 @@
 // A phone: Chromium with a screen of that size, an authenticator of its own, and an ear for what a page must never do.
 import { existsSync } from 'node:fs'
+import axe from 'axe-core'
 import { chromium, type Browser, type BrowserContext, type CDPSession, type Page } from 'playwright-core'
 
 const FOUND = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome']
@@ -75,6 +76,31 @@ export class Phone {
     const { authenticator: authenticatorId } = this
     const { credentials } = await this.devtools.send('WebAuthn.getCredentials', { authenticatorId })
     return credentials.length
+  }
+
+  /** What axe finds on the page as it stands, by the rules of WCAG 2.2 AA: rule, and where. */
+  async axe(): Promise<string[]> {
+    // As a debugger's script, which no policy of the page concerns.
+    await this.page.evaluate(axe.source)
+    return this.page.evaluate(async () => {
+      const { run } = (window as unknown as { axe: typeof axe }).axe
+      const tags = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']
+      const { violations } = await run(document, { runOnly: { type: 'tag', values: tags } })
+      return violations.flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.target.join(' ')}: ${node.failureSummary ?? ''}`))
+    })
+  }
+
+  /** Slows it down to a phone of the middle range on a bad mobile network. */
+  async slowDown(): Promise<void> {
+    await this.devtools.send('Emulation.setCPUThrottlingRate', { rate: 4 })
+    const bytesPerSecond = 1_600_000 / 8
+    await this.devtools.send('Network.enable')
+    await this.devtools.send('Network.emulateNetworkConditions', {
+      offline: false,
+      latency: 150,
+      downloadThroughput: bytesPerSecond,
+      uploadThroughput: bytesPerSecond,
+    })
   }
 
   async stop(): Promise<void> {
