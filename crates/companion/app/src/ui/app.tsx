@@ -73,7 +73,7 @@ function Frame({ said }: { said: string }): JSX.Element {
   const { place, href } = usePlace()
   const alone = status.keys === 'none' || status.keys === 'over'
   return (
-    <div class={`frame ${alone ? 'alone' : ''}`}>
+    <div class={`frame ${alone ? 'alone' : ''} ${place.screen === 'request' ? 'deciding' : ''}`}>
       <a
         class="skip"
         href="#main"

@@ -46,8 +46,10 @@ export function addField(draft: Draft, row: RowView, path: FieldPath, on: boolea
   return change(draft, row, { fields: on ? [...fields, path] : fields })
 }
 
+const STEPS = [2_592_000, 1_209_600, 604_800, 259_200, 172_800, 86_400, 43_200, 21_600, 10_800, 3_600]
+
 /** The longest, and up to four shorter ones. */
-export function shorter(seconds: number): number[] {
-  const steps = [2_592_000, 1_209_600, 604_800, 259_200, 172_800, 86_400, 43_200, 21_600, 10_800, 3_600, 0]
-  return [seconds, ...steps.filter((step) => step < seconds)].slice(0, 5)
-}
+export const shorter = (seconds: number): number[] => [seconds, ...STEPS.filter((step) => step < seconds)].slice(0, 5)
+
+/** How long it may be kept: the longest, some shorter ones, or not at all. */
+export const keeps = (seconds: number): number[] => [...shorter(seconds).slice(0, 3), 0]

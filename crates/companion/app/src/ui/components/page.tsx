@@ -5,7 +5,7 @@ import { back, lastTop } from '../router'
 import { Icon } from './icon'
 
 /** A screen with its heading, which gets the focus when the screen opens, so that it is read out first. */
-export function Page({ title, lead, alone = false, children }: { title: string; lead?: ComponentChildren; alone?: boolean; children: ComponentChildren }): JSX.Element {
+export function Page({ title, lead, above, alone = false, children }: { title: string; lead?: ComponentChildren; above?: ComponentChildren; alone?: boolean; children: ComponentChildren }): JSX.Element {
   const { say } = useApp()
   const heading = useRef<HTMLHeadingElement>(null)
   useEffect(() => {
@@ -24,6 +24,7 @@ export function Page({ title, lead, alone = false, children }: { title: string; 
             <span>{say.app.back}</span>
           </button>
         )}
+        {above}
         <h1 tabIndex={-1} ref={heading}>
           {title}
         </h1>

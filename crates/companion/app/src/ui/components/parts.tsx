@@ -108,11 +108,11 @@ export function Stepper({ label, value, least, most, set, fewer, more, say }: { 
 }
 
 /** A name and what it is. */
-export function Term({ name, children, lead = false }: { name: string; children: ComponentChildren; lead?: boolean }): JSX.Element {
+export function Term({ name, children }: { name: string; children: ComponentChildren }): JSX.Element {
   return (
     <>
       <dt>{name}</dt>
-      <dd class={lead ? 'lead' : undefined}>{children}</dd>
+      <dd>{children}</dd>
     </>
   )
 }

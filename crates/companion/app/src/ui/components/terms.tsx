@@ -20,10 +20,13 @@ export function TermsList({ terms, limits }: { terms: TermsView; limits: Limits 
   const often = rate && rate.uses < uses ? say.terms.timesPer(uses, rate.uses, format.duration(rate.windowSeconds)) : say.terms.times(uses)
   return (
     <>
-      <dl class="terms">
-        <Term name={say.terms.gets} lead>
+      <div class="gets">
+        <p class="tiny soft">{say.terms.gets}</p>
+        <p class="lead">
           <Brand text={text.benefit} language={text.language} />
-        </Term>
+        </p>
+      </div>
+      <dl class="terms">
         <Term name={say.terms.what}>
           <ul>
             {limits.fields.map((field) => (
@@ -37,8 +40,9 @@ export function TermsList({ terms, limits }: { terms: TermsView; limits: Limits 
         </Term>
         <Term name={say.terms.why}>
           <Brand text={text.reason} language={text.language} />
+          <br />
+          <span class="soft">{terms.purpose.title}</span>
         </Term>
-        <Term name={say.terms.usedFor}>{terms.purpose.title}</Term>
         <Term name={say.terms.until}>
           <Brand text={text.ends} language={text.language} />
           <br />
@@ -46,7 +50,6 @@ export function TermsList({ terms, limits }: { terms: TermsView; limits: Limits 
         </Term>
         <Term name={say.terms.often}>{often}</Term>
         <Term name={say.terms.kept}>{kept(limits.retentionSeconds, say, format)}</Term>
-        <Term name={say.terms.passedOn}>{say.terms.passedOnNot}</Term>
         <Term name={say.terms.law}>{terms.law}</Term>
       </dl>
       {text.fallback && <p class="tiny soft">{say.app.written(format.languageName(text.language))}</p>}
@@ -56,6 +59,7 @@ export function TermsList({ terms, limits }: { terms: TermsView; limits: Limits 
           {say.terms.responsible}
         </summary>
         <dl class="terms">
+          <Term name={say.terms.passedOn}>{say.terms.passedOnNot}</Term>
           <Term name={say.terms.controller}>{terms.controller}</Term>
           <Term name={say.terms.complaint}>{terms.complaintBody}</Term>
           <Term name={say.terms.person}>

@@ -31,7 +31,7 @@ export const messages: Messages = {
     newRequest: '新しい依頼が届きました。',
     changed: '内容が変わったため、表示を更新しました。',
   },
-  nav: { label: 'メイン', home: 'ホーム', activity: '履歴', help: 'ヘルプと設定' },
+  nav: { label: 'メイン', home: 'ホーム', activity: '履歴', help: 'ヘルプ' },
   duration: {
     none: '0秒',
     seconds: (count) => `${n(count)}秒`,
@@ -55,7 +55,7 @@ export const messages: Messages = {
     passedOn: '第三者提供',
     passedOnNot: 'なし',
     law: '法的根拠',
-    responsible: '責任者と苦情の申立先',
+    responsible: '責任者と苦情の窓口',
     controller: '責任者',
     complaint: '苦情の申立先',
     person: '担当者に電話',
@@ -116,7 +116,7 @@ export const messages: Messages = {
   },
   request: {
     title: (brand) => `${brand}からの依頼`,
-    lead: '1件ずつご確認ください。承認するまで、何も共有されません。',
+    lead: '承認するまで、何も共有されません。第三者への提供もありません。',
     asker: (brand) => `${brand}がまとめた依頼です。1件ずつ独立していて、個別に停止できます。`,
     row: (number, count) => `${n(count)}件中${n(number)}件目`,
     include: 'これを含める',

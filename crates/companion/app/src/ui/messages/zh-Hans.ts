@@ -31,7 +31,7 @@ export const messages: Messages = {
     newRequest: '收到一个新请求。',
     changed: '内容有变化，已更新显示。',
   },
-  nav: { label: '主导航', home: '首页', activity: '记录', help: '帮助与设置' },
+  nav: { label: '主导航', home: '首页', activity: '记录', help: '帮助' },
   duration: {
     none: '0 秒',
     seconds: (count) => `${n(count)} 秒`,
@@ -55,7 +55,7 @@ export const messages: Messages = {
     passedOn: '转交他方',
     passedOnNot: '不转交任何人',
     law: '法律依据',
-    responsible: '由谁负责，向谁投诉',
+    responsible: '责任方与投诉',
     controller: '责任方',
     complaint: '投诉机构',
     person: '人工电话',
@@ -116,7 +116,7 @@ export const messages: Messages = {
   },
   request: {
     title: (brand) => `${brand}向您提出请求`,
-    lead: '请逐项查看。您同意之前，不会共享任何数据。',
+    lead: '您同意之前，不会共享任何数据。各方均不得转交他人。',
     asker: (brand) => `这些项目由${brand}一并提出。每一项各自独立，可以单独停止。`,
     row: (number, count) => `第 ${n(number)} 项，共 ${n(count)} 项`,
     include: '包含此项',

@@ -24,11 +24,16 @@ export function FirstUse(): JSX.Element {
   const cant = busy ? say.welcome.creating : undefined
   const points = ['eye', 'proof', 'stop'] as const
   return (
-    <Page title={say.welcome.title} alone>
-      <p class="line own">
-        <Mark />
-        <span class="strong">{say.app.name}</span>
-      </p>
+    <Page
+      title={say.welcome.title}
+      above={
+        <p class="line own">
+          <Mark />
+          <span class="strong">{say.app.name}</span>
+        </p>
+      }
+      alone
+    >
       <ul class="points">
         {say.welcome.points.map((point, index) => (
           <li key={point}>

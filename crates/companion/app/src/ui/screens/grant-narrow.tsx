@@ -4,7 +4,7 @@ import { Button, Choices, Stepper, Switch } from '../components/parts'
 import { ProblemNotice } from '../components/problem'
 import { Sheet } from '../components/sheet'
 import { useAct, useApp } from '../context'
-import { shorter } from '../draft'
+import { keeps, shorter } from '../draft'
 import type { GrantView, Narrowing as Less } from '../../core/index.ts'
 import { go, to } from '../router'
 
@@ -19,7 +19,7 @@ export function Narrowing({ grant, close }: { grant: GrantView; close: () => voi
   const [retentionSeconds, setRetention] = useState(terms.retentionSeconds)
   const [fields, setFields] = useState(grant.fields.map((field) => field.path))
   const { busy, failed, act } = useAct()
-  const ends = [grant.expires, ...shorter(Math.floor((grant.expires - now) / 1000)).slice(1).filter((seconds) => seconds > 0).map((seconds) => now + seconds * 1000)]
+  const ends = [grant.expires, ...shorter(Math.floor((grant.expires - now) / 1000)).slice(1).map((seconds) => now + seconds * 1000)]
   const changing = say.request.changing
   const less = expires < grant.expires || uses < left || retentionSeconds < terms.retentionSeconds || fields.length < grant.fields.length
   const submit = () =>
@@ -54,7 +54,7 @@ export function Narrowing({ grant, close }: { grant: GrantView; close: () => voi
         <Choices
           legend={changing.kept}
           name="narrow-kept"
-          options={shorter(terms.retentionSeconds).map((seconds) => ({ value: seconds, label: seconds === 0 ? say.terms.keptNot : format.duration(seconds) }))}
+          options={keeps(terms.retentionSeconds).map((seconds) => ({ value: seconds, label: seconds === 0 ? say.terms.keptNot : format.duration(seconds) }))}
           value={retentionSeconds}
           set={setRetention}
         />

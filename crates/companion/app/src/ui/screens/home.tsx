@@ -124,7 +124,7 @@ function Sharing({ grant, changed }: { grant: GrantView; changed: () => void }):
       <a class="cover" href={to.grant(grant.name)}>
         <span class="line apart">
           <Way source={terms.source} recipient={terms.recipient} />
-          <StateBadge grant={grant} />
+          {grant.state !== 'active' || grant.queued ? <StateBadge grant={grant} /> : null}
         </span>
         <span class="small">
           <Brand text={terms.text.benefit} language={terms.text.language} />

@@ -4,7 +4,7 @@ import { Way } from '../components/brand'
 import { Button, Choices, Stepper, Switch } from '../components/parts'
 import { Sheet } from '../components/sheet'
 import { useApp } from '../context'
-import { addField, change, changeOf, include, included, isChanged, shorter, type Draft } from '../draft'
+import { addField, change, changeOf, include, included, isChanged, keeps, shorter, type Draft } from '../draft'
 
 /** Less than was asked: each row's end, uses, keeping and optional fields. */
 export function Changing({ request, draft, set, close }: { request: RequestView; draft: Draft; set: (draft: Draft) => void; close: () => void }): JSX.Element {
@@ -26,7 +26,7 @@ function RowChange({ row, draft, set }: { row: RowView; draft: Draft; set: (draf
   const { say, format } = useApp()
   const changing = say.request.changing
   const choice = changeOf(draft, row)
-  const durations = shorter(row.durationSeconds).filter((seconds) => seconds > 0)
+  const durations = shorter(row.durationSeconds)
   return (
     <section class="card" aria-label={say.app.gives(row.source.displayName, row.recipient.displayName)}>
       <Way source={row.source} recipient={row.recipient} />
@@ -62,7 +62,7 @@ function RowChange({ row, draft, set }: { row: RowView; draft: Draft; set: (draf
             <Choices
               legend={changing.kept}
               name={`kept-${row.number}`}
-              options={shorter(row.retentionSeconds).map((value) => ({ value, label: value === 0 ? say.terms.keptNot : format.duration(value) }))}
+              options={keeps(row.retentionSeconds).map((value) => ({ value, label: value === 0 ? say.terms.keptNot : format.duration(value) }))}
               value={choice.retentionSeconds ?? row.retentionSeconds}
               set={(retentionSeconds) => set(change(draft, row, { retentionSeconds }))}
             />

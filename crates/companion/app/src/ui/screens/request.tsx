@@ -157,7 +157,7 @@ function Row({ row, count, limits, draft, set }: { row: RowView; count: number; 
   return (
     <article class={`card ${on ? '' : 'off'}`} aria-label={say.app.gives(row.source.displayName, row.recipient.displayName)}>
       <div class="line apart">
-        <Way source={row.source} recipient={row.recipient} />
+        <span class="tiny soft">{say.request.row(row.number, count)}</span>
         <span class="line">
           {isChanged(draft, row) && (
             <Badge tone="accent" icon="edit">
@@ -165,9 +165,9 @@ function Row({ row, count, limits, draft, set }: { row: RowView; count: number; 
             </Badge>
           )}
           {row.optional && <Badge>{say.app.optional}</Badge>}
-          <span class="tiny soft">{say.request.row(row.number, count)}</span>
         </span>
       </div>
+      <Way source={row.source} recipient={row.recipient} />
       {row.renews && <p class="small soft">{say.request.renews}</p>}
       <TermsList terms={row} limits={limits} />
       {row.optional && (
