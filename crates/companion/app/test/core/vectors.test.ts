@@ -276,7 +276,7 @@ run('sealing', async (input, one) => {
 })
 
 run('comparisons', async (input) => {
-  if (input.key !== undefined) return ok({ mark: hex(await comparisonMark(unhex(input.key), input.field, unhex(input.value))) })
+  if (input.key !== undefined) return ok({ mark: hex(await comparisonMark(unhex(input.key), input.field, unhex(input.value ?? ''))) })
   if (input.preview !== undefined) {
     const payload = unhex(input.preview)
     const preview = fromBinary(PreviewSchema, payload)
@@ -290,7 +290,7 @@ run('comparisons', async (input) => {
 run('commitments', async (input) => {
   const what = input.kind as 'subject' | 'fields' | 'evidence'
   const bytes = {
-    subject: () => [utf8(input.customer)],
+    subject: () => [utf8(input.customer ?? '')],
     fields: () => [fieldList(input.fields)],
     evidence: () => input.evidence.map(unhex),
   }[what]()
