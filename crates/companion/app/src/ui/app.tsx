@@ -143,10 +143,15 @@ function Screen({ place }: { place: Place }): JSX.Element {
 
 /** The account is closed, or its keys were reported stolen: there is a way to begin anew, and nothing else. */
 function Over(): JSX.Element {
-  const { core, status, say } = useApp()
+  const { core, say } = useApp()
+  const [how, tell] = useState<Problem>({ kind: 'over', how: 'closed' })
+  useEffect(() => {
+    // Every verb says how it ended.
+    core.links().catch((thrown: unknown) => tell(problem(thrown)))
+  }, [])
   return (
     <Page title={say.app.name} alone>
-      <ProblemNotice problem={status.halted ?? { kind: 'over', how: 'closed' }}>
+      <ProblemNotice problem={how}>
         <Button icon="cross" onClick={() => void core.forget()}>
           {say.settings.forget}
         </Button>

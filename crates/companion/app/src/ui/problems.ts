@@ -47,6 +47,8 @@ const LIES: Readonly<Record<string, Lie>> = {
   customer: 'keys',
   'customer-change': 'keys',
   wrapped: 'keys',
+  wrapped_copy: 'keys',
+  customer_changes: 'keys',
   copy: 'keys',
   approval: 'answer',
   change: 'answer',
@@ -54,12 +56,15 @@ const LIES: Readonly<Record<string, Lie>> = {
   narrowing: 'answer',
   answer: 'answer',
   preview: 'values',
+  preview_provision: 'values',
+  sealed_fields: 'values',
   provision: 'values',
   'preview-provision': 'values',
   acknowledgement: 'word',
   partner_change: 'word',
   'partner-change': 'word',
   'erasure-attestation': 'word',
+  attestation: 'word',
 }
 
 /** The broker's reasons that a person can do something about, and whose fault each is. */
@@ -80,17 +85,20 @@ const REFUSALS: Readonly<Record<string, readonly [keyof Messages['problems']['ki
   DEADLINE_EXCEEDED: ['busy', 'broker'],
 }
 
+/** What stands under a word from outside, which may be any: never what every object has. */
+const own = <T>(of: Readonly<Record<string, T>>, key: string): T | undefined => (Object.hasOwn(of, key) ? of[key] : undefined)
+
 /** A problem in words: what happened, whose fault it is, what to do. `brand` names a partner. */
 export function told(problem: Problem, say: Messages, brand: (partner: string) => string): Told {
   const { kinds, lies } = say.problems
   const of = (key: keyof typeof kinds, fault: Fault, code: string): Told => ({ ...kinds[key], fault, lie: false, code })
   switch (problem.kind) {
     case 'refused': {
-      const [key, fault] = REFUSALS[problem.reason] ?? (problem.reason === 'TOKEN_INVALID' ? (['clock', 'device'] as const) : (['refused', 'broker'] as const))
+      const [key, fault] = own(REFUSALS, problem.reason) ?? (problem.reason === 'TOKEN_INVALID' ? (['clock', 'device'] as const) : (['refused', 'broker'] as const))
       return of(key, fault, problem.reason)
     }
     case 'misbehaved': {
-      const lie = lies[LIES[problem.what] ?? 'other']
+      const lie = lies[own(LIES, problem.what) ?? 'other']
       const code = `${problem.who} ${problem.what} ${problem.check}`
       const partner = problem.who.startsWith('partners/')
       return { ...lie, todo: partner ? lies.todoBrand(brand(problem.who)) : lies.todoBroker, fault: partner ? 'brand' : 'broker', lie: true, code }

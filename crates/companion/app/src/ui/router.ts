@@ -25,10 +25,10 @@ const ID = /^[0-9a-f]{64}$/
 /** Reads a fragment. What is not of a known form leads nowhere, and says so. */
 export function read(fragment: string): Place {
   const [, first = '', id, last = '', ...rest] = fragment.replace(/^#/, '').split('/')
-  if (id === undefined) return first in PLAIN ? { screen: PLAIN[first as keyof typeof PLAIN] } : { screen: 'lost' }
+  if (id === undefined) return Object.hasOwn(PLAIN, first) ? { screen: PLAIN[first as keyof typeof PLAIN] } : { screen: 'lost' }
   if (!ID.test(id) || rest.length > 0) return { screen: 'lost' }
-  if (first === 'requests' && last in OF_REQUEST) return { screen: OF_REQUEST[last as keyof typeof OF_REQUEST], id }
-  if (first === 'grants' && last in OF_GRANT) return { screen: OF_GRANT[last as keyof typeof OF_GRANT], id }
+  if (first === 'requests' && Object.hasOwn(OF_REQUEST, last)) return { screen: OF_REQUEST[last as keyof typeof OF_REQUEST], id }
+  if (first === 'grants' && Object.hasOwn(OF_GRANT, last)) return { screen: OF_GRANT[last as keyof typeof OF_GRANT], id }
   return { screen: 'lost' }
 }
 

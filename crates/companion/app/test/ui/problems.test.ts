@@ -8,8 +8,8 @@ const refused = (reason: string): CoreError => ({ kind: 'refused', reason, code:
 
 /** One of each kind that the core can throw. */
 const ERRORS: readonly CoreError[] = [
-  ...['WRONG_STATE', 'LINK_MISSING', 'INVITATION_USED', 'CUSTOMER_STOLEN', 'SOURCE_UNAVAILABLE', 'SOURCE_REFUSED', 'RESOURCE_UNKNOWN', 'QUOTA_EXCEEDED', 'OVERLOADED', 'TOKEN_INVALID', 'INTERNAL'].map(refused),
-  ...['checkpoint', 'receipt', 'event', 'request', 'offer', 'catalogue', 'partner_key', 'grant', 'grants', 'link', 'invitation', 'customer', 'approval', 'preview', 'acknowledgement', 'never-heard-of'].map((what) => lie(what)),
+  ...['WRONG_STATE', 'LINK_MISSING', 'INVITATION_USED', 'CUSTOMER_STOLEN', 'SOURCE_UNAVAILABLE', 'SOURCE_REFUSED', 'RESOURCE_UNKNOWN', 'QUOTA_EXCEEDED', 'OVERLOADED', 'TOKEN_INVALID', 'INTERNAL', 'constructor'].map(refused),
+  ...['checkpoint', 'receipt', 'event', 'request', 'offer', 'catalogue', 'partner_key', 'grant', 'grants', 'link', 'invitation', 'customer', 'approval', 'preview', 'acknowledgement', 'never-heard-of', 'toString'].map((what) => lie(what)),
   { kind: 'unreachable', offline: true },
   { kind: 'unreachable', offline: false },
   { kind: 'forked', ours: 'a', theirs: 'b' },

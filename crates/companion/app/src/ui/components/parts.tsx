@@ -1,4 +1,5 @@
 import type { ComponentChildren, JSX } from 'preact'
+import { useApp } from '../context'
 import { Icon, type IconName } from './icon'
 
 export interface ButtonProps {
@@ -132,11 +133,15 @@ export type StepState = 'done' | 'now' | 'late' | 'open'
 
 /** One step of something that takes its time. */
 export function Step({ state, title, children }: { state: StepState; title: string; children?: ComponentChildren }): JSX.Element {
+  const { say } = useApp()
   return (
     <li class={state}>
       <span class="dot">{state === 'done' ? <Icon name="check" size={16} /> : state === 'late' ? <Icon name="warn" size={15} /> : null}</span>
       <div class="stack tight">
-        <span class="strong">{title}</span>
+        <span class="strong">
+          <span class="unseen">{say.steps[state]}: </span>
+          {title}
+        </span>
         {children && <div class="small soft stack tight">{children}</div>}
       </div>
     </li>

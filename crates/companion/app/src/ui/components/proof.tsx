@@ -23,7 +23,7 @@ export function ProofSheet({ handle, close }: { handle: ProofHandle; close: () =
         <>
           <ol class="steps">
             {loaded.value.steps.map((step) => (
-              <Step key={step.check} state={step.result === 'fails' ? 'late' : step.result === 'notChecked' ? 'open' : 'done'} title={say.proof[step.check]}>
+              <Step key={step.check} state={step.result === 'fails' ? 'late' : step.result === 'notChecked' ? 'open' : 'done'} title={step.result === 'fails' ? say.proof.fails(say.proof[step.check]) : say.proof[step.check]}>
                 {step.result === 'first' ? say.proof.first : step.result === 'notChecked' ? say.proof.notChecked : undefined}
               </Step>
             ))}

@@ -32,6 +32,7 @@ export const en = {
     changed: 'Something has changed, and is shown now.',
   },
   nav: { label: 'Main', home: 'Home', activity: 'Activity', help: 'Help' },
+  steps: { done: 'Done', now: 'Under way', late: 'Needs your attention', open: 'Not yet' },
   duration: {
     none: 'no time',
     seconds: (count: number) => n(count, { one: '# second', other: '# seconds' }),
@@ -148,7 +149,7 @@ export const en = {
       cancelled: (brand: string) => `${brand} has taken this request back. Nothing is shared by it.`,
     },
     changing: {
-      title: 'Change this line',
+      title: 'Change what you share',
       lead: 'You can share less than was asked, never more.',
       until: 'Ends',
       asAsked: (value: string) => `As asked: ${value}`,
@@ -337,6 +338,7 @@ export const en = {
     leaf: 'Fingerprint of the entry',
     when: 'Recorded',
     what: 'The log holds no values and no names of people. Whoever has this proof can check it without us.',
+    fails: (what: string) => `Does not hold: ${what}`,
     notChecked: 'Not checked, since a step before it does not hold.',
     save: 'Save the proof',
   },

@@ -32,6 +32,7 @@ export const messages: Messages = {
     changed: '内容が変わったため、表示を更新しました。',
   },
   nav: { label: 'メイン', home: 'ホーム', activity: '履歴', help: 'ヘルプ' },
+  steps: { done: '完了', now: '進行中', late: '確認が必要', open: '未着手' },
   duration: {
     none: '0秒',
     seconds: (count) => `${n(count)}秒`,
@@ -147,7 +148,7 @@ export const messages: Messages = {
       cancelled: (brand) => `${brand}がこの依頼を取り下げました。これによる共有はありません。`,
     },
     changing: {
-      title: '内容を変更',
+      title: '共有する内容を変更',
       lead: '依頼より少なくできます。多くはできません。',
       until: '終了',
       asAsked: (value) => `依頼どおり：${value}`,
@@ -331,6 +332,7 @@ export const messages: Messages = {
     leaf: '記録の指紋',
     when: '記録日時',
     what: '台帳に値や氏名はありません。この証明があれば、だれでも単独で確認できます。',
+    fails: (what) => `成り立ちません：${what}`,
     notChecked: '前の手順を確認できないため、確認していません。',
     save: '証明を保存',
   },

@@ -32,6 +32,7 @@ export const messages: Messages = {
     changed: '内容有变化，已更新显示。',
   },
   nav: { label: '主导航', home: '首页', activity: '记录', help: '帮助' },
+  steps: { done: '已完成', now: '进行中', late: '需要您留意', open: '尚未' },
   duration: {
     none: '0 秒',
     seconds: (count) => `${n(count)} 秒`,
@@ -147,7 +148,7 @@ export const messages: Messages = {
       cancelled: (brand) => `${brand}已撤回此请求，没有因此共享任何数据。`,
     },
     changing: {
-      title: '修改此项',
+      title: '修改共享内容',
       lead: '您可以比请求的少给，不能多给。',
       until: '何时结束',
       asAsked: (value) => `按请求：${value}`,
@@ -331,6 +332,7 @@ export const messages: Messages = {
     leaf: '记录指纹',
     when: '记录时间',
     what: '日志里没有数据内容，也没有人名。持有此证明的人无需我们即可核对。',
+    fails: (what) => `未通过：${what}`,
     notChecked: '前一步未通过，因此没有核对。',
     save: '保存证明',
   },

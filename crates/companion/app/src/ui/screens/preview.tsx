@@ -74,7 +74,7 @@ function Values({ request, row }: { request: RequestView; row: RowView }): JSX.E
         <Way source={row.source} recipient={row.recipient} />
         {row.optional && <Badge>{say.app.optional}</Badge>}
       </div>
-      <dl class="terms">
+      <dl class="terms values">
         {[...row.required, ...row.addable].map((field) => (
           <Term key={field.path} name={field.title}>
             {value(field)}

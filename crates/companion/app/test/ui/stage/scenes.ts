@@ -79,5 +79,5 @@ export const SCENES: Readonly<Record<string, Shown>> = {
   'bad-storage': { at: '', opens: { kind: 'storage', problem: 'cleared' } },
   'bad-broker-file': { at: '', opens: { kind: 'otherBroker', known: 'broker.example/log', found: 'other.example/log' } },
   'bad-browser': { at: '', opens: { kind: 'unsupported', missing: 'ed25519' } },
-  over: { at: '', scene: { keys: 'over', halted: { kind: 'over', how: 'stolen' } } },
+  over: { at: '', scene: { keys: 'over', fails: { links: { kind: 'over', how: 'stolen' } } } },
 }
