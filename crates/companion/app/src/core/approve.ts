@@ -1,11 +1,13 @@
 // Approving (protocol, section 8): one set of terms a row, bound whole and signed twice. What is signed is made of the very object
 // that the row was drawn from.
+import { offerOf, termsOf } from './rows.ts'
+import { GrantService } from '../gen/countersign/v1/grant_service_pb.ts'
 import type { MessageInitShape } from '@bufbuild/protobuf'
 
 import { Kind } from '../gen/countersign/log/v1/record_pb.ts'
 import type { GrantTermsSchema } from '../gen/countersign/statement/v1/grant_pb.ts'
 import { equal, random, type Bytes } from './bytes.ts'
-import { offerOf, termsOf, type GrantRow, type LinkRow } from './book.ts'
+import { type GrantRow, type LinkRow } from './book.ts'
 import { offered, partyCommitment, termsWithin } from './checks.ts'
 import type { Core } from './core.ts'
 import { encode, envelopeBytes, named, sign, verify, type Envelope } from './envelope.ts'
@@ -92,7 +94,7 @@ export async function approve(core: Core, view: RequestView, choice: Choice): Pr
   }))
   let answer
   try {
-    answer = await again(() => core.calls.grants.approveGrantRequest({ name: request.name, rows }))
+    answer = await again(() => core.client(GrantService).approveGrantRequest({ name: request.name, rows }))
   } catch (thrown) {
     throw await doubt(core, drafts, toFailed(thrown))
   }

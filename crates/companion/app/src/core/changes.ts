@@ -1,11 +1,14 @@
 // Pausing, resuming, stopping, narrowing (protocol, section 9): recorded by the log's proof, stopped by the source's own word.
+import { chainOf, changeOf, enterChange, newest, offerOf, standingOf, termsOf } from './rows.ts'
+import { EventService } from '../gen/countersign/v1/event_service_pb.ts'
+import { GrantService } from '../gen/countersign/v1/grant_service_pb.ts'
 import { create, type MessageInitShape } from '@bufbuild/protobuf'
 
 import { Kind } from '../gen/countersign/log/v1/record_pb.ts'
 import { GrantChange_Verb as Verb, GrantTermsSchema, type GrantChange as Said } from '../gen/countersign/statement/v1/grant_pb.ts'
 import type { Receipt } from '../gen/countersign/v1/receipt_pb.ts'
 import { equal, hex, random, sha256, type Bytes } from './bytes.ts'
-import { chainOf, changeOf, offerOf, standingOf, termsOf, type GrantRow } from './book.ts'
+import { type GrantRow } from './book.ts'
 import { partyCommitment } from './checks.ts'
 import type { Core } from './core.ts'
 import { envelopeBytes, envelopeFrom, named, sign, type Envelope } from './envelope.ts'
@@ -81,7 +84,7 @@ async function change(core: Core, name: Name, verb: Verb, erase: boolean): Promi
   if (verb === Verb.RESUME) core.monitor.check()
   const row = await alone(async () => {
     for (let tries = TRIES; ; tries -= 1) {
-      let row = await core.book.newest(name)
+      let row = await newest(core.book, name)
       if (row.pending) {
         const before = changeOf(row.pending.source)
         const same = before.verb === verb && before.erase === erase
@@ -90,7 +93,7 @@ async function change(core: Core, name: Name, verb: Verb, erase: boolean): Promi
           row = await send(core, row)
           if (same || row.pending?.queued) return row
         }
-        row = await core.book.newest(name)
+        row = await newest(core.book, name)
       }
       checkStanding(row, verb, erase)
       const signed = await core.unlocked(({ root }) => signChange(core, row, verb, erase, root))
@@ -116,7 +119,7 @@ async function send(core: Core, row: GrantRow): Promise<GrantRow> {
   const said = changeOf(pending.source)
   try {
     if (said.verb === Verb.NARROW) return await sendNarrowing(core, row, said, source, recipient)
-    const answer = await again(() => core.calls.grants.changeGrant({ name: row.name, sourceChange: source, recipientChange: recipient }))
+    const answer = await again(() => core.client(GrantService).changeGrant({ name: row.name, sourceChange: source, recipientChange: recipient }))
     return await recorded(core, row, pending.source, answer.receipt)
   } catch (thrown) {
     const failed = toFailed(thrown)
@@ -138,7 +141,7 @@ async function recorded(core: Core, row: GrantRow, source: Bytes, receipt: Recei
   const said = changeOf(source)
   const digest = await sha256(envelopeFrom(source).payload)
   const leaf = await core.proven(receipt, core.saying(termsOf(row), { kinds: recordKinds(said), since: said.timeMs, evidence: [digest] }))
-  const entered = await core.book.enterChange(row.name, source, leaf.index)
+  const entered = await enterChange(core.book, row.name, source, leaf.index)
   await core.reload()
   return entered
 }
@@ -192,10 +195,10 @@ export function follow(core: Core, name: Name, callback: (progress: StopProgress
     let error: CoreError | undefined
     let last = ''
     for (let wait = FIRST_PAUSE_MS; !ended; wait = Math.min(wait * 2, LONGEST_PAUSE_MS)) {
-      let row = await core.book.newest(name)
+      let row = await newest(core.book, name)
       try {
         if (row.pending?.queued) await sendQueued(core)
-        const shown = await core.calls.grants.getGrant({ name: row.name })
+        const shown = await core.client(GrantService).getGrant({ name: row.name })
         row = (await reconcile(core, shown, row)) ?? row
         const word = await acknowledged(core, row, shown, termsOf(row).source)
         error = word.fault
@@ -260,13 +263,13 @@ async function provenEnds(core: Core, claimed: readonly GrantRow[], ended: Set<s
   const asked = { parent, cursor, kinds: [...ENDS, ...USES], pageSize: PAGE_SIZE }
   let fault: unknown
   for (let [page, pageToken] = [0, '']; page < MOST_PAGES && ended.size < claimed.length; page += 1) {
-    const { events, nextPageToken } = await core.calls.events.listEvents({ ...asked, pageToken })
+    const { events, nextPageToken } = await core.client(EventService).listEvents({ ...asked, pageToken })
     for (const event of events) {
       const row = claimed.find((one) => one.name === event.grant)
       const last = row && (!USES.includes(event.kind) || event.useNumber >= BigInt(termsOf(row).uses))
       if (!row || !last || ended.has(row.name)) continue
       try {
-        const { events: [proven] } = await core.calls.events.listProvenEvents({ parent, cursor: event.index, pageSize: 1 })
+        const { events: [proven] } = await core.client(EventService).listProvenEvents({ parent, cursor: event.index, pageSize: 1 })
         const terms = termsOf(row)
         const leaf = await core.proven(proven?.receipt, core.saying(terms, { kinds: [...ENDS, ...USES], since: terms.timeMs }))
         if (USES.includes(leaf.record.kind) && leaf.record.useNumber < BigInt(terms.uses)) throw misbehaved('broker', 'receipt', 'use_number')
@@ -300,12 +303,12 @@ async function stopRows(core: Core, rows: readonly GrantRow[], erase: boolean): 
       const ready: GrantRow[] = []
       for (const asked of rows) {
         try {
-          let row = await core.book.newest(asked.name)
+          let row = await newest(core.book, asked.name)
           const waits = row.pending && !row.pending.refused ? changeOf(row.pending.source) : undefined
           const stops = waits?.verb === Verb.STOP && waits.erase === erase
           if (waits && !stops) {
             await send(core, row).catch(() => undefined)
-            row = await core.book.newest(asked.name)
+            row = await newest(core.book, asked.name)
             // It has the number, and nobody says what became of it: it goes before the stop.
             if (row.pending?.queued) throw new Failed({ kind: 'unreachable', offline: false })
           }
@@ -330,7 +333,7 @@ async function sendPage(core: Core, page: readonly GrantRow[], outcomes: StopPro
   const changes = page.map(({ name, pending }) => ({ name, sourceChange: envelopeFrom(pending!.source), recipientChange: envelopeFrom(pending!.recipient) }))
   let answered
   try {
-    answered = (await again(() => core.calls.grants.changeGrants({ changes }))).outcomes
+    answered = (await again(() => core.client(GrantService).changeGrants({ changes }))).outcomes
     if (answered.length !== page.length) throw misbehaved('broker', 'changes', 'outcomes')
   } catch (thrown) {
     if (toFailed(thrown).error.kind !== 'unreachable') {
@@ -365,13 +368,13 @@ async function sendPage(core: Core, page: readonly GrantRow[], outcomes: StopPro
 export async function narrow(core: Core, name: Name, narrowing: Narrowing): Promise<GrantView> {
   core.monitor.check()
   const next = await alone(async () => {
-    let row = await core.book.newest(name)
+    let row = await newest(core.book, name)
     if (row.pending) {
       await send(core, row)
-      row = await core.book.newest(name)
+      row = await newest(core.book, name)
     }
     checkStanding(row, Verb.NARROW, false)
-    const shown = await core.calls.grants.getGrant({ name: row.name })
+    const shown = await core.client(GrantService).getGrant({ name: row.name })
     row = (await reconcile(core, shown, row)) ?? row
     const { successor, entered } = await draftNarrowing(core, row, narrowing, Math.max(0, termsOf(row).uses - shown.useCount))
     const sent = await send(core, entered)
@@ -428,7 +431,7 @@ async function sendNarrowing(core: Core, row: GrantRow, said: Said, sourceChange
   let answer
   try {
     answer = await again(() =>
-      core.calls.grants.narrowGrant({
+      core.client(GrantService).narrowGrant({
         name: row.name, sourceChange, recipientChange, sourceTerms: envelopeFrom(next.sourceTerms), recipientTerms: envelopeFrom(next.recipientTerms!),
         sourceSalt: next.salts!.source, recipientSalt: next.salts!.recipient,
       }),

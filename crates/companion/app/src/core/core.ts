@@ -1,13 +1,15 @@
 // What all verbs share: the book, the calls, the log's monitor, and who is told of changes.
+import { CatalogueService } from '../gen/countersign/v1/catalogue_service_pb.ts'
+import { PartnerService } from '../gen/countersign/v1/partner_service_pb.ts'
 import { hex, type Bytes } from './bytes.ts'
 import { Book } from './book.ts'
-import { readCatalogue, type Catalogue } from './catalogue.ts'
+import type { Catalogue } from './catalogue.ts'
 import type { SigningKey } from './ed25519.ts'
-import { blame, digestOf, encode, envelopeFrom, peek, type Envelope } from './envelope.ts'
 import { Failed, misbehaved, type CoreError, type Party } from './errors.ts'
 import { callKeyOf, unlocked, type KeysRow, type Unlocked } from './keys.ts'
 import { Monitor } from './monitor.ts'
-import { prove, says, type ProvenLeaf, type Saying } from './receipt.ts'
+import type { ProvenLeaf, Saying } from './receipt.ts'
+import { blame } from './refusal.ts'
 import { Store } from './store.ts'
 import { connect, type Calls } from './transport.ts'
 import type { Trust } from './trust.ts'
@@ -32,7 +34,7 @@ export interface PartnerRow {
 export class Core {
   readonly book: Book
   readonly monitor: Monitor
-  readonly calls: Calls
+  readonly client: Calls
   languages: readonly string[] = ['en']
   keys: KeysRow | undefined
   over: OverRow | undefined
@@ -48,8 +50,8 @@ export class Core {
 
   private constructor(readonly store: Store, readonly trust: Trust) {
     this.book = new Book(store)
-    this.calls = connect(trust, () => this.call, (there) => this.heard(there))
-    this.monitor = new Monitor(trust.logKey, () => this.calls, store, (error) => {
+    this.client = connect(trust, () => this.call, (there) => this.heard(there))
+    this.monitor = new Monitor(trust.logKey, this.client, store, (error) => {
       this.halted = error
       this.tell({ what: 'status' })
     })
@@ -144,7 +146,8 @@ export class Core {
     if (known) return known
     const fetched = (async () => {
       const kept = await this.store.get<Bytes>('seen', `catalogues/${id}`)
-      const document = kept ?? (await this.calls.catalogue.getCatalogue({ name: `catalogues/${id}` })).document
+      const document = kept ?? (await this.client(CatalogueService).getCatalogue({ name: `catalogues/${id}` })).document
+      const { readCatalogue } = await import('./catalogue.ts')
       const catalogue = await readCatalogue(document)
       if (!catalogue) throw misbehaved('broker', 'catalogue', 'rules')
       if (hex(catalogue.version) !== id) throw misbehaved('broker', 'catalogue', 'version')
@@ -158,6 +161,7 @@ export class Core {
 
   /** A receipt's proof, and that it says this. */
   async proven(receipt: Receipt | undefined, saying?: Saying): Promise<ProvenLeaf> {
+    const { prove, says } = await import('./receipt.ts')
     try {
       const leaf = await prove(receipt, (note) => this.monitor.take(note, 'broker', 'receipt'))
       if (saying) await says(leaf, saying)
@@ -201,7 +205,7 @@ export class Core {
     if (missing.length === 0) return
     for (const name of missing) {
       try {
-        const { displayName, contactPhone } = await this.calls.partners.getPartner({ name })
+        const { displayName, contactPhone } = await this.client(PartnerService).getPartner({ name })
         this.partners = { ...this.partners, [name]: { displayName, phone: contactPhone } }
       } catch (thrown) {
         if (!(thrown instanceof Failed)) throw thrown
@@ -210,5 +214,3 @@ export class Core {
     await this.store.put({ store: 'meta', key: 'partners', value: this.partners })
   }
 }
-
-export { digestOf, encode, envelopeFrom, peek, type Envelope }

@@ -4,7 +4,7 @@ import { create, fromBinary, toBinary, type MessageInitShape, type Message } fro
 import { EnvelopeSchema, type Envelope } from '../gen/countersign/statement/v1/envelope_pb.ts'
 import { concat, equal, hex, own, sha256, utf8, type Bytes } from './bytes.ts'
 import { publicKey, verifies, type PublicKey, type SigningKey } from './ed25519.ts'
-import { misbehaved, type Failed, type Party } from './errors.ts'
+import { blame, Refusal } from './refusal.ts'
 import { isKeyId } from './names.ts'
 import { PartnerKey, type Kind } from './statements.ts'
 
@@ -21,18 +21,7 @@ export interface Signed<M> {
   readonly digest: Bytes
 }
 
-/** Why an envelope is refused: the check of the protocol that failed. */
-export class Refusal extends Error {
-  constructor(readonly check: string) {
-    super(check)
-  }
-}
-
-/** Whose word did not hold. What is no refusal is thrown on. */
-export function blame(who: Party, what: string, thrown: unknown): Failed {
-  if (thrown instanceof Refusal) return misbehaved(who, what, thrown.check)
-  throw thrown
-}
+export { blame, Refusal }
 
 export const preAuthentication = (type: string, payload: Uint8Array): Bytes =>
   concat(utf8(`DSSEv1 ${utf8(type).length} ${type} ${payload.length} `), payload)

@@ -1,8 +1,10 @@
 // The customer's grants: what was signed, beside what the broker says of it.
+import { chainOf, enterChange, eraseOrder, offerOf, standingOf, successorOf, termsOf } from './rows.ts'
+import { GrantService } from '../gen/countersign/v1/grant_service_pb.ts'
 import { Grant_State, type Grant } from '../gen/countersign/v1/grant_service_pb.ts'
 import type { GrantTerms as Terms } from '../gen/countersign/statement/v1/grant_pb.ts'
 import { equal, hex, type Bytes } from './bytes.ts'
-import { chainOf, eraseOrder, offerOf, standingOf, successorOf, termsOf, type GrantRow } from './book.ts'
+import { type GrantRow } from './book.ts'
 import { opensParty } from './checks.ts'
 import type { Core } from './core.ts'
 import { blame, digestOf, envelopeBytes, named, peek, verify, verifyPartner } from './envelope.ts'
@@ -50,7 +52,7 @@ export async function listed(core: Core): Promise<Listed> {
   let items: Grant[] = []
   try {
     items = await allPages(async (pageToken) => {
-      const { grants, nextPageToken } = await core.calls.grants.listGrants({ parent, pageSize: PAGE_SIZE, pageToken })
+      const { grants, nextPageToken } = await core.client(GrantService).listGrants({ parent, pageSize: PAGE_SIZE, pageToken })
       return { items: grants, nextPageToken }
     })
     // A grant of another device may hang on a link of another device.
@@ -91,7 +93,7 @@ export async function grant(core: Core, name: Name): Promise<GrantView> {
   const before = await core.book.grant(name)
   let told: Told | undefined
   try {
-    const shown = await core.calls.grants.getGrant({ name })
+    const shown = await core.client(GrantService).getGrant({ name })
     if (shown.name !== name) throw wrong('name')
     if (!before) await learnLinks(core)
     const row = await reconcile(core, shown, before)
@@ -113,7 +115,7 @@ export async function lookUp(core: Core, name: Name): Promise<GrantRow | undefin
   const before = await core.book.grant(name)
   let shown: Grant
   try {
-    shown = await core.calls.grants.getGrant({ name })
+    shown = await core.client(GrantService).getGrant({ name })
   } catch (thrown) {
     const failed = toFailed(thrown)
     if (failed.error.kind === 'refused' && failed.error.code === 5) return undefined
@@ -148,7 +150,7 @@ export async function reconcile(core: Core, grant: Grant, before: GrantRow | und
     const chain = chainOf(row)
     if (!equal(signed.said.terms, row.digest)) throw wrong('changes')
     if (signed.said.sequence !== chain.sequence + 1n || !equal(signed.said.previous, chain.last)) continue
-    row = await core.book.enterChange(row.name, envelopeBytes(change))
+    row = await enterChange(core.book, row.name, envelopeBytes(change))
   }
   return row
 }

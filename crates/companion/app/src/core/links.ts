@@ -1,4 +1,5 @@
 // Linking (protocol, section 7), and the links that other devices made.
+import { LinkService } from '../gen/countersign/v1/link_service_pb.ts'
 import { Link_State, type Link } from '../gen/countersign/v1/link_service_pb.ts'
 import { equal, own, type Bytes } from './bytes.ts'
 import { codeMac } from './checks.ts'
@@ -59,7 +60,7 @@ export async function acceptInvitation(core: Core): Promise<LinkView> {
   }
   const statement = envelopeFrom(row.acceptance)
   try {
-    await again(() => core.calls.links.acceptLinkInvitation({ name, statement }))
+    await again(() => core.client(LinkService).acceptLinkInvitation({ name, statement }))
   } catch (thrown) {
     if (thrown instanceof Failed && thrown.error.kind === 'refused' && thrown.error.reason === 'INVITATION_EXPIRED') fail({ kind: 'invitationExpired' })
     throw thrown
@@ -99,7 +100,7 @@ async function linkView(core: Core, row: LinkRow): Promise<LinkView> {
 export async function learnLinks(core: Core, root?: Deriving): Promise<{ unknown: number }> {
   const parent = core.customer
   const listed = await allPages(async (pageToken) => {
-    const { links: items, nextPageToken } = await core.calls.links.listLinks({ parent, pageSize: PAGE_SIZE, pageToken })
+    const { links: items, nextPageToken } = await core.client(LinkService).listLinks({ parent, pageSize: PAGE_SIZE, pageToken })
     return { items, nextPageToken }
   })
   let unknown = 0

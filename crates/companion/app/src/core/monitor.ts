@@ -1,4 +1,5 @@
 // One log (protocol, section 12): every checkpoint that this device meets continues the largest one that it has proven.
+import { AuditService } from '../gen/countersign/v1/audit_service_pb.ts'
 import type { Calls } from './transport.ts'
 import { equal, fromUtf8, type Bytes } from './bytes.ts'
 import { Failed, misbehaved, type CoreError, type Party } from './errors.ts'
@@ -23,7 +24,7 @@ export class Monitor {
 
   constructor(
     private readonly key: LogKey,
-    private readonly calls: () => Calls,
+    private readonly client: Calls,
     private readonly store: Store,
     private readonly halted: (error: CoreError) => void,
     private readonly now: () => number = Date.now,
@@ -58,7 +59,7 @@ export class Monitor {
   /** Proves the newest published head, and whatever is owed. */
   async refresh(): Promise<Head> {
     this.check()
-    const { checkpoint } = await this.calls().audit.getCheckpoint({})
+    const { checkpoint } = await this.client(AuditService).getCheckpoint({})
     const head = await this.take(checkpoint, 'broker', 'checkpoint')
     for (const { head: owed } of [...this.owed.values()]) await this.hold(owed)
     this.check()
@@ -98,7 +99,7 @@ export class Monitor {
       return
     }
     const [older, newer] = before.size < head.size ? [before, head] : [head, before]
-    const { hashes } = await this.calls().audit.getConsistencyProof({ fromSize: older.size, toSize: newer.size })
+    const { hashes } = await this.client(AuditService).getConsistencyProof({ fromSize: older.size, toSize: newer.size })
     const wrong = await checkConsistency(older.size, older.root, newer.size, newer.root, hashes)
     if (wrong) await this.halt(before, head)
   }

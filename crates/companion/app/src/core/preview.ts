@@ -1,11 +1,13 @@
 // Looking at what would leave, before the answer (protocol, section 8), and the tap by which a precise location leaves (section 10).
+import { newest, termsOf } from './rows.ts'
+import { TransferService } from '../gen/countersign/v1/transfer_service_pb.ts'
 import { fromBinary } from '@bufbuild/protobuf'
 
 import { Kind } from '../gen/countersign/log/v1/record_pb.ts'
 import { SealedFieldsSchema, type SealedFields } from '../gen/countersign/statement/v1/transfer_pb.ts'
 import type { PreviewDataResponse } from '../gen/countersign/v1/transfer_service_pb.ts'
-import { equal, fromUtf8, sha256 } from './bytes.ts'
-import { termsOf, type LinkRow } from './book.ts'
+import { equal, fromUtf8, own, sha256 } from './bytes.ts'
+import { type LinkRow } from './book.ts'
 import { checkPreviewed, comparisonMark, inOrder, offered } from './checks.ts'
 import { SKEW_MS, type Core } from './core.ts'
 import { blame, sign, verify, verifyPartner, type Signed } from './envelope.ts'
@@ -40,10 +42,10 @@ export async function preview(core: Core, view: RequestView, number: number, cho
     timeMs: BigInt(core.now()), sealingKey: key.public,
   }
   const signed = await core.unlocked(async ({ root }) => {
-    const own = await linkKey(root, link.invitation)
-    return verify(Preview, await sign(Preview, message, [own]), [own], core.origin)
+    const signer = await linkKey(root, link.invitation)
+    return verify(Preview, await sign(Preview, message, [signer]), [signer], core.origin)
   })
-  const answer = await again(() => core.calls.transfers.previewData({ sourceLink: link.name, statement: signed.envelope }))
+  const answer = await again(() => core.client(TransferService).previewData({ sourceLink: link.name, statement: signed.envelope }))
   const { sealed, index } = await verifyPreview(core, row, link, signed, answer)
   const wrong = (check: string) => misbehaved(link.partner as Party, 'sealed_fields', check)
   const values = await open(key, sealed, previewInfo(signed.digest, fields))
@@ -53,7 +55,7 @@ export async function preview(core: Core, view: RequestView, number: number, cho
   // Of the values stays here what tells whether they change, and no more.
   const marks = await Promise.all(fields.map(async (field, at) => ({ field, mac: await comparisonMark(comparisonKey, field, values[at]!) })))
   const at = core.now()
-  await core.book.enterPreview({ digest: signed.digest, request: request.digest, offer: row.offer.digest, at, marks })
+  await core.book.enterPreview({ digest: signed.digest, request: own(request.digest), offer: row.offer.digest, at, marks })
   return {
     row: number, onTap, at, proof: { index: Number(index) },
     values: fields.map((path, place) => ({ field: fieldView(core, row.catalogue, path), value: shown(values[place]!) })),
@@ -108,7 +110,7 @@ async function verifyPreview(core: Core, row: ReadRow, link: LinkRow, asked: Sig
 /** Leave for one fetch of a precise location. To be called when the person taps, and at no other time. */
 export async function tap(core: Core, name: Name): Promise<{ expires: number }> {
   core.monitor.check()
-  const row = await core.book.newest(name)
+  const row = await newest(core.book, name)
   const terms = termsOf(row)
   const fields = terms.fields.filter(needsTap)
   if (fields.length === 0) fail({ kind: 'notNow', name, problem: 'noTap' })
@@ -117,13 +119,13 @@ export async function tap(core: Core, name: Name): Promise<{ expires: number }> 
   const now = BigInt(core.now())
   const message = { broker: core.origin, terms: row.digest, fields, requestId: crypto.randomUUID(), timeMs: now, expireTimeMs: now + TAP_LIFE_MS }
   const { source, recipient } = await core.unlocked(async ({ root }) => {
-    const own = await linkKey(root, sourceLink.invitation)
+    const signer = await linkKey(root, sourceLink.invitation)
     return {
-      source: await verify(LocationTap, await sign(LocationTap, message, [own]), [own], core.origin),
+      source: await verify(LocationTap, await sign(LocationTap, message, [signer]), [signer], core.origin),
       recipient: await sign(LocationTap, message, [await linkKey(root, recipientLink.invitation)]),
     }
   })
-  const { receipt } = await again(() => core.calls.transfers.tapLocation({ name: row.name, sourceTap: source.envelope, recipientTap: recipient }))
+  const { receipt } = await again(() => core.client(TransferService).tapLocation({ name: row.name, sourceTap: source.envelope, recipientTap: recipient }))
   await core.proven(receipt, core.saying(terms, { kinds: [Kind.LOCATION_TAPPED], since: now, fields, evidence: [source.digest] }))
   core.tell({ what: 'timeline' })
   return { expires: Number(message.expireTimeMs) }

@@ -4,7 +4,7 @@ import { fromBinary } from '@bufbuild/protobuf'
 import { Kind, RecordSchema, Result, type Record } from '../gen/countersign/log/v1/record_pb.ts'
 import type { Receipt } from '../gen/countersign/v1/receipt_pb.ts'
 import { equal, fieldList, utf8, type Bytes } from './bytes.ts'
-import { Refusal } from './envelope.ts'
+import { Refusal } from './refusal.ts'
 import { checkInclusion, commitment, leafHash, MOST_PATH, type Head } from './log.ts'
 
 /** A record that stands in the log: only `prove` makes one. */

@@ -1,11 +1,13 @@
 // Reading a request (protocol, section 8): nothing of it is shown that the broker could have twisted.
+import { termsOf } from './rows.ts'
+import { GrantService } from '../gen/countersign/v1/grant_service_pb.ts'
 import type { Timestamp } from '@bufbuild/protobuf/wkt'
 
 import { GrantRequest_State, type GrantRequest as Wire, type GrantRequest_Offer } from '../gen/countersign/v1/grant_service_pb.ts'
 import type { GrantRequest as Said, GrantTerms } from '../gen/countersign/statement/v1/grant_pb.ts'
 import type { Offer as OfferSaid } from '../gen/countersign/statement/v1/partner_pb.ts'
 import { equal } from './bytes.ts'
-import { stands, termsOf, type LinkRow } from './book.ts'
+import { stands, type LinkRow } from './book.ts'
 import { offerWithin, type Catalogue } from './catalogue.ts'
 import type { Core } from './core.ts'
 import { blame, digestOf, named, peek, verifyPartner, type Signed } from './envelope.ts'
@@ -55,7 +57,7 @@ export async function requests(core: Core): Promise<WaitingView[]> {
   const parent = core.customer
   return core.remembered('requests', async () => {
     const listed = await allPages(async (pageToken) => {
-      const { grantRequests: items, nextPageToken } = await core.calls.grants.listGrantRequests({ parent, pageSize: PAGE_SIZE, pageToken })
+      const { grantRequests: items, nextPageToken } = await core.client(GrantService).listGrantRequests({ parent, pageSize: PAGE_SIZE, pageToken })
       return { items, nextPageToken }
     })
     await core.learnPartners(listed.map((one) => one.requester))
@@ -77,7 +79,7 @@ export async function readRequest(core: Core, name: Name): Promise<RequestView> 
   core.monitor.check()
   // A link may have been confirmed since, may have ended, or may be of another device.
   await learnLinks(core)
-  const wire = await core.calls.grants.getGrantRequest({ name })
+  const wire = await core.client(GrantService).getGrantRequest({ name })
   const request = await verifyRequest(core, name, wire)
   await core.learnPartners([request.said.requester, ...request.rows.flatMap((row) => [row.offer.said.source, row.offer.said.recipient])])
   const view: RequestView = {
@@ -174,10 +176,10 @@ async function renewed(core: Core, name: Name, offer: OfferSaid) {
 }
 
 export async function refuse(core: Core, name: Name): Promise<void> {
-  await core.calls.grants.refuseGrantRequest({ name })
+  await core.client(GrantService).refuseGrantRequest({ name })
   core.tell({ what: 'requests' })
 }
 export async function defer(core: Core, name: Name): Promise<void> {
-  await core.calls.grants.deferGrantRequest({ name })
+  await core.client(GrantService).deferGrantRequest({ name })
   core.tell({ what: 'requests' })
 }

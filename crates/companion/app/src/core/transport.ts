@@ -1,19 +1,10 @@
 // Calls to the broker by gRPC-Web, each with a token of the caller's own; errors by whose fault they are.
-import type { DescService } from '@bufbuild/protobuf'
-import { Code, ConnectError, createClient, type Client, type Interceptor } from '@connectrpc/connect'
-import { createGrpcWebTransport } from '@connectrpc/connect-web'
+import { fromBinary, type DescService } from '@bufbuild/protobuf'
 
-import { AuditService } from '../gen/countersign/v1/audit_service_pb.ts'
-import { CatalogueService } from '../gen/countersign/v1/catalogue_service_pb.ts'
-import { CustomerService } from '../gen/countersign/v1/customer_service_pb.ts'
-import { EventService } from '../gen/countersign/v1/event_service_pb.ts'
-import { GrantService } from '../gen/countersign/v1/grant_service_pb.ts'
-import { LinkService } from '../gen/countersign/v1/link_service_pb.ts'
-import { PartnerService } from '../gen/countersign/v1/partner_service_pb.ts'
-import { TransferService } from '../gen/countersign/v1/transfer_service_pb.ts'
 import { ErrorInfoSchema, RetryInfoSchema } from '../gen/google/rpc/error_details_pb.ts'
 import type { SigningKey } from './ed25519.ts'
 import { Failed } from './errors.ts'
+import { makeClient, Status, type Client } from './grpc.ts'
 import { issueToken } from './token.ts'
 import type { Trust } from './trust.ts'
 
@@ -28,75 +19,65 @@ const PAUSE_MS = 400
 const MOST_LISTED = 20_000
 export const PAGE_SIZE = 200
 
-/** Codes that a network can make: without the API's own details they say nothing about the effect. */
-const NETWORK: readonly Code[] = [Code.Unavailable, Code.Canceled, Code.DeadlineExceeded, Code.Unknown, Code.Internal]
+/** Codes that a network can make (CANCELLED, UNKNOWN, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE): without the API's own details they say nothing about the effect. */
+const NETWORK: readonly number[] = [1, 2, 4, 13, 14]
 
-export interface Calls {
-  audit: Client<typeof AuditService>
-  catalogue: Client<typeof CatalogueService>
-  customers: Client<typeof CustomerService>
-  events: Client<typeof EventService>
-  grants: Client<typeof GrantService>
-  links: Client<typeof LinkService>
-  partners: Client<typeof PartnerService>
-  transfers: Client<typeof TransferService>
-}
+/** A service's calls. Which are needed is for who calls them to import, so that the first screen waits for few. */
+export type Calls = <S extends DescService>(service: S) => Client<S>
 
 /** `heard` is told of each answer whether the broker was there. */
 export function connect(trust: Trust, caller: () => SigningKey | undefined, heard: (there: boolean) => void): Calls {
   let token: { text: string; until: number; key: string } | undefined
-  const authorize: Interceptor = (next) => async (request) => {
-    const key = caller()
-    if (key) {
+  const endpoint = {
+    address: trust.address,
+    deadlineMs: DEADLINE_MS,
+    headers: async (): Promise<Record<string, string>> => {
+      const key = caller()
+      if (!key) return {}
       const now = Date.now()
       if (!token || token.key !== key.id || token.until - now < TOKEN_SPARE_MS || token.until - now > TOKEN_LIFE_MS) {
         token = { text: await issueToken(key, `customers/${key.id}`, trust.origin, now), until: now + TOKEN_LIFE_MS, key: key.id }
       }
-      request.header.set('authorization', `Bearer ${token.text}`)
-    }
-    try {
-      const answer = await next(request)
-      heard(true)
-      return answer
-    } catch (thrown) {
+      return { authorization: `Bearer ${token.text}` }
+    },
+    ended: (thrown: unknown) => {
+      if (thrown === undefined) {
+        heard(true)
+        return undefined
+      }
       const failed = toFailed(thrown)
       heard(failed.error.kind !== 'unreachable')
       // A token that was refused is not shown again.
       if (failed.error.kind === 'clock' || (failed.error.kind === 'refused' && failed.error.reason === 'TOKEN_INVALID')) token = undefined
-      throw failed
-    }
+      return failed
+    },
   }
-  const transport = createGrpcWebTransport({
-    baseUrl: trust.address,
-    interceptors: [authorize],
-    defaultTimeoutMs: DEADLINE_MS,
-    // Neither cookies nor the page's address go along.
-    fetch: (input, init) => fetch(input, { ...init, credentials: 'omit', referrerPolicy: 'no-referrer', cache: 'no-store', redirect: 'error' }),
-  })
-  const client = <S extends DescService>(service: S) => createClient(service, transport)
-  return {
-    audit: client(AuditService), catalogue: client(CatalogueService), customers: client(CustomerService), events: client(EventService),
-    grants: client(GrantService), links: client(LinkService), partners: client(PartnerService), transfers: client(TransferService),
+  const made = new Map<string, unknown>()
+  return <S extends DescService>(service: S) => {
+    const client = (made.get(service.typeName) as Client<S> | undefined) ?? makeClient(service, endpoint)
+    made.set(service.typeName, client)
+    return client
   }
 }
 
 export function toFailed(thrown: unknown): Failed {
   if (thrown instanceof Failed) return thrown
-  const error = ConnectError.from(thrown)
-  // What an interceptor threw comes wrapped.
-  if (error.cause instanceof Failed) return error.cause
-  const info = error.findDetails(ErrorInfoSchema).find(({ domain }) => domain === DOMAIN)
-  if (!info && NETWORK.includes(error.code)) {
-    return new Failed({ kind: 'unreachable', offline: globalThis.navigator?.onLine === false })
-  }
+  // Anything else is a defect of the app, and goes on as it is.
+  if (!(thrown instanceof Status)) throw thrown
+  const { code, details } = thrown
+  const raw = details.get(ErrorInfoSchema.typeName)
+  const read = raw && fromBinary(ErrorInfoSchema, raw)
+  const info = read?.domain === DOMAIN ? read : undefined
+  if (!info && NETWORK.includes(code)) return new Failed({ kind: 'unreachable', offline: globalThis.navigator?.onLine === false })
   const metadata = { ...info?.metadata }
   const reason = info?.reason ?? ''
   const check = metadata['check'] ?? ''
   const clock = (reason === 'TOKEN_INVALID' && ['exp', 'iat'].includes(check)) || (reason === 'STATEMENT_INVALID' && ['time', 'time_ms'].includes(check))
   if (clock) return new Failed({ kind: 'clock' })
-  const delay = error.findDetails(RetryInfoSchema)[0]?.retryDelay
+  const retry = details.get(RetryInfoSchema.typeName)
+  const delay = retry && fromBinary(RetryInfoSchema, retry).retryDelay
   const retryAfterMs = delay && Number(delay.seconds) * 1000 + delay.nanos / 1e6
-  return new Failed({ kind: 'refused', reason, code: error.code, metadata, ...(retryAfterMs !== undefined && { retryAfterMs }) })
+  return new Failed({ kind: 'refused', reason, code, metadata, ...(retryAfterMs !== undefined && { retryAfterMs }) })
 }
 
 export const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
