@@ -35,6 +35,7 @@ export class Store {
 
   /** All of them or none, on disk before it resolves. */
   async put(...rows: readonly { store: StoreName; key: string; value: unknown }[]): Promise<void> {
+    if (rows.length === 0) return
     const stores = [...new Set(rows.map((row) => row.store))]
     await this.run('readwrite', stores, (at) => {
       for (const { store, key, value } of rows) value === undefined ? at(store).delete(key) : at(store).put(value, key)
