@@ -1,5 +1,5 @@
 import type { ComponentChildren, JSX } from 'preact'
-import { useEffect, useRef } from 'preact/hooks'
+import { useEffect, useLayoutEffect, useRef } from 'preact/hooks'
 import { useApp } from '../context'
 import { back, lastTop } from '../router'
 import { Icon } from './icon'
@@ -8,7 +8,7 @@ import { Icon } from './icon'
 export function Page({ title, lead, above, alone = false, children }: { title: string; lead?: ComponentChildren; above?: ComponentChildren; alone?: boolean; children: ComponentChildren }): JSX.Element {
   const { say } = useApp()
   const heading = useRef<HTMLHeadingElement>(null)
-  useEffect(() => {
+  useLayoutEffect(() => {
     heading.current?.focus({ preventScroll: true })
     scrollTo(0, lastTop())
   }, [])

@@ -1,10 +1,10 @@
-import { mkdirSync, readFileSync } from 'node:fs'
+import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { createRequire } from 'node:module'
-import { chromium, type Browser, type Page } from 'playwright-core'
+import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { NOW } from '../../fake-core.ts'
 import { openHall } from './hall.ts'
+import { axe, launch, show, small, wide } from './page.ts'
 import { SCENES, type Shown } from './scenes.ts'
 
 // COUNTERSIGN_SHOTS: where the pictures go. COUNTERSIGN_SCENES, _LANGUAGES, _LOOKS: only these, by comma.
@@ -18,13 +18,11 @@ const SIZES = { phone: { width: 390, height: 844 }, desk: { width: 1280, height:
 /** A picture's height at most, in pixels: a timeline has no end. */
 const HIGHEST = 6_000
 
-const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
-
 let hall: Awaited<ReturnType<typeof openHall>>
 let browser: Browser
 beforeAll(async () => {
   hall = await openHall()
-  browser = await chromium.launch({ executablePath: process.env['CHROMIUM'] ?? '/usr/bin/chromium', args: ['--no-sandbox'] })
+  browser = await launch()
 })
 afterAll(async () => {
   await browser?.close()
@@ -44,9 +42,32 @@ for (const look of LOOKS) {
       page.on('pageerror', (error) => wrong.push(`${page.url()}: ${error.message}`))
       page.on('console', (message) => message.type() === 'error' && wrong.push(`${page.url()}: ${message.text()}`))
       for (const name of SHOWN) {
-        await show(page, name, SCENES[name] as Shown)
+        await show(page, hall.address, name, SCENES[name] as Shown)
         await picture(page, join(folder, `${name}.png`), SIZES[size])
-        wrong.push(...(await findings(page)).map((finding) => `${name}: ${finding}`))
+        const found = [...(await axe(page)), ...(await small(page)), ...(await wide(page))]
+        wrong.push(...found.map((finding) => `${name}: ${finding}`))
+      }
+      await context.close()
+      expect(wrong).toEqual([])
+    })
+  }
+}
+
+// WCAG 2.2: 1.4.4 (text at 200 %) and 1.4.10 (320 pixels wide).
+for (const [name, width, text] of [['text-200', 390, 4], ['narrow', 320, 1]] as const) {
+  for (const language of LANGUAGES) {
+    test(`${name} in ${language}: nothing is cut off`, async () => {
+      const folder = join(FOLDER, name, language)
+      mkdirSync(folder, { recursive: true })
+      const context = await browser.newContext({ viewport: { width, height: 844 }, timezoneId: 'America/New_York', reducedMotion: 'reduce' })
+      await context.addInitScript((look) => location.protocol !== 'about:' && localStorage.setItem('countersign.look', look), JSON.stringify({ language, text }))
+      const page = await context.newPage()
+      await page.clock.setFixedTime(NOW)
+      const wrong: string[] = []
+      for (const scene of SHOWN) {
+        await show(page, hall.address, scene, SCENES[scene] as Shown)
+        await picture(page, join(folder, `${scene}.png`), { width, height: 844 })
+        wrong.push(...(await wide(page)).map((finding) => `${scene}: ${finding}`))
       }
       await context.close()
       expect(wrong).toEqual([])
@@ -72,19 +93,6 @@ test('a timeline of 10,000 entries scrolls, and holds few of them at once', asyn
   await page.close()
 })
 
-async function show(page: Page, name: string, { at, press = [] }: Shown): Promise<void> {
-  await page.goto(`${hall.address}/?${name}`)
-  await page.goto('about:blank')
-  await page.goto(`${hall.address}/?${name}${at}`)
-  await page.locator('h1').first().waitFor()
-  await page.waitForFunction(() => document.querySelector('.waiting') === null || document.querySelector('.entry') !== null)
-  for (const selector of press) {
-    await page.locator(selector).first().click()
-    await page.waitForTimeout(120)
-  }
-  await page.waitForTimeout(60)
-}
-
 /** The whole page in one picture, with what is fixed at its foot at the foot; a sheet as it lies over the screen. */
 async function picture(page: Page, path: string, size: { width: number; height: number }): Promise<void> {
   const sheet = (await page.locator('dialog').count()) > 0
@@ -92,20 +100,4 @@ async function picture(page: Page, path: string, size: { width: number; height: 
   await page.setViewportSize({ width: size.width, height: Math.min(Math.max(height, size.height), HIGHEST) })
   await page.screenshot({ path })
   await page.setViewportSize(size)
-}
-
-/** What axe finds, what is too small to touch, and what is wider than the page. */
-async function findings(page: Page): Promise<string[]> {
-  await page.evaluate(AXE)
-  return page.evaluate(async () => {
-    const { axe } = globalThis as unknown as { axe: { run: (options: object) => Promise<{ violations: { id: string; nodes: { html: string }[] }[] }> } }
-    const { violations } = await axe.run({ runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] })
-    const found = violations.flatMap(({ id, nodes }) => nodes.map((node) => `${id} ${node.html.slice(0, 140)}`))
-    for (const target of document.querySelectorAll('button, summary, input, select, textarea, a:not(p a, li > p a)')) {
-      const box = target.getBoundingClientRect()
-      if (target.checkVisibility() && !target.matches('.skip, [type=checkbox]') && (box.width < 44 || box.height < 44)) found.push(`small ${box.width.toFixed()}×${box.height.toFixed()} ${target.outerHTML.slice(0, 100)}`)
-    }
-    if (document.documentElement.scrollWidth > innerWidth) found.push(`wide: ${document.documentElement.scrollWidth} of ${innerWidth}`)
-    return found
-  })
 }
