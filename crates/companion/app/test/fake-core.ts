@@ -110,6 +110,7 @@ export function fakeCore(scene: Scene = {}, first: readonly string[] = ['en']): 
     ...(scene.halted && { halted: scene.halted }),
     broker: { origin: 'broker.example/log', address: 'https://broker.example', logKey: 'broker.example/log+7f3a91c2+AcW0Wq…' },
   }
+  let skipped = false
   const watchers = new Set<(change: Change) => void>()
   const tell = (...changes: Change['what'][]) => changes.forEach((what) => watchers.forEach((watcher) => watcher({ what } as Change)))
   const kind = scene.grants ?? 'flowing'
@@ -322,7 +323,10 @@ export function fakeCore(scene: Scene = {}, first: readonly string[] = ['en']): 
       const all = kind === 'none' && scene.transfers === undefined ? [] : timeline()
       const fits = all.filter((one) => (query.grant === undefined || one.grant === query.grant) && (query.filter === undefined || query.filter === 'all' || query.filter === groupOf(one.kind)))
       const page = fits.slice(from, from + 100)
-      return { entries: page, ...(from + 100 < fits.length && { next: String(from + 100) }) }
+      // A page may be empty in the middle: a filter has passed over all that it held.
+      const empty = from === 100 && !skipped
+      skipped ||= empty
+      return { entries: empty ? [] : page, ...((empty || from + 100 < fits.length) && { next: String(empty ? from : from + 100) }) }
     },
     proofOf: async ({ index }) => proof(index),
     settings: async (): Promise<Settings> => ({

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { formats } from '../../src/ui/format'
 import { load, type Language } from '../../src/ui/messages'
-import { valueText } from '../../src/ui/values'
+import { valueText as shown } from '../../src/ui/values'
 
 const NOW = Date.UTC(2013, 2, 8, 22, 5)
 const of = async (language: Language, zone = 'America/New_York') => formats(language, await load(language), () => NOW, zone)
@@ -39,8 +39,16 @@ test('durations are said in their largest whole unit', async () => {
 
 test('a value that is a moment is shown as one, and any other as it came', async () => {
   const format = await of('en')
-  expect(valueText('2013-03-08T23:40:00Z', format)).toBe('Mar 8, 18:40')
-  expect(valueText('SK 2183', format)).toBe('SK 2183')
-  expect(valueText('2013-99-99T99:99:99Z', format)).toBe('2013-99-99T99:99:99Z')
-  expect(valueText('<img src=x>', format)).toBe('<img src=x>')
+  const say = await load('en')
+  const valueText = (value: string, as = format, words = say) => shown(value, as, words)
+  expect(valueText('2013-03-08T23:40:00Z')).toBe('Mar 8, 18:40')
+  expect(valueText('SK 2183')).toBe('SK 2183')
+  expect(valueText('2013-99-99T99:99:99Z')).toBe('2013-99-99T99:99:99Z')
+  expect(valueText('<img src=x>')).toBe('<img src=x>')
+})
+
+test('a word of the catalogue is shown in the person’s language, and no other word is touched', async () => {
+  expect(shown('DRIVER_WAITING', await of('ja'), await load('ja'))).toBe('運転手が待機中')
+  expect(shown('DRIVER_WAITING', await of('en'), await load('en'))).toBe('Driver waiting')
+  expect(shown('constructor', await of('en'), await load('en'))).toBe('constructor')
 })

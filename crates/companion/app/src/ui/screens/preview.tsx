@@ -66,7 +66,7 @@ function Values({ request, row }: { request: RequestView; row: RowView }): JSX.E
     if (field.needsTap) return <span class="soft">{say.preview.tap}</span>
     if (view === undefined) return <span class="soft">{say.preview.hidden}</span>
     const found = view.values.find((one) => one.field.path === field.path)?.value
-    return found === undefined || found === '' ? <span class="soft">{say.preview.absent}</span> : <span class="strong numbers">{valueText(found, format)}</span>
+    return found === undefined || found === '' ? <span class="soft">{say.preview.absent}</span> : <span class="strong numbers">{valueText(found, format, say)}</span>
   }
   return (
     <section class="card" aria-label={what}>

@@ -37,6 +37,7 @@ function List({ filter, grants }: { filter: TimelineFilter; grants: ReadonlyMap<
   const [entries, setEntries] = useState<readonly TimelineEntry[]>([])
   const [failed, setFailed] = useState<Problem>()
   const [more, setMore] = useState(true)
+  const [pages, turn] = useState(0)
   const cursor = useRef<TimelineCursor>(undefined)
   const reading = useRef(false)
   const read = useCallback(async () => {
@@ -48,6 +49,7 @@ function List({ filter, grants }: { filter: TimelineFilter; grants: ReadonlyMap<
       cursor.current = page.next
       setEntries((before) => joined(before, page.entries))
       setMore(page.next !== undefined)
+      turn((page) => page + 1)
     } catch (thrown) {
       setFailed(problem(thrown))
       setMore(false)
@@ -76,7 +78,7 @@ function List({ filter, grants }: { filter: TimelineFilter; grants: ReadonlyMap<
         <Block key={block.key} block={block} grants={grants} />
       ))}
       {failed && <ProblemNotice problem={failed} again={() => setMore(true)} />}
-      {more && <Below key={entries.length} reached={read} label={say.app.loading} />}
+      {more && <Below key={pages} reached={read} label={say.app.loading} />}
     </div>
   )
 }
