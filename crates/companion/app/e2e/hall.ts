@@ -3,6 +3,7 @@ import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import { front, type Front } from './fresh.ts'
 
 export type Brand = 'skylark' | 'hopp' | 'chirp'
 export const BRANDS: readonly Brand[] = ['skylark', 'hopp', 'chirp']
@@ -67,12 +68,14 @@ const STARTS_WITHIN_MS = 120_000
 const HAPPENS_WITHIN_MS = 30_000
 
 export class Hall {
-  readonly app: string
+  /** Where the app is. */
+  app: string
   readonly offers: Record<string, string>
   private next = 1
   private readonly waiting = new Map<number, (answer: Answer) => void>()
   private readonly heard: { brand: Brand; event: Event }[] = []
   private readonly listeners = new Set<() => void>()
+  private fresh: Front | undefined
 
   private constructor(private readonly child: ChildProcessWithoutNullStreams, ready: Ready) {
     this.app = ready.app
@@ -81,6 +84,15 @@ export class Hall {
 
   /** Starts everything, and waits until it runs. */
   static async open(): Promise<Hall> {
+    const hall = await Hall.start()
+    if (process.env['APP'] === 'dist') {
+      hall.fresh = await front(hall.app)
+      hall.app = hall.fresh.address
+    }
+    return hall
+  }
+
+  private static async start(): Promise<Hall> {
     const program =
       process.env['COUNTERSIGN_DEMO'] ??
       fileURLToPath(new URL('../../../../target/debug/countersign-demo', import.meta.url))
@@ -181,6 +193,7 @@ export class Hall {
 
   /** Hangs up, on which everything ends in order. */
   async close(): Promise<void> {
+    await this.fresh?.close()
     const ended = new Promise((resolve) => this.child.once('exit', resolve))
     this.child.stdin.end()
     await ended

@@ -79,7 +79,7 @@ test('she stops one row, and the next read is denied', async () => {
   const what = say.app.gives(CALLED.skylark, CALLED.hopp)
   await phone.page.getByRole('link', { name: `${say.home.stop}: ${what}` }).click()
   await mei.button(say.stop.stopOnly).click()
-  await phone.page.getByText(say.stop.stopped, { exact: true }).first().waitFor()
+  await phone.page.getByText(say.stop.stoppedHint(CALLED.skylark)).first().waitFor()
   expect(await phone.axe()).toEqual([])
   const grant = await hall.until((brand, event) =>
     brand === 'hopp' && 'granted' in event && event.granted.row === 1 ? event.granted.grant : undefined,
