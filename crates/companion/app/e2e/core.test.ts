@@ -5,31 +5,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 
 import { open, type Companion, type GrantView, type StopProgress } from '../src/core/index.ts'
 import { BRANDS, Hall } from './hall.ts'
-
-/** Passkeys of one person: by id, what the PRF gives for the app's one input. */
-class Passkeys {
-  readonly secrets = new Map<string, Uint8Array<ArrayBuffer>>()
-  asked = 0
-  dismissed = false
-
-  private answer(id: Uint8Array<ArrayBuffer>, secret: Uint8Array<ArrayBuffer> | undefined) {
-    return Object.assign(new PublicKeyCredential(), { rawId: id.buffer, getClientExtensionResults: () => (secret ? { prf: { enabled: true, results: { first: secret.slice().buffer } } } : {}) })
-  }
-  create = () => {
-    this.asked += 1
-    if (this.dismissed) throw new DOMException('no', 'NotAllowedError')
-    const [id, secret] = [crypto.getRandomValues(new Uint8Array(16)), crypto.getRandomValues(new Uint8Array(32))]
-    this.secrets.set(String(id), secret)
-    return Promise.resolve(this.answer(id, secret))
-  }
-  get = ({ publicKey }: { publicKey: { allowCredentials: { id: Uint8Array }[] } }) => {
-    this.asked += 1
-    if (this.dismissed) throw new DOMException('no', 'NotAllowedError')
-    const wanted = publicKey.allowCredentials[0]?.id
-    const [id, secret] = [...this.secrets].find(([one]) => !wanted || one === String(wanted))!
-    return Promise.resolve(this.answer(Uint8Array.from(id.split(','), Number), secret))
-  }
-}
+import { Passkeys } from './passkeys.ts'
 
 let hall: Hall
 let core: Companion
@@ -45,8 +21,8 @@ function newDevice(): void {
 beforeAll(async () => {
   hall = await Hall.open()
   await hall.clock(Date.UTC(2013, 2, 8, 21))
-  Object.assign(globalThis, { location: new URL(`${hall.app}/`), PublicKeyCredential: class {} })
-  Object.defineProperty(globalThis, 'navigator', { value: { credentials: passkeys, onLine: true, languages: ['en'] }, configurable: true })
+  Object.assign(globalThis, { location: new URL(`${hall.app}/`) })
+  passkeys.install()
   core = await open({ languages: ['en'] })
 })
 
@@ -176,6 +152,21 @@ test('a second passkey can be added, and the last one not removed', async () => 
   await core.removeAuthenticator(added.id)
   const [last] = (await core.settings()).authenticators
   await expect(core.removeAuthenticator(last!.id)).rejects.toMatchObject({ error: { kind: 'notNow', problem: 'last' } })
+})
+
+test('what happens is told as it happens', async () => {
+  const told: string[] = []
+  const heard = new Promise<void>((resolve) => {
+    core.watch(({ what }) => {
+      told.push(what)
+      if (what === 'requests') resolve()
+    })
+  })
+  await expect.poll(() => told).toContain('status')
+  const name = await hall.request(subjects.get('skylark')!)
+  await core.requests()
+  await heard
+  await core.refuse(name)
 })
 
 test('sets how she is asked', async () => {

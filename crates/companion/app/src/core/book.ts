@@ -67,8 +67,17 @@ const MOST_PREVIEWS = 256
 export class Book {
   constructor(private readonly store: Store) {}
 
-  async links(): Promise<LinkRow[]> {
-    return (await this.store.all<LinkRow>('links')).sort((a, b) => a.order - b.order)
+  /** Every screen names brands by it: it is read once, and again after a change, here or in another tab. */
+  private read: Promise<LinkRow[]> | undefined
+
+  links(): Promise<LinkRow[]> {
+    this.read ??= this.store.all<LinkRow>('links').then((rows) => rows.sort((a, b) => a.order - b.order))
+    this.read.catch(() => this.forget())
+    return this.read.then((rows) => [...rows])
+  }
+  /** Another tab may have changed what was read. */
+  forget(): void {
+    this.read = undefined
   }
   link(name: string): Promise<LinkRow | undefined> {
     return this.store.get('links', name)
@@ -85,10 +94,10 @@ export class Book {
   }
   async enterLink(row: Omit<LinkRow, 'order'>): Promise<LinkRow> {
     const order = await this.next()
-    return (await this.store.update<LinkRow>('links', row.name, (before) => before ?? { ...row, order }))!
+    return (await this.store.update<LinkRow>('links', row.name, (before) => before ?? { ...row, order }).finally(() => this.forget()))!
   }
   changeLink(name: string, change: Partial<LinkRow>): Promise<LinkRow | undefined> {
-    return this.store.update<LinkRow>('links', name, (row) => row && { ...row, ...change })
+    return this.store.update<LinkRow>('links', name, (row) => row && { ...row, ...change }).finally(() => this.forget())
   }
 
   async grants(): Promise<GrantRow[]> {

@@ -103,7 +103,7 @@ async function change(core: Core, name: Name, verb: Verb, erase: boolean): Promi
       } catch (thrown) {
         // The number went to a change that the same keys signed elsewhere: the next one is free.
         const taken = chainOf(await core.book.mustHave(row.name)).sequence > chainOf(row).sequence
-        if (!taken || tries <= 1) throw thrown
+        if (!taken || tries <= 1 || toFailed(thrown).error.kind !== 'refused') throw thrown
       }
     }
   })

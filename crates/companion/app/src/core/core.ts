@@ -70,6 +70,7 @@ export class Core {
 
   /** Reads again what another tab, or a verb, changed. */
   async reload(): Promise<void> {
+    this.book.forget()
     this.keys = await this.store.get<KeysRow>('meta', 'keys')
     this.call = this.keys && (await callKeyOf(this.keys))
     this.over = await this.store.get<OverRow>('meta', 'over')

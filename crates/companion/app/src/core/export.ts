@@ -15,7 +15,7 @@ import { grantCode, listed } from './grants.ts'
 import { learnLinks } from './links.ts'
 import { proofFile } from './log.ts'
 import { opens, prove } from './receipt.ts'
-import { check, proofOf } from './timeline.ts'
+import { check, proofOf, tagOf } from './timeline.ts'
 import { PAGE_SIZE } from './transport.ts'
 
 const MOST_RECORDS = 1_000_000
@@ -61,7 +61,7 @@ export async function exportAll(core: Core, progress: (done: number) => void = (
     for (const { event, receipt, evidence } of page.events) {
       if (!event || !receipt || event.index < from || receipt.index !== event.index) throw misbehaved('broker', 'activity', 'order')
       from = event.index + 1n
-      await check(core, event)
+      check(event, await tagOf(core, event.grant))
       try {
         const leaf = await prove(receipt, (note) => core.monitor.take(note, 'broker', 'receipt'))
         const { record } = leaf

@@ -89,7 +89,11 @@ export class Monitor {
     this.owed.delete(id)
     if (this.known.size >= MOST_KNOWN) this.known.clear()
     this.known.set(id, head)
-    await this.store.update<Bytes>('meta', 'head', (kept) => (kept && before && !equal(kept, before.note) ? undefined : !before || head.size > before.size ? head.note : undefined))
+    // Another tab may have proven a larger one meanwhile: what was held against an older head does not take its place.
+    await this.store.update<Bytes>('meta', 'head', (kept) => {
+      const unchanged = kept ? before !== undefined && equal(kept, before.note) : before === undefined
+      return unchanged && head.size > (before?.size ?? -1n) ? head.note : undefined
+    })
   }
 
   private async prove(head: Head, before: Head | undefined): Promise<void> {

@@ -45,7 +45,7 @@ const KINDS: Readonly<Record<number, EntryKind>> = {
 }
 
 /** How far back the first look goes, in records of the whole log; each further one four times as far, until a page is full. */
-const FIRST_WINDOW = 4_096n
+const FIRST_WINDOW = 256n
 const LEAST_ENTRIES = 50
 const MOST_PAGES = 1_000
 
@@ -55,8 +55,9 @@ const walks = new WeakMap<Core, Map<string, ReadonlyMap<string, bigint>>>()
 export async function timeline(core: Core, query: { cursor?: string; filter?: TimelineFilter; grant?: string } = {}): Promise<TimelinePage> {
   core.monitor.check()
   const filter = query.filter ?? 'all'
-  const key = `timeline/${query.cursor ?? ''}/${filter}/${query.grant ?? ''}`
-  return core.remembered(key, () => page(core, query.cursor, filter, query.grant))
+  const read = () => page(core, query.cursor, filter, query.grant)
+  // Of each list the newest page is kept for when nobody answers, and no more.
+  return query.cursor === undefined ? core.remembered(`timeline/${filter}/${query.grant ?? ''}`, read) : read()
 }
 
 async function page(core: Core, cursor: string | undefined, filter: TimelineFilter, grant: string | undefined): Promise<TimelinePage> {
@@ -68,10 +69,11 @@ async function page(core: Core, cursor: string | undefined, filter: TimelineFilt
   walks.set(core, known)
   let next = new Map(cursor === undefined ? [] : known.get(`${cursor}/${filter}`))
   const entries: TimelineEntry[] = []
+  const tags = new Map((await core.book.grants()).map((row) => [row.name, termsOf(row).logTag]))
   let window = FIRST_WINDOW * (cursor === undefined ? 2n : 1n)
   while (upper > 0n && entries.length < LEAST_ENTRIES) {
     const lower = upper > window ? upper - window : 0n
-    const found = await between(core, lower, upper, kinds)
+    const found = await between(core, lower, upper, kinds, tags)
     // A record of a grant that is left out between two others is the broker's misbehaviour.
     if (kinds.length === 0) next = numbered(found, next, lower === 0n)
     const wanted = grant === undefined ? found : found.filter(({ event }) => event.grant === grant)
@@ -89,7 +91,7 @@ interface Activity {
   record: Leaf
 }
 
-async function between(core: Core, lower: bigint, upper: bigint, kinds: readonly Kind[]): Promise<Activity[]> {
+async function between(core: Core, lower: bigint, upper: bigint, kinds: readonly Kind[], tags: ReadonlyMap<string, Uint8Array>): Promise<Activity[]> {
   const wrong = (check: string) => misbehaved('broker', 'activity', check)
   const found: Activity[] = []
   let [from, pageToken] = [lower, '']
@@ -99,7 +101,7 @@ async function between(core: Core, lower: bigint, upper: bigint, kinds: readonly
       if (event.index < from) throw wrong('order')
       from = event.index + 1n
       if (event.index >= upper) return found
-      found.push({ event, record: await check(core, event) })
+      found.push({ event, record: check(event, tags.get(event.grant)) })
     }
     if (nextPageToken === '') return found
     pageToken = nextPageToken
@@ -107,8 +109,8 @@ async function between(core: Core, lower: bigint, upper: bigint, kinds: readonly
   throw wrong('length')
 }
 
-/** Whether an event says what its record says, and of the customer's own grant. */
-export async function check(core: Core, event: Event): Promise<Leaf> {
+/** Whether an event says what its record says, and of the customer's own grant, whose tag it is. */
+export function check(event: Event, tag?: Uint8Array): Leaf {
   let record: Leaf
   try {
     record = fromBinary(RecordSchema, event.record)
@@ -118,9 +120,14 @@ export async function check(core: Core, event: Event): Promise<Leaf> {
   const same = event.kind === record.kind && event.source === record.source && event.recipient === record.recipient && event.purpose === record.purpose
     && event.reason === record.reason && event.useNumber === record.useNumber
   if (!same) throw misbehaved('broker', 'event', 'record')
-  const row = isGrant(event.grant) ? await core.book.grant(event.grant) : undefined
-  if (row && !equal(record.grantTag, termsOf(row).logTag)) throw misbehaved('broker', 'event', 'grant')
+  if (tag && !equal(record.grantTag, tag)) throw misbehaved('broker', 'event', 'grant')
   return record
+}
+
+/** The tag by which the log knows a grant of the book. */
+export async function tagOf(core: Core, grant: string): Promise<Uint8Array | undefined> {
+  const row = isGrant(grant) ? await core.book.grant(grant) : undefined
+  return row && termsOf(row).logTag
 }
 
 /** Walks back: each grant's records are numbered without a gap, down to 1 where the list begins with the log. */
@@ -200,7 +207,7 @@ export async function proofOf(core: Core, { index }: ProofHandle): Promise<Proof
   try {
     const record = readRecord(receipt.record)
     recordedAt = Number(record.timeMs)
-    await check(core, proven.event)
+    check(proven.event, await tagOf(core, proven.event.grant))
     if (!equal(proven.event.record, receipt.record)) throw new Refusal('record')
     // A commitment to nothing is empty.
     await opens({ record, receipt }, {
