@@ -459,6 +459,7 @@ export const en = {
     closeHint: 'Stops everything, orders deletion, and destroys what links the log to you. This can’t be undone.',
     closeConfirm: 'Close for good',
     closeBlocked: 'Stop everything first, and wait until it is confirmed.',
+    closedUnproven: 'The broker says that your account is closed, and gives no proof. Nothing more is done with these keys here.',
     closeWaits: 'These brands have not confirmed their stop yet. You can wait and try again, or close anyway and stop in their own apps.',
     closeAnyway: 'Close anyway',
     forget: 'Forget everything on this device',

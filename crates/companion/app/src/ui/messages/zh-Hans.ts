@@ -453,6 +453,7 @@ export const messages: Messages = {
     closeHint: '停止一切共享、要求删除，并销毁日志与您之间的关联。此操作无法撤销。',
     closeConfirm: '永久注销',
     closeBlocked: '请先全部停止，并等待确认。',
+    closedUnproven: '中间方声称您的账户已注销，但没有给出证明。这些密钥在此不再使用。',
     closeWaits: '以下品牌尚未确认停止。您可以稍后再试，或直接注销，并在它们自己的应用中停止。',
     closeAnyway: '直接注销',
     forget: '清除本设备上的全部内容',

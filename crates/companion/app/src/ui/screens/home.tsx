@@ -5,7 +5,7 @@ import { Icon } from '../components/icon'
 import { Page, Part } from '../components/page'
 import { Badge, Banner, Button, LinkButton } from '../components/parts'
 import { ProblemNotice, Show } from '../components/problem'
-import { StateBadge, stands, Brand } from '../components/terms'
+import { StateBadge, stands, stopOf, Brand } from '../components/terms'
 import { useAct, useApp, useLoaded } from '../context'
 import type { Companion, GrantView, LinkView, WaitingView } from '../../core/index.ts'
 import { to } from '../router'
@@ -138,14 +138,20 @@ function Sharing({ grant, changed }: { grant: GrantView; changed: () => void }):
         </p>
       </div>
       {failed && <ProblemNotice problem={failed} again={turn} />}
-      <div class="pair">
-        <Button icon={paused ? 'play' : 'pause'} onClick={turn} unable={busy ? say.app.loading : undefined} label={`${paused ? say.home.resume : say.home.pause}: ${what}`}>
-          {paused ? say.home.resume : say.home.pause}
-        </Button>
-        <LinkButton href={to.stop(grant.name)} icon="stop" label={`${say.home.stop}: ${what}`}>
-          {say.home.stop}
+      {stopOf(grant)?.state === 'queued' ? (
+        <LinkButton href={to.stop(grant.name)} icon="offline" label={`${say.stop.progress}: ${what}`}>
+          {say.stop.progress}
         </LinkButton>
-      </div>
+      ) : (
+        <div class="pair">
+          <Button icon={paused ? 'play' : 'pause'} onClick={turn} unable={busy ? say.app.loading : undefined} label={`${paused ? say.home.resume : say.home.pause}: ${what}`}>
+            {paused ? say.home.resume : say.home.pause}
+          </Button>
+          <LinkButton href={to.stop(grant.name)} icon="stop" label={`${say.home.stop}: ${what}`}>
+            {say.home.stop}
+          </LinkButton>
+        </div>
+      )}
     </article>
   )
 }

@@ -1,6 +1,6 @@
 import type { JSX } from 'preact'
 import { useState } from 'preact/hooks'
-import type { ClosingView } from '../../core/index.ts'
+import type { ClosingView, StopAllView } from '../../core/index.ts'
 import { Icon } from '../components/icon'
 import { Part } from '../components/page'
 import { Banner, Button } from '../components/parts'
@@ -49,17 +49,21 @@ export function Leaving(): JSX.Element {
 
 function Stolen({ close }: { close: () => void }): JSX.Element {
   const { core, say, announce } = useApp()
+  const [told, tell] = useState<StopAllView>()
   const { busy, failed, act } = useAct()
   const report = () =>
     act(async () => {
-      await core.reportStolen()
+      const stopped = await core.reportStolen()
       announce(say.settings.stolenDone)
-      close()
+      if (stopped.list || stopped.each.some(({ error }) => error)) tell(stopped)
+      else close()
     })
   return (
     <Sheet title={say.settings.stolen} close={close} closeLabel={say.app.close}>
       <p>{say.settings.stolenHint}</p>
       {failed && <ProblemNotice problem={failed} again={report} />}
+      {told?.list && <ProblemNotice problem={told.list} />}
+      {told?.each.map(({ grant, error }) => error && <ProblemNotice key={grant} problem={error} />)}
       <div class="pair">
         <Button look="big" onClick={close}>
           {say.app.cancel}
@@ -80,14 +84,14 @@ function Closing({ close }: { close: () => void }): JSX.Element {
     act(async () => {
       const closing = await core.closeAccount({ anyway })
       tell(closing)
-      if (closing.state !== 'waits') announce(say.settings.closed)
+      if (closing.state !== 'waits') announce(closing.state === 'closed' ? say.settings.closed : say.settings.closedUnproven)
     })
   const waits = told?.state === 'waits'
   return (
     <Sheet title={say.settings.closeAccount} close={close} closeLabel={say.app.close}>
       {told && !waits ? (
-        <Banner tone="good" icon="check">
-          <p>{say.settings.closed}</p>
+        <Banner tone={told.state === 'closed' ? 'good' : 'warn'} icon={told.state === 'closed' ? 'check' : 'warn'}>
+          <p>{told.state === 'closed' ? say.settings.closed : say.settings.closedUnproven}</p>
         </Banner>
       ) : (
         <p>{say.settings.closeHint}</p>
@@ -103,6 +107,9 @@ function Closing({ close }: { close: () => void }): JSX.Element {
         </Banner>
       )}
       {told?.list && <ProblemNotice problem={told.list} />}
+      {told?.notStopped.map(({ grant, error }) => (
+        <ProblemNotice key={grant} problem={error} />
+      ))}
       {failed && <ProblemNotice problem={failed} />}
       {(!told || waits) && (
         <div class="pair">
