@@ -12,8 +12,8 @@ const DIST = new URL('../dist/', import.meta.url).pathname
 /** Script over the wire before first use, in bytes: what a phone on 1.6 Mbit/s has within a third of a second. */
 const MOST_SCRIPT = 60 * 1024
 
-/** The sources that a first visit needs: the entry, the screen that it draws, and what makes the keys. */
-const FIRST_VISIT = ['index.html', 'src/ui/screens/first-use.tsx', 'src/core/companion.ts']
+/** The sources that a first visit loads: the entry, the screen that it draws, and the core with what listens. */
+const FIRST_VISIT = ['index.html', 'src/ui/screens/first-use.tsx', 'src/core/companion.ts', 'src/core/live.ts']
 
 /** Of these it needs one; the largest counts. */
 const LANGUAGES = ['src/ui/messages/en.ts', 'src/ui/messages/zh-Hans.ts', 'src/ui/messages/ja.ts']
