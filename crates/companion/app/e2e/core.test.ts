@@ -139,6 +139,9 @@ test('another device takes everything over with the passkey', async () => {
   expect((await other.links()).map(({ state }) => state)).toEqual(['confirmed', 'confirmed', 'confirmed'])
   const grants = await other.grants()
   expect(grants.map(({ name, state }) => [name, state]).sort()).toEqual((await core.grants()).map(({ name, state }) => [name, state]).sort())
+  // What was approved here is proven there as well.
+  const proof = (await other.grant(grants[0]!.name)).proof
+  expect((await other.proofOf(proof!)).holds).toBe(true)
   // A stop there is a stop here.
   const one = grants.find(({ state }) => state === 'active')!
   await other.stop(one.name)
@@ -174,6 +177,17 @@ test('sets how she is asked', async () => {
   expect((await core.settings()).asking).toEqual({ timeZone: 'America/New_York', quiet: { fromMinute: 1320, untilMinute: 420 }, perDay: 2, perWeek: 5, paused: false })
 })
 
+test('reports the keys stolen: everything is stopped, and nothing is done with them any more', async () => {
+  const here = globalThis.indexedDB
+  newDevice()
+  const other = await open({ languages: ['en'] })
+  await other.firstUse('device', 'This browser')
+  expect((await other.reportStolen()).each).toEqual([])
+  expect(other.status().keys).toBe('over')
+  await expect(other.requests()).rejects.toMatchObject({ error: { kind: 'over', how: 'stolen' } })
+  globalThis.indexedDB = here
+})
+
 test('stops everything with one gesture, and what is exported is whole', async () => {
   const before = passkeys.asked
   const all = await core.stopAll({ erase: true })
@@ -199,4 +213,10 @@ test('keys on this device alone do the same, without a passkey', async () => {
   expect(passkeys.asked).toBe(before)
   expect((await other.closeAccount()).state).toBe('closed')
   expect(other.status().keys).toBe('over')
+  await expect(other.grants()).rejects.toMatchObject({ error: { kind: 'over', how: 'closed' } })
+  // Whoever begins again is somebody new, to whom nothing of it clings.
+  await other.firstUse('device', 'This browser')
+  expect(other.status().keys).toBe('device')
+  expect(await other.links()).toEqual([])
+  expect(await other.settings()).toMatchObject({ authenticators: [] })
 })

@@ -13,7 +13,7 @@ import type { Core } from './core.ts'
 import { encode, envelopeBytes, named, sign, verify, type Envelope } from './envelope.ts'
 import { Failed, fail, misbehaved, type Party } from './errors.ts'
 import { linkKey, type Deriving } from './hkdf.ts'
-import { grantCode, lookUp, proofOfRow } from './grants.ts'
+import { findApproval, grantCode, lookUp, proofOfRow } from './grants.ts'
 import { behind, linksOf, type ReadRequest, type ReadRow } from './requests.ts'
 import { GrantTerms } from './statements.ts'
 import { again, toFailed } from './transport.ts'
@@ -182,7 +182,7 @@ export async function receipt(core: Core, request: Name): Promise<ReceiptView> {
 async function receiptOf(core: Core, request: Name, names: readonly Name[]): Promise<ReceiptView> {
   const rows: { row: GrantRow; view: ReceiptRow }[] = []
   for (const name of names) {
-    const row = await core.book.mustHave(name)
+    const row = await findApproval(core, await core.book.mustHave(name))
     const terms = termsOf(row)
     const offer = offerOf(row) ?? fail({ kind: 'notNow', name, problem: 'unknown' })
     const catalogue = await core.catalogue(terms.catalogueVersion)

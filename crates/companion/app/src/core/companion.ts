@@ -95,7 +95,7 @@ class Opened implements Companion {
   /** On disk first: what was made is never lost to an answer that did not come. Then the broker is told. */
   private async enter(keys: KeysRow): Promise<void> {
     const { core } = this
-    await core.store.put({ store: 'meta', key: 'over', value: undefined }, { store: 'meta', key: 'keys', value: keys }, { store: 'meta', key: 'registered', value: undefined })
+    await core.store.begin(keys)
     await core.reload()
     await this.register()
     core.tell({ what: 'status' })

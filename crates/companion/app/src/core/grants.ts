@@ -1,4 +1,6 @@
 // The customer's grants: what was signed, beside what the broker says of it.
+import { Kind } from '../gen/countersign/log/v1/record_pb.ts'
+import { EventService } from '../gen/countersign/v1/event_service_pb.ts'
 import { chainOf, enterChange, eraseOrder, offerOf, standingOf, successorOf, termsOf } from './rows.ts'
 import { GrantService } from '../gen/countersign/v1/grant_service_pb.ts'
 import { Grant_State, type Grant } from '../gen/countersign/v1/grant_service_pb.ts'
@@ -35,6 +37,31 @@ export interface Told {
 export const grantCode = (terms: Terms): string => receiptCode(terms.logTag)
 export const proofOfRow = (row: GrantRow): ProofHandle | undefined => (row.recorded === undefined ? undefined : { index: Number(row.recorded) })
 const wrong = (check: string) => misbehaved('broker', 'grant', check)
+
+/**
+ * Finds the record of an approval whose proof this device has not seen: the answer was lost, or another device approved. Without a
+ * network, or where the broker shows none, it stays without.
+ */
+export async function findApproval(core: Core, row: GrantRow): Promise<GrantRow> {
+  if (row.recorded !== undefined || !row.shown) return row
+  const terms = termsOf(row)
+  try {
+    let pageToken = ''
+    do {
+      const { events, nextPageToken } = await core.client(EventService).listEvents({ parent: core.customer, kinds: [Kind.GRANT_APPROVED], pageSize: PAGE_SIZE, pageToken })
+      const event = events.find((one) => one.grant === row.name)
+      if (event) {
+        const { events: [proven] } = await core.client(EventService).listProvenEvents({ parent: core.customer, cursor: event.index, pageSize: 1 })
+        const leaf = await core.proven(proven?.receipt, core.saying(terms, { kinds: [Kind.GRANT_APPROVED], since: terms.timeMs, fields: terms.fields, evidence: [row.digest] }))
+        return await core.book.changeGrant(row.name, (before) => ({ ...before, recorded: leaf.index }))
+      }
+      pageToken = nextPageToken
+    } while (pageToken !== '')
+  } catch (thrown) {
+    if (!(thrown instanceof Failed) || thrown.error.kind !== 'unreachable') throw thrown
+  }
+  return row
+}
 
 export interface Listed {
   rows: { row: GrantRow; told: Told | undefined }[]
@@ -107,7 +134,7 @@ export async function grant(core: Core, name: Name): Promise<GrantView> {
     if (failed.error.kind === 'unreachable') told = await core.store.get<Told>('seen', `told/${name}`)
     else if (!unknown || !before) throw failed
   }
-  return (await view(core, await core.book.mustHave(name), told)) ?? fail({ kind: 'notNow', name, problem: 'unknown' })
+  return (await view(core, await findApproval(core, await core.book.mustHave(name)), told)) ?? fail({ kind: 'notNow', name, problem: 'unknown' })
 }
 
 /** What the book has of a grant once the broker was asked; undefined if it says that there is none. */

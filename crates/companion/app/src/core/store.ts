@@ -57,6 +57,24 @@ export class Store {
     return after
   }
 
+  /**
+   * New keys, and so a new customer: what an earlier one signed here stays, as the proof that it is, but is no part of the new book.
+   * What is known of the broker and its log stays as well.
+   */
+  async begin(keys: { customer: string }): Promise<void> {
+    const before = await this.get<{ customer: string }>('meta', 'keys')
+    const kept: Record<string, unknown> = {}
+    for (const key of ['trust', 'head', 'fork', 'partners', 'lastSeen']) kept[key] = await this.get('meta', key)
+    const past = (await this.get<unknown[]>('meta', 'past')) ?? []
+    if (before) past.push({ customer: before.customer, over: await this.get('meta', 'over'), links: await this.all('links'), grants: await this.all('grants') })
+    const rows = Object.entries({ ...kept, past, keys }).filter(([, value]) => value !== undefined)
+    await this.run('readwrite', STORES, (at) => {
+      for (const store of STORES) at(store).clear()
+      for (const [key, value] of rows) at('meta').put(value, key)
+      return undefined
+    })
+  }
+
   async clear(): Promise<void> {
     await this.run('readwrite', STORES, (at) => {
       for (const store of STORES) at(store).clear()

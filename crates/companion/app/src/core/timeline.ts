@@ -9,7 +9,7 @@ import { equal, hex } from './bytes.ts'
 import type { Catalogue } from './catalogue.ts'
 import type { Core } from './core.ts'
 import { blame, Refusal, verifyPartner } from './envelope.ts'
-import { Failed, misbehaved, type CoreError, type Party } from './errors.ts'
+import { Failed, fail, misbehaved, type CoreError, type Party } from './errors.ts'
 import { checkInclusion, commitment, leafHash, proofFile, readCheckpoint } from './log.ts'
 import { isGrant } from './names.ts'
 import { opens, readRecord } from './receipt.ts'
@@ -180,6 +180,8 @@ async function compare(core: Core, event: Event, record: Leaf, catalogue: Catalo
 
 /** Fetches the proof of a record anew, and checks it step by step. What does not hold is a step that fails. */
 export async function proofOf(core: Core, { index }: ProofHandle): Promise<ProofView> {
+  // Of what is signed and sent, and has no record that this device knows of.
+  if (!Number.isSafeInteger(index) || index < 0) return fail({ kind: 'notNow', name: '', problem: 'unknown' })
   const { events: [proven] } = await core.client(EventService).listProvenEvents({ parent: core.customer, cursor: BigInt(index), pageSize: 1 })
   const receipt = proven?.receipt
   const steps: CheckStep[] = []
