@@ -1,5 +1,6 @@
 // What the daemon serves, as a real browser sees it: the app under its policy, the API behind it, a passkey that keys come of.
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { en as say } from '../src/ui/messages/en.ts'
 import { Hall } from './hall.ts'
 import { Phone } from './phone.ts'
 
@@ -22,7 +23,9 @@ test('the app is drawn under its policy, and nothing complains', async () => {
   const policy = response?.headers()['content-security-policy'] ?? ''
   expect(policy).toContain("frame-ancestors 'none'")
   expect(policy).not.toContain('unsafe')
-  await expect.poll(() => phone.page.locator('#app > *').count()).toBeGreaterThan(0)
+  await phone.page.getByRole('button', { name: say.welcome.create }).waitFor()
+  // What the page itself draws first has given way.
+  expect(await phone.page.locator('main').count()).toBe(1)
   expect(phone.faults).toEqual([])
 })
 
