@@ -56,6 +56,20 @@ test('first use makes a passkey, and enters the customer', async () => {
   expect(authenticators).toMatchObject([{ label: 'My phone', thisDevice: true }])
 })
 
+test('a first use that is cut off goes on by itself', async () => {
+  const here = globalThis.indexedDB
+  newDevice()
+  const cut = await open({ languages: ['en'] })
+  const real = globalThis.fetch
+  globalThis.fetch = () => Promise.reject(new TypeError('no network'))
+  await expect(cut.firstUse('passkey', 'Cut off')).rejects.toMatchObject({ error: { kind: 'unreachable' } })
+  expect(cut.status().keys).toBe('passkey')
+  globalThis.fetch = real
+  const later = await open({ languages: ['en'] })
+  await expect.poll(async () => (await later.settings().catch(() => undefined))?.authenticators.map(({ label }) => label)).toEqual(['Cut off'])
+  globalThis.indexedDB = here
+})
+
 test('links three brands', async () => {
   for (const brand of BRANDS) {
     const { url, link, subject } = await hall.invite(brand, `Mei at ${brand}`)

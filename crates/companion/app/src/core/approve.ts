@@ -18,7 +18,7 @@ import { behind, linksOf, type ReadRequest, type ReadRow } from './requests.ts'
 import { GrantTerms } from './statements.ts'
 import { again, toFailed } from './transport.ts'
 import type { Choice, ChosenRow, Name, ReceiptRow, ReceiptView, RequestView } from './types.ts'
-import { brand, fieldView, rateView, termsView, textOf } from './views.ts'
+import { brand, fieldView, rateView, termsView } from './views.ts'
 
 type TermsInit = MessageInitShape<typeof GrantTermsSchema>
 
@@ -135,7 +135,7 @@ async function draft(core: Core, request: ReadRequest, cut: Cut, links: Draft['l
     sourceCommitment: await partyCommitment(salts.source, links.source.acceptanceDigest),
     recipientCommitment: await partyCommitment(salts.recipient, links.recipient.acceptanceDigest),
     request: request.digest, offer: cut.row.offer.digest, catalogueVersion: offer.catalogueVersion,
-    language: textOf(core, offer).text.language,
+    language: cut.row.language,
     purpose: offer.purpose, fields: cut.fields, uses: cut.uses, ...(offer.rate && { rate: offer.rate }),
     retentionSeconds: cut.retentionSeconds, expireTimeMs: now + cut.durationSeconds * 1000n,
     logTag: random(32), timeMs: now, ...(cut.row.renews && { previous: cut.row.renews.digest }),

@@ -5,7 +5,7 @@ import { Core } from './core.ts'
 import { Failed, fail } from './errors.ts'
 import { deriving } from './hkdf.ts'
 import type { Companion, Options } from './index.ts'
-import { askPasskey, keysRow, makePasskey, openCopy, wrapFor, type KeysRow } from './keys.ts'
+import { askPasskey, keysRow, makePasskey, openCopy, wrapFor } from './keys.ts'
 import { Store } from './store.ts'
 import { toFailed } from './transport.ts'
 import { readTrust, trustOf, type Trust, type TrustRow } from './trust.ts'
@@ -82,24 +82,26 @@ class Opened implements Companion {
     const bytes = random(32)
     try {
       const root = await deriving(bytes)
-      if (where === 'device') return await this.enter(await keysRow('device', root))
-      const made = await makePasskey(label)
-      const wrapped = await wrapFor(made, core.origin, bytes)
-      await this.enter({ ...(await keysRow('passkey', root)), credential: made.credential, authenticator: made.id, wrapped })
-      await settings.changeIdentity(core, await settings.addition(core, made.id, wrapped, label))
+      if (where === 'device') await core.store.begin(await keysRow('device', root))
+      else {
+        const made = await makePasskey(label)
+        const wrapped = await wrapFor(made, core.origin, bytes)
+        await core.store.begin({ ...(await keysRow('passkey', root)), credential: made.credential, authenticator: made.id, wrapped })
+        await core.reload()
+        await settings.signFirst(core, await settings.addition(core, made.id, wrapped, label))
+      }
     } finally {
       bytes.fill(0)
     }
-  }
-
-  /** On disk first: what was made is never lost to an answer that did not come. Then the broker is told. */
-  private async enter(keys: KeysRow): Promise<void> {
-    const { core } = this
-    await core.store.begin(keys)
     await core.reload()
-    await this.register()
     core.tell({ what: 'status' })
-    void this.stay()
+    // All of it is on disk: what was made is not lost to an answer that does not come, and goes on by itself then.
+    try {
+      await this.register()
+      await settings.settleIdentity(core)
+    } finally {
+      void this.stay()
+    }
   }
 
   private async register(): Promise<void> {

@@ -18,7 +18,7 @@ import { isRequest } from './names.ts'
 import { GrantRequest, MOST_WORDS, Offer, textWords } from './statements.ts'
 import { allPages, PAGE_SIZE } from './transport.ts'
 import type { Name, RequestState, RequestView, RowView, WaitingView } from './types.ts'
-import { brand, fieldView, termsView } from './views.ts'
+import { brand, fieldView, termsView, textOf } from './views.ts'
 
 /** A request that verified, as verbs need it: only `verifyRequest` makes one. */
 export interface ReadRequest {
@@ -38,6 +38,8 @@ export interface ReadRow {
   recipientLink: LinkRow | undefined
   renews: { name: Name; digest: Uint8Array } | undefined
   names: { source: string; recipient: string }
+  /** In which the person reads it: what is signed names it, whatever is chosen meanwhile. */
+  language: string
 }
 
 const STATES: Readonly<Record<number, RequestState>> = {
@@ -92,7 +94,8 @@ export async function readRequest(core: Core, name: Name): Promise<RequestView> 
 
 async function rowView(core: Core, row: ReadRow): Promise<RowView> {
   const offer = row.offer.said
-  const terms = await termsView(core, offer, row.catalogue, offer, row.names)
+  const { uses, rate, retentionSeconds } = offer
+  const terms = await termsView(core, offer, row.catalogue, { uses, rate, retentionSeconds, language: row.language }, row.names)
   const source = { ...terms.source, linked: row.sourceLink !== undefined, ...(row.sourceLink && { label: row.sourceLink.label }) }
   const recipient = { ...terms.recipient, linked: row.recipientLink !== undefined, ...(row.recipientLink && { label: row.recipientLink.label }) }
   return {
@@ -131,7 +134,7 @@ async function verifyRequest(core: Core, name: Name, wire: Wire): Promise<ReadRe
     if (offerWithin(offer.said, catalogue)) throw misbehaved(offer.said.recipient as Party, 'offer', 'catalogue')
     rows.push({
       number: at + 1, optional: asked.optional, offer, catalogue, sourceLink, recipientLink, renews,
-      names: { source: shown.sourceDisplayName, recipient: shown.recipientDisplayName },
+      names: { source: shown.sourceDisplayName, recipient: shown.recipientDisplayName }, language: textOf(core, offer.said).text.language,
     })
   }
   // Whether a person reads it to the end, in every language that it has.

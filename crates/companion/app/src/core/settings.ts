@@ -187,10 +187,19 @@ async function sendIdentity(core: Core, { change, wrapped }: PendingRow): Promis
   return leaf
 }
 
+/** Signs a new customer's first change, which needs nothing of the broker; `settleIdentity` sends it. */
+export async function signFirst(core: Core, { said, wrapped }: Prepared): Promise<void> {
+  const message = { ...said, broker: core.origin, customer: core.customer, sequence: 1n, timeMs: BigInt(core.now()) }
+  const change = envelopeBytes(await sign<CustomerChange>(CustomerChangeKind, message, [core.callKey]))
+  await core.store.put({ store: 'meta', key: 'pendingIdentity', value: { change, wrapped } satisfies PendingRow })
+}
+
 /** Sends what was signed before and never answered: the first passkey of a first use that was cut off, above all. */
 export async function settleIdentity(core: Core): Promise<void> {
-  const pending = await core.store.get<PendingRow>('meta', 'pendingIdentity')
-  if (pending) await alone(() => sendIdentity(core, pending))
+  await alone(async () => {
+    const pending = await core.store.get<PendingRow>('meta', 'pendingIdentity')
+    if (pending) await sendIdentity(core, pending)
+  })
 }
 
 export async function addAuthenticator(core: Core, label: string): Promise<AuthenticatorView> {

@@ -61,7 +61,7 @@ export class Store {
    * New keys, and so a new customer: what an earlier one signed here stays, as the proof that it is, but is no part of the new book.
    * What is known of the broker and its log stays as well.
    */
-  async begin(keys: { customer: string }): Promise<void> {
+  async begin<K extends { customer: string }>(keys: K): Promise<void> {
     const before = await this.get<{ customer: string }>('meta', 'keys')
     const kept: Record<string, unknown> = {}
     for (const key of ['trust', 'head', 'fork', 'partners', 'lastSeen']) kept[key] = await this.get('meta', key)
