@@ -221,7 +221,7 @@ class Opened implements Companion {
   }
 
   private async stay(): Promise<void> {
-    if (this.watching) return
+    if (this.watching || !this.core.keys || this.core.over) return
     this.watching = true
     try {
       await (await import('./live.ts')).following(this.core, () => this.catchUp())
