@@ -24,17 +24,23 @@ fn main() -> io::Result<()> {
     for path in paths.iter().filter(|path| !path.ends_with(BROTLI)) {
         let packed = format!("{path}{BROTLI}");
         let brotli = if paths.binary_search(&packed).is_ok() {
-            format!("Some(include_bytes!({:?}))", root.join(&packed))
+            format!("Some(include_bytes!({:?}))", text_of(&root.join(&packed)))
         } else {
             "None".to_owned()
         };
         let bytes = root.join(path);
+        let bytes = text_of(&bytes);
         writeln!(text, "    File {{ path: {path:?}, bytes: include_bytes!({bytes:?}), brotli: {brotli} }},")
             .expect("text can be written to");
     }
     text.push(']');
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
     fs::write(out.join("files.rs"), text)
+}
+
+/// A path as a literal can hold it.
+fn text_of(path: &Path) -> &str {
+    path.to_str().expect("the workspace stands in a folder whose path is text")
 }
 
 /// The files below `folder`, by their paths from `root`, with `/` between the parts. Those whose names begin with a dot are
