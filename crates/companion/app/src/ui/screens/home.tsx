@@ -1,5 +1,5 @@
 import type { JSX } from 'preact'
-import { useState } from 'preact/hooks'
+import { useEffect, useRef, useState } from 'preact/hooks'
 import { Tile, Way } from '../components/brand'
 import { Icon } from '../components/icon'
 import { Page, Part } from '../components/page'
@@ -36,10 +36,15 @@ interface HomeView {
 }
 
 function Parts({ home, again }: { home: HomeView; again: () => void }): JSX.Element {
-  const { say, preferences } = useApp()
+  const { say, preferences, announce } = useApp()
   const { requests, grants, links } = home
   const waiting = requests.filter((request) => request.state === 'requested' || request.state === 'deferred')
   const standing = grants.filter(stands)
+  const known = useRef<ReadonlySet<string>>(undefined)
+  useEffect(() => {
+    if (known.current && waiting.some(({ name }) => !known.current?.has(name))) announce(say.app.newRequest)
+    known.current = new Set(waiting.map(({ name }) => name))
+  }, [requests])
   const parts = {
     requests: waiting.length > 0 && (
       <Part key="requests" title={say.home.waiting}>
@@ -211,7 +216,7 @@ function Benefit({ grant, count }: { grant: GrantView; count: number | undefined
           <Brand text={terms.text.benefit} language={terms.text.language} />
           <br />
           <span class="tiny soft">
-            {[terms.recipient.displayName, say.terms.kinds[terms.benefitKind], count !== undefined && say.home.moved(count)].filter(Boolean).join(' · ')}
+            {[terms.recipient.displayName, say.terms.kinds[terms.benefitKind], count === 0 ? say.home.unusedHint : count !== undefined && say.home.moved(count)].filter(Boolean).join(' · ')}
           </span>
         </span>
         <Icon name="chevron" />
