@@ -2,7 +2,13 @@
 
 use std::{convert::Infallible, future::pending, num::NonZeroU32, sync::Arc, time::Duration};
 
-use axum::{Extension, Router, body::Body, http::{Request, Version}, response::Response, routing::post};
+use axum::{
+    Extension, Router,
+    body::Body,
+    http::{Request, Version},
+    response::Response,
+    routing::post,
+};
 use countersign_grants::{
     id::{PartnerName, Principal},
     key::SigningKey,

@@ -113,7 +113,10 @@ fn check(config: &Config) -> Result<(), (String, String)> {
         }
         let serves = |surface: Surface| listener.surfaces.contains(&surface);
         if serves(Surface::Web) && !serves(Surface::Api) && config.companion.address.is_none() {
-            return refuse(surfaces, "\"web\" without \"api\": say in `companion.address` where the app calls");
+            return refuse(
+                surfaces,
+                "\"web\" without \"api\": say in `companion.address` where the app calls",
+            );
         }
         if listener.tls.is_none() && !listener.address.ip().is_loopback() {
             let wrong = format!(

@@ -224,11 +224,15 @@ async fn only_pages_of_named_origins_may_call() {
         assert_eq!(answer.header("access-control-allow-origin"), if origin == APP { APP } else { "" });
         answer.call::<ListCataloguesResponse>().expect("it may");
     }
-    for origin in ["https://other.example", "https://app.example.evil.example", "http://app.example", "null"] {
+    for origin in ["https://other.example", "https://app.example.evil.example", "http://app.example", "null"]
+    {
         let answer = call(&served, LIST, &[("authorization", &token), ("origin", origin)], &asked).await;
         assert!(!answer.headers.contains_key("access-control-allow-origin"), "{origin}");
         let refused = answer.call::<ListCataloguesResponse>().expect_err("it may not");
-        assert_eq!((refused.code(), reason(&refused).as_str()), (Code::PermissionDenied, "ORIGIN_NOT_ALLOWED"));
+        assert_eq!(
+            (refused.code(), reason(&refused).as_str()),
+            (Code::PermissionDenied, "ORIGIN_NOT_ALLOWED")
+        );
         let info = refused.get_details_error_info().expect("has one");
         assert_eq!(info.metadata.get("origin").map(String::as_str), Some(origin));
     }
