@@ -1,5 +1,5 @@
 import type { ComponentChildren, JSX } from 'preact'
-import { useEffect, useLayoutEffect, useRef } from 'preact/hooks'
+import { useLayoutEffect, useRef } from 'preact/hooks'
 import { useApp } from '../context'
 import { back, lastTop } from '../router'
 import { Icon } from './icon'
@@ -12,7 +12,7 @@ export function Page({ title, lead, above, alone = false, children }: { title: s
     heading.current?.focus({ preventScroll: true })
     scrollTo(0, lastTop())
   }, [])
-  useEffect(() => {
+  useLayoutEffect(() => {
     document.title = `${title} · ${say.app.name}`
   }, [title])
   return (
