@@ -2,7 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::{Router, body::Body, extract::Request, http::header::CONTENT_TYPE, response::Response};
+use axum::{
+    Router,
+    body::Body,
+    extract::Request,
+    http::{HeaderValue, header::CONTENT_TYPE},
+    response::Response,
+};
 use tower::ServiceExt as _;
 
 use super::{Options, Surface, admin, api::Api, browser::Browsers, log};
@@ -68,7 +74,7 @@ impl Doors {
 
 impl Speaks {
     fn of(request: &Request) -> Self {
-        let content_type = request.headers().get(CONTENT_TYPE).map(|value| value.as_bytes());
+        let content_type = request.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
         let Some(rest) = content_type.and_then(|value| value.strip_prefix(GRPC.as_bytes())) else {
             return Self::Http;
         };

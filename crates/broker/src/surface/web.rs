@@ -120,15 +120,15 @@ impl WebApp {
         let caching = if path.starts_with(HASHED) { FOR_GOOD } else { ASK_AGAIN };
         headers.insert(CACHE_CONTROL, HeaderValue::from_static(caching));
         headers.insert(CONTENT_SECURITY_POLICY, self.policy.clone());
-        for (name, value) in GUARDS {
-            headers.insert(name, HeaderValue::from_static(value));
+        for (name, value) in &GUARDS {
+            headers.insert(name.clone(), HeaderValue::from_static(value));
         }
         Some(response)
     }
 }
 
 /// What every answer says beside its policy.
-const GUARDS: [(HeaderName, &str); 6] = [
+static GUARDS: [(HeaderName, &str); 6] = [
     // No other page gets hold of this one's window, and none includes its files.
     (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),

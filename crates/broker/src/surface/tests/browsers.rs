@@ -91,11 +91,14 @@ fn framed(message: &impl Message) -> Bytes {
 /// One request over HTTP/1.1.
 async fn http1(served: &Served, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
     let mut stream = TcpStream::connect(served.address).await.expect("connects");
-    let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n", served.address);
-    for (name, value) in headers {
-        head += &format!("{name}: {value}\r\n");
-    }
-    head += &format!("content-length: {}\r\n\r\n", body.len());
+    let mut lines = vec![
+        format!("{method} {path} HTTP/1.1"),
+        format!("host: {}", served.address),
+        "connection: close".to_owned(),
+        format!("content-length: {}", body.len()),
+    ];
+    lines.extend(headers.iter().map(|(name, value)| format!("{name}: {value}")));
+    let head = lines.join("\r\n") + "\r\n\r\n";
     stream.write_all(head.as_bytes()).await.expect("sends");
     // The answer to what is too much may come, and the connection end, before all of it is sent.
     stream.write_all(body).await.ok();
@@ -201,14 +204,14 @@ async fn a_stream_comes_as_it_is_made_and_ends_with_the_broker() {
         message.len()
     );
     stream.write_all(&[head.as_bytes(), &message].concat()).await.expect("sends");
-    let mut heard = Vec::new();
+    let mut received = Vec::new();
     // Until the first message is here, whole: `SERVING` is the two bytes 8 and 1.
-    while !heard.windows(7).any(|bytes| bytes == [0, 0, 0, 0, 2, 8, 1]) {
-        assert_ne!(stream.read_buf(&mut heard).await.expect("receives"), 0, "it goes on");
+    while !received.windows(7).any(|bytes| bytes == [0, 0, 0, 0, 2, 8, 1]) {
+        assert_ne!(stream.read_buf(&mut received).await.expect("receives"), 0, "it goes on");
     }
     served.stop.cancel();
-    stream.read_to_end(&mut heard).await.expect("ends in order");
-    let ended = parse(&heard).call::<HealthCheckResponse>().expect_err("come again");
+    stream.read_to_end(&mut received).await.expect("ends in order");
+    let ended = parse(&received).call::<HealthCheckResponse>().expect_err("come again");
     assert_eq!((ended.code(), reason(&ended).as_str()), (Code::Unavailable, "OVERLOADED"));
     served.end().await;
 }
