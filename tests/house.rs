@@ -48,7 +48,13 @@ const MEMBERS: &[Member] = &[
     Member {
         folder: "countersignd",
         package: "countersignd",
-        arrows: &["countersign-broker", "countersign-ledger", "countersign-store", "countersign-store-sled"],
+        arrows: &[
+            "countersign-broker",
+            "countersign-companion",
+            "countersign-ledger",
+            "countersign-store",
+            "countersign-store-sled",
+        ],
         never: &[],
     },
     Member {
@@ -58,6 +64,7 @@ const MEMBERS: &[Member] = &[
         never: ENGINE,
     },
     Member { folder: "cli", package: "countersign-cli", arrows: &["countersign-client"], never: ENGINE },
+    Member { folder: "companion", package: "countersign-companion", arrows: &[], never: PURE },
     Member { folder: "demo", package: "countersign-demo", arrows: &["countersign-client"], never: ENGINE },
     Member { folder: "xtask", package: "xtask", arrows: &[], never: &["tonic", "tokio"] },
 ];

@@ -56,6 +56,12 @@ pub enum Fault {
         /// Who may.
         needs: &'static str,
     },
+    /// A page of another address, which the operator has not let call.
+    #[error("pages of `{origin}` may not call: the operator lets them by naming it in `companion.origins`")]
+    OriginNotAllowed {
+        /// The page's origin, as its browser says.
+        origin: String,
+    },
     /// One answer for an unknown subject, no link, and no grant, so that nobody can probe.
     #[error("there is no such grant")]
     GrantUnknown,

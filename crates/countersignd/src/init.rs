@@ -238,6 +238,12 @@ engine = "embedded"
 # How many seconds after a customer closed the account what is left of it leaves the disk.
 # erasure = {{ scrub_after_seconds = 86400 }}
 
+# The companion, in which customers approve, watch and stop, is served where `surfaces` name "web" beside "api". Whoever
+# serves it can act as the people who use it: in production that is another operator's host, which is named here as
+# browsers write it, for instance "https://app.example". `address` is where an app that is served here calls the API, if
+# not where it came from.
+# companion = {{ origins = [], address = "https://api.example" }}
+
 # What one of them vets, another approves: with fewer than two no partner is let in.
 {operators}
 [[listeners]]

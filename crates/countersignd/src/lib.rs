@@ -19,6 +19,7 @@
 
 pub mod arguments;
 pub mod catalogues;
+mod companion;
 pub mod config;
 pub mod folder;
 pub mod init;

@@ -5,6 +5,7 @@ use std::{io, io::Write as _, path::Path, sync::Arc, time::Duration};
 use countersign_broker::grants::{
     budget::Defaults,
     id::{Origin, Principal},
+    key::PublicKey,
     time::Clock as _,
     token::Issuer,
 };
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     catalogues::{self, KeepError},
+    companion,
     config::{self, Config, Engine},
     folder::DataFolder,
     keyfile::{self, ReadKeyError},
@@ -139,7 +141,8 @@ pub async fn prepare(config: &Config) -> Result<Ready, ServeError> {
     let kept = catalogues::keep(&DataFolder::at(&config.data).catalogues(), config.catalogue.as_deref())?;
     let listeners = bind(config).await?;
     // Before anything is counted: what is counted first keeps the counter that it found.
-    let options = options(config);
+    let mut options = options(config);
+    options.web = companion::app(config, keys.log.verifier(), &keys.call);
 
     let engine = Opened::open(config).await?;
     let now = Arc::new(|| SystemClock.now().as_millis());
@@ -203,6 +206,8 @@ impl Ready {
 /// The secrets of a broker.
 struct Keys {
     log: countersign_ledger::SignerKey,
+    /// The public half of what the issuer signs with.
+    call: PublicKey,
     issuer: Issuer,
     kek: Kek,
 }
@@ -217,7 +222,8 @@ impl Keys {
         }
         let call = keyfile::read_signing_key(&folder.call_key())?;
         let kek = Kek::new(*keyfile::read_wrapping_key(&folder.wrapping_key())?);
-        Ok(Self { log, issuer: Issuer::new(Principal::Broker(config.origin.clone()), &call), kek })
+        let issuer = Issuer::new(Principal::Broker(config.origin.clone()), &call);
+        Ok(Self { log, call: call.public().clone(), issuer, kek })
     }
 }
 
@@ -310,6 +316,7 @@ impl From<config::Surface> for Surface {
     fn from(surface: config::Surface) -> Self {
         match surface {
             config::Surface::Api => Self::Api,
+            config::Surface::Web => Self::Web,
             config::Surface::Log => Self::Log,
             config::Surface::Admin => Self::Admin,
         }
@@ -333,6 +340,7 @@ fn options(config: &Config) -> Options {
     quotas.auditor = set.auditor.unwrap_or(quotas.auditor);
     quotas.operator = set.operator.unwrap_or(quotas.operator);
     quotas.newcomers = set.newcomers.unwrap_or(quotas.newcomers);
+    options.page_origins.clone_from(&config.companion.origins);
     let recorder = surface::recorder();
     let metrics = recorder.handle();
     // A process has one recorder; a second broker in it would count into the first one's.

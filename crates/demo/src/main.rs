@@ -11,6 +11,7 @@ mod brand;
 mod control;
 mod director;
 mod flights;
+mod hall;
 mod journey;
 mod ride;
 mod signals;
@@ -28,6 +29,8 @@ struct Arguments {
 enum Command {
     /// Play Mei's airport trip on real flights, and check every beat of it.
     Run(director::Arguments),
+    /// Run broker and brands for another program, which plays the person: JSON lines on standard input and output.
+    Hall(hall::Arguments),
     /// Measure throughput, latency and memory, everything on this machine.
     Bench(bench::Arguments),
     /// Play one brand. The director starts these.
@@ -68,6 +71,7 @@ fn run(command: &Command) -> Result<bool> {
         match command {
             // Boxed: each is a whole story in one future.
             Command::Run(arguments) => Box::pin(director::run(arguments)).await,
+            Command::Hall(arguments) => Box::pin(hall::run(arguments)).await.map(|()| true),
             Command::Bench(arguments) => Box::pin(bench::run(arguments)).await,
             Command::Brand(arguments) => brand::run(arguments).await.map(|()| true),
             Command::Flooder(arguments) => bench::flood::flooder(arguments).await.map(|()| true),

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 use crate::{
+    buf,
     cargo::cargo,
     deny, prerequisites,
     steps::{self, Done, Steps},
@@ -19,6 +20,8 @@ pub(crate) fn run() -> ExitCode {
     }
     steps.run("format", || steps::command(&mut cargo(&["fmt", "--all", "--check"])));
     steps.run("protos", protos);
+    steps.run("buf lint", buf::lint);
+    steps.run("buf breaking", buf::breaking);
     steps.run("lints", || {
         let lints = ["--all-targets", "--all-features", "--", "-D", "warnings"];
         steps::command(cargo(&["clippy", "--workspace", "--locked"]).args(lints))

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 
 use crate::{
     cargo::{cargo, target_dir},
-    prerequisites, steps,
+    companion, prerequisites, steps,
 };
 
 /// Packages whose binaries the demo starts as processes: the broker, the brands, the commands it shows.
@@ -14,17 +14,20 @@ const PACKAGES: [&str; 3] = ["countersignd", "countersign-demo", "countersign-cl
 
 /// Runs the journey.
 pub(crate) fn demo(arguments: &[String]) -> Result<ExitCode> {
+    prerequisites::check()?;
+    // Before the daemon, which embeds it.
+    companion::build_if_possible()?;
     launch("run", &["--bins"], "debug", arguments)
 }
 
 /// Runs the measurements.
 pub(crate) fn bench(arguments: &[String]) -> Result<ExitCode> {
+    prerequisites::check()?;
     // `measure` works inside a store, where the demo, which knows the broker by its API alone, has no place.
     launch("bench", &["--release", "--bins", "--example", "measure"], "release", arguments)
 }
 
 fn launch(verb: &str, flags: &[&str], profile: &str, arguments: &[String]) -> Result<ExitCode> {
-    prerequisites::check()?;
     eprintln!("  building {} (the first time takes some minutes)", PACKAGES.join(", "));
     let mut build = cargo(&["build", "--locked"]);
     build.args(flags).args(PACKAGES.iter().flat_map(|package| ["-p", package]));

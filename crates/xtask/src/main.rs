@@ -5,9 +5,11 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+mod buf;
 mod campaign;
 mod cargo;
 mod ci;
+mod companion;
 mod deny;
 mod fuzz;
 mod launch;
@@ -61,6 +63,10 @@ enum Command {
     },
     /// Fuzz every parser of bytes from outside, on nightly, and report executions, coverage and crashes.
     Fuzz(fuzz::Options),
+    /// Build the customer's web app, which the daemon then embeds: needs Node and npm.
+    Companion,
+    /// Draw every screen of the web app in each language, size and colour scheme, to be looked at.
+    Screenshots,
     /// Run every test of the workspace, after a look at what must be installed.
     Test,
     /// Run what CI runs: format, lints, docs, licences, protos, tests.
@@ -87,6 +93,8 @@ fn run(command: &Command) -> Result<ExitCode> {
         Command::Powercut { arguments } => campaign::run("powercut", arguments),
         Command::Sim { arguments } => campaign::run("sim", arguments),
         Command::Fuzz(options) => fuzz::run(options),
+        Command::Companion => companion::run(),
+        Command::Screenshots => companion::screenshots(),
         Command::Test => Ok(test::run()),
         Command::Ci => Ok(ci::run()),
         Command::Codegen => codegen(),

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::{cargo::cargo, prerequisites, steps, steps::Steps};
+use crate::{cargo::cargo, companion, prerequisites, steps, steps::Steps};
 
 /// Looks at what must be installed, then builds and runs all tests, each step with its time.
 pub(crate) fn run() -> ExitCode {
@@ -11,6 +11,9 @@ pub(crate) fn run() -> ExitCode {
     if steps.any_failed() {
         return steps.finish();
     }
+    // First, since the daemon embeds it.
+    steps.run("the companion: build", companion::build);
+    steps.run("the companion: unit tests", companion::unit_tests);
     // Building apart from running, so that the table tells the two times. The daemon is no test's own program, so nothing
     // else builds it, and one test kills it.
     steps
@@ -26,5 +29,6 @@ pub(crate) fn run() -> ExitCode {
     steps.run("doc tests", || {
         steps::command(&mut cargo(&["test", "--workspace", "--locked", "--doc", "--no-fail-fast"]))
     });
+    steps.run("the companion: in a browser", companion::end_to_end);
     steps.finish()
 }

@@ -36,6 +36,7 @@ impl Fault {
             Self::StatementInvalid { .. } => "STATEMENT_INVALID",
             Self::TokenInvalid { .. } => "TOKEN_INVALID",
             Self::CallerNotAllowed { .. } => "CALLER_NOT_ALLOWED",
+            Self::OriginNotAllowed { .. } => "ORIGIN_NOT_ALLOWED",
             Self::GrantUnknown => "GRANT_UNKNOWN",
             Self::ResourceUnknown { .. } => "RESOURCE_UNKNOWN",
             Self::AlreadyExists { .. } => "ALREADY_EXISTS",
@@ -70,6 +71,7 @@ impl Fault {
             }
             Self::TokenInvalid { .. } => Code::Unauthenticated,
             Self::CallerNotAllowed { .. }
+            | Self::OriginNotAllowed { .. }
             | Self::PartnerSuspended { .. }
             | Self::PartnerNotLive { .. }
             | Self::CustomerStolen => Code::PermissionDenied,
@@ -115,6 +117,7 @@ impl Fault {
                 vec![("statement", (*statement).to_owned()), ("check", (*check).to_owned())]
             }
             Self::CallerNotAllowed { needs } => vec![("needs", (*needs).to_owned())],
+            Self::OriginNotAllowed { origin } => vec![("origin", origin.clone())],
             Self::ResourceUnknown { name } | Self::AlreadyExists { name } | Self::InvitationUsed { name } => {
                 vec![("name", name.clone())]
             }

@@ -74,6 +74,10 @@ pub const MAX_STREAMS_PER_PRINCIPAL: usize = 64;
 /// Streams at a time without a principal (health, reflection), of all together.
 pub const MAX_PUBLIC_STREAMS: usize = 64;
 
+/// How long a stream may go on over HTTP/1.1, where nobody can be asked whether he is still there: five minutes, the life
+/// of a token. Whoever watches comes again and goes on at its cursor.
+pub const STREAM_OVER_HTTP1: Duration = Duration::from_secs(300);
+
 /// When a caller who met a full house should come again.
 pub const COME_AGAIN: Duration = Duration::from_secs(1);
 

@@ -30,11 +30,11 @@ use axum::{
     response::Response,
 };
 
-use self::refuse::refusal;
 pub(crate) use self::{
     authenticate::bearer,
     places::{Endless, Places},
     quota::admit,
+    refuse::refusal,
     shed::enter,
 };
 pub use self::{deadline::Deadline, gate::Gate, quota::Quotas};

@@ -6,6 +6,6 @@ use tonic::Status;
 use crate::Fault;
 
 /// The answer to a call that a layer refuses: its status in the headers, and no message.
-pub(super) fn refusal(fault: Fault) -> Response {
+pub(crate) fn refusal(fault: Fault) -> Response {
     Status::from(fault).into_http::<Body>()
 }

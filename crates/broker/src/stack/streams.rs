@@ -3,18 +3,20 @@
 use std::{
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use axum::{
     body::{Body, Bytes},
     extract::Request,
-    http::HeaderMap,
+    http::{HeaderMap, Version},
     middleware::Next,
     response::Response,
 };
 use countersign_grants::id::Principal;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
-use tokio_util::sync::WaitForCancellationFutureOwned;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::{Endless, Gate, limits, methods, slots::Slot};
@@ -31,21 +33,32 @@ pub(super) async fn run(gate: &Gate, request: Request, next: Next) -> Result<Res
     let Some(slot) = gate.streams.take(principal, most) else {
         return Err(Fault::QuotaExceeded { quota: "streams", retry_after: Some(limits::COME_AGAIN) });
     };
-    let stopping = Box::pin(gate.stopping.clone().cancelled_owned());
+    // Over HTTP/2 a peer that is gone is noticed by its silence.
+    let until = (request.version() < Version::HTTP_2).then_some(limits::STREAM_OVER_HTTP1);
+    let stopping = Box::pin(stopping(gate.stopping.clone(), until));
     let mut response = next.run(request).await;
     response.extensions_mut().insert(Endless);
     Ok(response.map(|body| Body::new(Stream { body, stopping, ended: false, _slot: slot })))
 }
 
-/// The body of a stream. What it has to say it says; once it would wait and the broker stops, it ends.
-struct Stream {
+/// Until the broker stops, or this time is over.
+async fn stopping(broker: CancellationToken, within: Option<Duration>) {
+    match within {
+        None => broker.cancelled().await,
+        // Either is the end.
+        Some(within) => drop(timeout(within, broker.cancelled()).await),
+    }
+}
+
+/// The body of a stream. What it has to say it says; once it would wait and is to end, it ends.
+struct Stream<S> {
     body: Body,
-    stopping: Pin<Box<WaitForCancellationFutureOwned>>,
+    stopping: Pin<Box<S>>,
     ended: bool,
     _slot: Slot<Option<Principal>>,
 }
 
-impl HttpBody for Stream {
+impl<S: Future<Output = ()>> HttpBody for Stream<S> {
     type Data = Bytes;
     type Error = axum::Error;
 

@@ -2,7 +2,13 @@
 
 use std::{convert::Infallible, future::pending, num::NonZeroU32, sync::Arc, time::Duration};
 
-use axum::{Extension, Router, body::Body, http::Request, response::Response, routing::post};
+use axum::{
+    Extension, Router,
+    body::Body,
+    http::{Request, Version},
+    response::Response,
+    routing::post,
+};
 use countersign_grants::{
     id::{PartnerName, Principal},
     key::SigningKey,
@@ -276,4 +282,24 @@ async fn a_stream_outlives_the_deadline_and_ends_with_the_broker() {
     let ended = ending.await.expect("no panic").expect("no error");
     let status = Status::from_header_map(ended.trailers().expect("trailers")).expect("a status");
     assert_eq!(status.code(), Code::Unavailable);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_goes_on_only_where_its_reader_can_be_asked_whether_it_is_there() {
+    let front = Front::open().await;
+    let bearer = format!("Bearer {}", front.house.token());
+    let open = async |version: Version| {
+        let request = Request::post(WATCH).version(version).header("authorization", &bearer);
+        let request = request.body(Body::empty()).expect("a request");
+        front.router.clone().oneshot(request).await.expect("infallible").into_body()
+    };
+    let first = tokio::spawn(open(Version::HTTP_11).await.collect());
+    let second = tokio::spawn(open(Version::HTTP_2).await.collect());
+    tokio::time::sleep(limits::STREAM_OVER_HTTP1.saturating_sub(Duration::from_secs(1))).await;
+    assert!(!first.is_finished());
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let ended = first.await.expect("no panic").expect("no error");
+    let status = Status::from_header_map(ended.trailers().expect("trailers")).expect("a status");
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::Unavailable, "OVERLOADED"));
+    assert!(!second.is_finished());
 }

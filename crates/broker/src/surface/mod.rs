@@ -6,6 +6,7 @@
 
 mod admin;
 mod api;
+mod browser;
 mod connection;
 mod listener;
 mod log;
@@ -16,6 +17,7 @@ mod patience;
 mod tests;
 pub mod tls;
 mod underway;
+mod web;
 
 use std::{fmt, sync::Arc};
 
@@ -25,7 +27,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::{
     admin::{CALL_SECONDS_BUCKETS, recorder},
+    browser::{NotAPageOrigin, PageOrigin},
     listener::{BindError, Incoming, Listener},
+    web::{WebApp, WebFile},
 };
 use self::{api::Api, connection::Connections, pages::Doors};
 use crate::{
@@ -36,8 +40,10 @@ use crate::{
 /// A part of the broker that a listener can serve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Surface {
-    /// The gRPC services, health and reflection.
+    /// The gRPC services, health and reflection; to browsers as gRPC-Web.
     Api,
+    /// The companion, as files for a browser.
+    Web,
     /// `/checkpoint`, `/tile/…`, and for auditors `/tile/entries/…`.
     Log,
     /// `/metrics`, `/health`, `/health/detail`.
@@ -48,6 +54,7 @@ impl fmt::Display for Surface {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Api => "api",
+            Self::Web => "web",
             Self::Log => "log",
             Self::Admin => "admin",
         })
@@ -63,11 +70,21 @@ pub struct Options {
     pub max_connections: u32,
     /// What `/metrics` shows; without it there is no such page.
     pub metrics: Option<PrometheusHandle>,
+    /// The addresses whose pages may call the API, beside that at which a page finds both.
+    pub page_origins: Vec<PageOrigin>,
+    /// What the `web` surface serves; without it there is no such page.
+    pub web: Option<WebApp>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { quotas: Quotas::default(), max_connections: limits::MAX_CONNECTIONS, metrics: None }
+        Self {
+            quotas: Quotas::default(),
+            max_connections: limits::MAX_CONNECTIONS,
+            metrics: None,
+            page_origins: Vec::new(),
+            web: None,
+        }
     }
 }
 
@@ -109,7 +126,7 @@ async fn serve_api<I: Incoming>(
     let (open, cut) = (TaskTracker::new(), CancellationToken::new());
     let mut accepting = Vec::with_capacity(listeners.len());
     for listener in listeners {
-        let doors = Doors::new(listener.surfaces(), gate, api, options.metrics.as_ref());
+        let doors = Doors::new(listener.surfaces(), gate, api, options);
         let connections = Connections { doors, open: open.clone(), stop: stop.clone(), cut: cut.clone() };
         accepting.push(tokio::spawn(listener.accept(connections, options.max_connections)));
     }

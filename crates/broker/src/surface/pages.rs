@@ -2,11 +2,16 @@
 
 use std::sync::Arc;
 
-use axum::{Router, body::Body, extract::Request, http::header::CONTENT_TYPE, response::Response};
-use metrics_exporter_prometheus::PrometheusHandle;
+use axum::{
+    Router,
+    body::Body,
+    extract::Request,
+    http::{HeaderValue, header::CONTENT_TYPE},
+    response::Response,
+};
 use tower::ServiceExt as _;
 
-use super::{Surface, admin, api::Api, log};
+use super::{Options, Surface, admin, api::Api, browser::Browsers, log};
 use crate::stack::Gate;
 
 /// The content type of gRPC, alone or with the name of an encoding after a `+`.
@@ -19,29 +24,47 @@ const GRPC: &str = "application/grpc";
 #[derive(Clone)]
 pub(super) struct Doors {
     grpc: Router,
+    browsers: Browsers,
     pages: Router,
 }
 
+/// What a request speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Speaks {
+    Grpc,
+    GrpcWeb,
+    /// Whatever is no call.
+    Http,
+}
+
 impl Doors {
-    pub(super) fn new(
-        surfaces: &[Surface],
-        gate: &Arc<Gate>,
-        api: &Api,
-        metrics: Option<&PrometheusHandle>,
-    ) -> Self {
-        let mut doors = Self { grpc: Api::nothing(), pages: Router::new() };
+    pub(super) fn new(surfaces: &[Surface], gate: &Arc<Gate>, api: &Api, options: &Options) -> Self {
+        let browsers = Browsers::of(&options.page_origins);
+        let mut doors = Self { grpc: Api::nothing(), browsers, pages: Router::new() };
         for surface in surfaces {
             match surface {
                 Surface::Api => doors.grpc = api.router(),
+                Surface::Web => {
+                    if let Some(web) = &options.web {
+                        doors.pages = doors.pages.merge(web.pages());
+                    }
+                }
                 Surface::Log => doors.pages = doors.pages.merge(log::pages(gate)),
-                Surface::Admin => doors.pages = doors.pages.merge(admin::pages(gate, metrics)),
+                Surface::Admin => {
+                    doors.pages = doors.pages.merge(admin::pages(gate, options.metrics.as_ref()));
+                }
             }
         }
         doors
     }
 
     pub(super) async fn answer(self, request: Request) -> Response {
-        let router = if is_grpc(&request) { self.grpc } else { self.pages };
+        let router = match Speaks::of(&request) {
+            Speaks::Grpc => self.grpc,
+            Speaks::GrpcWeb => return self.browsers.call(self.grpc, request).await,
+            Speaks::Http if Browsers::asks_leave(&request) => return self.browsers.leave(&request),
+            Speaks::Http => self.pages,
+        };
         match router.oneshot(request).await {
             Ok(response) => response.map(Body::new),
             Err(never) => match never {},
@@ -49,34 +72,41 @@ impl Doors {
     }
 }
 
-fn is_grpc(request: &Request) -> bool {
-    let Some(rest) =
-        request.headers().get(CONTENT_TYPE).and_then(|value| value.as_bytes().strip_prefix(GRPC.as_bytes()))
-    else {
-        return false;
-    };
-    // `application/grpc-web` is another protocol.
-    matches!(rest.first(), None | Some(b'+' | b';' | b' '))
+impl Speaks {
+    fn of(request: &Request) -> Self {
+        let content_type = request.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+        let Some(rest) = content_type.and_then(|value| value.strip_prefix(GRPC.as_bytes())) else {
+            return Self::Http;
+        };
+        match rest.first() {
+            None | Some(b'+' | b';' | b' ') => Self::Grpc,
+            // `application/grpc-web` is another protocol.
+            _ if rest.starts_with(b"-web") => Self::GrpcWeb,
+            _ => Self::Http,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn check(content_type: &str, expected: bool) {
+    fn check(content_type: &str, expected: Speaks) {
         let request =
             Request::builder().header(CONTENT_TYPE, content_type).body(Body::empty()).expect("a request");
-        assert_eq!(is_grpc(&request), expected, "{content_type}");
+        assert_eq!(Speaks::of(&request), expected, "{content_type}");
     }
 
     #[test]
     fn grpc_is_told_by_its_content_type() {
-        check("application/grpc", true);
-        check("application/grpc+proto", true);
-        check("application/grpc; charset=utf-8", true);
-        check("application/grpc-web", false);
-        check("application/grpc-web+proto", false);
-        check("application/json", false);
-        assert!(!is_grpc(&Request::new(Body::empty())));
+        check("application/grpc", Speaks::Grpc);
+        check("application/grpc+proto", Speaks::Grpc);
+        check("application/grpc; charset=utf-8", Speaks::Grpc);
+        check("application/grpc-web", Speaks::GrpcWeb);
+        check("application/grpc-web+proto", Speaks::GrpcWeb);
+        check("application/grpc-web-text", Speaks::GrpcWeb);
+        check("application/grpcx", Speaks::Http);
+        check("application/json", Speaks::Http);
+        assert_eq!(Speaks::of(&Request::new(Body::empty())), Speaks::Http);
     }
 }

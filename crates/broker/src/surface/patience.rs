@@ -12,7 +12,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::service::Routes;
 
-use super::{Surface, api::Api, connection::Connections, pages::Doors};
+use super::{Options, Surface, api::Api, connection::Connections, pages::Doors};
 use crate::{
     service::Services,
     stack::{Gate, Quotas, limits, testing::House},
@@ -104,7 +104,7 @@ async fn doors(bytes: usize) -> (House, Arc<Gate>, Connections) {
     let (health, _) = tonic_health::server::health_reporter();
     let routes = Routes::from(Router::new().route(METHOD, post(handler)));
     let api = Api::of(Services { routes, health }, &gate);
-    let doors = Doors::new(&[Surface::Api], &gate, &api, None);
+    let doors = Doors::new(&[Surface::Api], &gate, &api, &Options::default());
     let connections = Connections { doors, open: TaskTracker::new(), stop, cut: CancellationToken::new() };
     (house, gate, connections)
 }

@@ -1,5 +1,7 @@
 //! The ports, from outside.
 
+mod browsers;
+
 use std::{net::SocketAddr, sync::Arc};
 
 use axum::{Router, body::Body, http::HeaderMap, routing::post};
@@ -58,8 +60,12 @@ impl Served {
     }
 
     async fn with(listener: Listener) -> Self {
+        Self::as_told(listener, Options::default()).await
+    }
+
+    async fn as_told(listener: Listener, options: Options) -> Self {
         let (house, address, stop) = (House::open().await, listener.address(), CancellationToken::new());
-        let options = Options { metrics: Some(super::recorder().handle()), ..Options::default() };
+        let options = Options { metrics: Some(super::recorder().handle()), ..options };
         let serving = tokio::spawn(serve(Arc::clone(&house.broker), vec![listener], options, stop.clone()));
         Self { house, address, stop, serving }
     }

@@ -15,7 +15,7 @@ use super::ConfigError;
 pub const PREFIX: &str = "COUNTERSIGN_";
 
 /// The keys that a variable can set; `#` is an entry's number.
-pub(super) const KEYS: [&str; 26] = [
+pub(super) const KEYS: [&str; 28] = [
     "origin",
     "data",
     "engine",
@@ -36,6 +36,8 @@ pub(super) const KEYS: [&str; 26] = [
     "asking.per_week",
     "asking.silence_days",
     "erasure.scrub_after_seconds",
+    "companion.address",
+    "companion.origins",
     "operators.#.name",
     "operators.#.public_key",
     "listeners.#.address",

@@ -12,7 +12,8 @@ pub use self::{
     environment::PREFIX,
     read::{ConfigError, read},
     values::{
-        Asking, Engine, Erasure, JournalFiles, Listener, LogFormat, Logging, Operator, Quotas, Surface, Tls,
+        Asking, Companion, Engine, Erasure, JournalFiles, Listener, LogFormat, Logging, Operator, Quotas,
+        Surface, Tls,
     },
 };
 
@@ -53,6 +54,9 @@ pub struct Config {
     /// When what was removed leaves the disk.
     #[serde(default)]
     pub erasure: Erasure,
+    /// The app of customers, here or elsewhere.
+    #[serde(default)]
+    pub companion: Companion,
     /// Who may run this broker through the API.
     #[serde(default)]
     pub operators: Vec<Operator>,

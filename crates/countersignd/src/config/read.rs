@@ -8,7 +8,7 @@ use std::{
 use toml::Table;
 
 use super::{
-    Config, Erasure, JournalFiles,
+    Config, Erasure, JournalFiles, Surface,
     environment::{self, SetBy},
 };
 
@@ -103,13 +103,20 @@ fn check(config: &Config) -> Result<(), (String, String)> {
     for (number, listener) in config.listeners.iter().enumerate() {
         let surfaces = format!("listeners[{number}].surfaces");
         if listener.surfaces.is_empty() {
-            return refuse(surfaces, "name at least one of \"api\", \"log\" and \"admin\"");
+            return refuse(surfaces, "name at least one of \"api\", \"web\", \"log\" and \"admin\"");
         }
         let mut sorted = listener.surfaces.clone();
         sorted.sort_unstable();
         sorted.dedup();
         if sorted.len() != listener.surfaces.len() {
             return refuse(surfaces, "names a surface twice");
+        }
+        let serves = |surface: Surface| listener.surfaces.contains(&surface);
+        if serves(Surface::Web) && !serves(Surface::Api) && config.companion.address.is_none() {
+            return refuse(
+                surfaces,
+                "\"web\" without \"api\": say in `companion.address` where the app calls",
+            );
         }
         if listener.tls.is_none() && !listener.address.ip().is_loopback() {
             let wrong = format!(
@@ -118,6 +125,10 @@ fn check(config: &Config) -> Result<(), (String, String)> {
             );
             return Err((format!("listeners[{number}].tls"), wrong));
         }
+    }
+    let serves_web = config.listeners.iter().any(|listener| listener.surfaces.contains(&Surface::Web));
+    if config.companion.address.is_some() && !serves_web {
+        return refuse("companion.address".to_owned(), "no listener serves \"web\": nobody would read it");
     }
     if let Some(bytes) = config.journal.segment_bytes {
         let (least, most) = (JournalFiles::MIN_SEGMENT_BYTES, JournalFiles::MAX_SEGMENT_BYTES);
@@ -143,7 +154,7 @@ fn check(config: &Config) -> Result<(), (String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Engine, LogFormat, Surface, environment::KEYS};
+    use crate::config::{Engine, LogFormat, environment::KEYS};
 
     const FULL: &str = r#"
         origin = "broker.example/log"
@@ -157,10 +168,11 @@ mod tests {
         quotas = { partner = 1, customer = 2, auditor = 3, operator = 4, newcomers = 5, notices = 6 }
         asking = { per_day = 2, per_week = 5, silence_days = 30 }
         erasure = { scrub_after_seconds = 60 }
+        companion = { address = "https://api.example", origins = ["https://app.example"] }
         operators = [{ name = "operators/root", public_key = "6kpsY-KcUgq-9VB7Ey7F-ZVHdq6-vnuSQh7qaRRG0iw" }]
         [[listeners]]
         address = "0.0.0.0:7443"
-        surfaces = ["api", "log"]
+        surfaces = ["api", "web", "log"]
         tls = { certificate = "certificate.pem", key = "/keys/key.pem" }
     "#;
 
@@ -230,9 +242,29 @@ mod tests {
             "/countersign.toml: listeners[0].surface: unknown field",
         );
         check(
-            &SMALL.replace("\"log\"", "\"web\""),
+            &SMALL.replace("\"log\"", "\"page\""),
             &[],
-            "/countersign.toml: listeners[0].surfaces[1]: unknown variant `web`",
+            "/countersign.toml: listeners[0].surfaces[1]: unknown variant `page`",
+        );
+        check(
+            &SMALL.replace("\"api\"", "\"web\""),
+            &[],
+            "/countersign.toml: listeners[0].surfaces: \"web\" without \"api\"",
+        );
+        check(
+            &FULL.replace("\"web\", ", ""),
+            &[],
+            "/countersign.toml: companion.address: no listener serves",
+        );
+        check(
+            &FULL.replace("https://api.example", "http://api.example"),
+            &[],
+            "/countersign.toml: companion.address: not an origin as browsers write it",
+        );
+        check(
+            &FULL.replace("https://app.example", "https://app.example/"),
+            &[],
+            "/countersign.toml: companion.origins: `https://app.example/`: not an origin",
         );
         check(&SMALL.replace("127.0.0.1:0", "localhost"), &[], "/countersign.toml: listeners[0].address: ");
         check(&SMALL.replace("broker.example/log", "a b"), &[], "/countersign.toml: origin: `a b`");
@@ -317,8 +349,8 @@ mod tests {
         );
         check(
             SMALL,
-            &[("COUNTERSIGN_LISTENERS__0__SURFACES", "[\"web\"]")],
-            "COUNTERSIGN_LISTENERS__0__SURFACES: listeners[0].surfaces[0]: unknown variant `web`",
+            &[("COUNTERSIGN_LISTENERS__0__SURFACES", "[\"page\"]")],
+            "COUNTERSIGN_LISTENERS__0__SURFACES: listeners[0].surfaces[0]: unknown variant `page`",
         );
     }
 }

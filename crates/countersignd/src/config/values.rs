@@ -2,10 +2,13 @@
 
 use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
-use countersign_broker::grants::{
-    budget::{BadBudget, Budget, Defaults},
-    id::{OperatorName, Origin},
-    key::PublicKey,
+use countersign_broker::{
+    grants::{
+        budget::{BadBudget, Budget, Defaults},
+        id::{OperatorName, Origin},
+        key::PublicKey,
+    },
+    surface::PageOrigin,
 };
 use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Deserializer, de::Error as _};
@@ -137,6 +140,18 @@ impl Erasure {
     }
 }
 
+/// The app of customers. It is served where a listener's surfaces name `web`, and can be hosted anywhere else.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Companion {
+    /// Where the app that is served here calls the API, unless that is where it came from.
+    #[serde(deserialize_with = "page_origin")]
+    pub address: Option<PageOrigin>,
+    /// The origins of apps that are hosted elsewhere: their pages may call the API.
+    #[serde(deserialize_with = "page_origins")]
+    pub origins: Vec<PageOrigin>,
+}
+
 /// Who may run this broker through the API.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -166,8 +181,10 @@ pub struct Listener {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Surface {
-    /// The gRPC services, health and reflection.
+    /// The gRPC services, health and reflection; to browsers as gRPC-Web.
     Api,
+    /// The companion: whoever serves it can act as the people who use it.
+    Web,
     /// The checkpoint, the tiles, and for auditors the entries.
     Log,
     /// Metrics and health detail. They tell volumes: keep them from the public.
@@ -186,6 +203,17 @@ pub struct Tls {
 
 pub(super) fn origin<'de, D: Deserializer<'de>>(from: D) -> Result<Origin, D::Error> {
     Origin::parse(&String::deserialize(from)?).map_err(D::Error::custom)
+}
+
+fn page_origin<'de, D: Deserializer<'de>>(from: D) -> Result<Option<PageOrigin>, D::Error> {
+    PageOrigin::parse(&String::deserialize(from)?).map(Some).map_err(D::Error::custom)
+}
+
+fn page_origins<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<PageOrigin>, D::Error> {
+    let parse = |text: &String| {
+        PageOrigin::parse(text).map_err(|wrong| D::Error::custom(format!("`{text}`: {wrong}")))
+    };
+    Vec::<String>::deserialize(from)?.iter().map(parse).collect()
 }
 
 fn operator<'de, D: Deserializer<'de>>(from: D) -> Result<OperatorName, D::Error> {

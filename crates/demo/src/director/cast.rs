@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Mei's flight: JetBlue from New York to Palm Beach, which left 143 minutes late.
-const MEIS_FLIGHT: &str = "B6 35";
+pub(crate) const MEIS_FLIGHT: &str = "B6 35";
 
 /// Others leave at most so long before Mei: an afternoon and an evening.
 const WINDOW: UnixMs = 5 * 60 * MINUTE;

@@ -39,7 +39,7 @@ pub(super) fn totals(story: &mut Story, totals: &Totals, records: u64, beats: &B
 pub(super) fn next(story: &Story, stage: &Stage, totals: &Totals, running: bool) {
     let folder = &stage.folder;
     if !running {
-        story.note("To look around in it: cargo xtask demo --keep");
+        story.note("To look around in it, and to be Mei in the companion: cargo xtask demo --keep");
         return;
     }
     let countersign = stage.binaries.countersign.display();

@@ -10,6 +10,7 @@ mod link;
 mod news;
 mod proof;
 mod story;
+mod visitor;
 
 use std::path::PathBuf;
 
@@ -27,7 +28,7 @@ use crate::{
     flights::{FlightDay, MINUTE},
     journey::BRANDS,
     signals::interrupted,
-    stage::{Folder, Setting, Stage},
+    stage::{Folder, Setting, Stage, with_companion},
 };
 
 /// How the journey is played.
@@ -58,7 +59,10 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<bool> {
         }
     };
     if let Some(mut stage) = played.kept {
-        interrupted().await;
+        tokio::select! {
+            welcomed = visitor::welcome(&stage) => welcomed?,
+            () = interrupted() => {}
+        }
         stage.close().await?;
     }
     Ok(played.good)
@@ -84,7 +88,7 @@ async fn play(arguments: &Arguments) -> Result<Played> {
 
     story.chapter("A broker and three brands, a process each");
     let folder = Folder::open(arguments.data.as_deref(), arguments.keep)?;
-    let setting = Setting { brands: &BRANDS, environment: Vec::new() };
+    let setting = Setting { brands: &BRANDS, environment: with_companion() };
     let mut stage = Stage::set(folder, setting).await?;
     story.note(&format!("{:<14}{}", "broker", stage.broker.address()));
     story.aside(&format!(

@@ -46,6 +46,11 @@ const CONTACT: &str = "+1 212 555 0100";
 /// The auditor that the operator enters.
 pub(crate) const AUDITOR: &str = "auditors/ada";
 
+/// Settings with which the broker serves the companion too.
+pub(crate) fn with_companion() -> Vec<(String, String)> {
+    vec![("COUNTERSIGN_LISTENERS__0__SURFACES".to_owned(), r#"["api", "web", "log"]"#.to_owned())]
+}
+
 /// How a stage is set.
 pub(crate) struct Setting<'a> {
     /// Who takes part.
@@ -105,6 +110,11 @@ impl Stage {
     /// The process of a brand.
     pub(crate) fn brand(&self, brand: Brand) -> Result<&BrandProcess> {
         self.brands.get(&brand).with_context(|| format!("{brand} takes no part"))
+    }
+
+    /// Where the companion is, by the name that a passkey can belong to.
+    pub(crate) fn app_address(&self) -> String {
+        self.broker.address().replace("127.0.0.1", "localhost")
     }
 
     /// The broker's operators.

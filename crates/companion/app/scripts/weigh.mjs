@@ -1,0 +1,93 @@
+// After `vite build`: compresses what a browser is sent, writes down what was built, and holds the app to its size.
+//
+// `dist/listing.txt` has a line `<sha256>  <path>` for each file, sorted, as sha256sum writes it; the sha256 of that
+// file names the build. Compressed copies are left out: they follow from their files.
+import { createHash } from 'node:crypto'
+import { readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { join, relative, sep } from 'node:path'
+import { brotliCompressSync, constants } from 'node:zlib'
+
+const DIST = new URL('../dist/', import.meta.url).pathname
+
+/** Script over the wire before first use, in bytes: what a phone on 1.6 Mbit/s has within a third of a second. */
+const MOST_SCRIPT = 60 * 1024
+
+/** The sources that a first visit loads: the entry, the screen that it draws, and the core with what listens. */
+const FIRST_VISIT = ['index.html', 'src/ui/screens/first-use.tsx', 'src/core/companion.ts', 'src/core/live.ts']
+
+/** Of these it needs one; the largest counts. */
+const LANGUAGES = ['src/ui/messages/en.ts', 'src/ui/messages/zh-Hans.ts', 'src/ui/messages/ja.ts']
+
+/** What is worth compressing, by the end of its name. */
+const TEXT = /\.(html|js|css|svg|json|webmanifest|txt)$/
+
+const manifestPath = join(DIST, '.vite/manifest.json')
+const manifest = JSON.parse(readFileSync(manifestPath, 'utf8'))
+rmSync(join(DIST, '.vite'), { recursive: true })
+
+const files = readdirSync(DIST, { recursive: true, withFileTypes: true })
+  .filter((entry) => entry.isFile())
+  .map((entry) => relative(DIST, join(entry.parentPath, entry.name)).split(sep).join('/'))
+  .filter((path) => !path.endsWith('.br') && path !== 'listing.txt' && !path.startsWith('.'))
+  .sort()
+
+const listing = files.map((path) => `${sha256(readFileSync(join(DIST, path)))}  ${path}\n`).join('')
+writeFileSync(join(DIST, 'listing.txt'), listing)
+
+const weights = new Map()
+for (const path of [...files, 'listing.txt']) {
+  if (!TEXT.test(path)) continue
+  const packed = compress(readFileSync(join(DIST, path)))
+  writeFileSync(join(DIST, `${path}.br`), packed)
+  weights.set(path, packed.length)
+}
+
+const language = LANGUAGES.reduce((one, other) => (heavy([one]) >= heavy([other]) ? one : other))
+const first = needed([...FIRST_VISIT, language])
+const before = heavy([...FIRST_VISIT, language])
+const scripts = files.filter((path) => path.endsWith('.js'))
+const all = scripts.reduce((sum, path) => sum + weight(path), 0)
+
+for (const path of scripts) {
+  console.log(`${String(weight(path)).padStart(8)} B  ${path}${first.has(path) ? '  (before first use)' : ''}`)
+}
+console.log(`script before first use: ${before} B brotli, at most ${MOST_SCRIPT} B; all script: ${all} B`)
+console.log(`sha256 of dist/listing.txt: ${sha256(listing)}`)
+if (before > MOST_SCRIPT) {
+  console.error(`The app is ${before - MOST_SCRIPT} B too large. Move what a first visit doesn't need behind import().`)
+  process.exit(1)
+}
+
+/** What the scripts of these sources, and all that these need, weigh together. */
+function heavy(sources) {
+  return [...needed(sources)].filter((path) => path.endsWith('.js')).reduce((sum, path) => sum + weight(path), 0)
+}
+
+/** The files that the chunks of these sources need before they run. */
+function needed(sources) {
+  const found = new Set()
+  const visit = (key) => {
+    const chunk = manifest[key]
+    if (!chunk) throw new Error(`${key} is no chunk of the build: weigh.mjs names what a first visit needs`)
+    if (found.has(chunk.file)) return
+    found.add(chunk.file)
+    for (const imported of chunk.imports ?? []) visit(imported)
+  }
+  for (const source of sources) visit(source)
+  return found
+}
+
+function weight(path) {
+  const bytes = weights.get(path)
+  if (bytes === undefined) throw new Error(`${path} is script but was not compressed`)
+  return bytes
+}
+
+function compress(bytes) {
+  const params = { [constants.BROTLI_PARAM_QUALITY]: 11, [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length }
+  return brotliCompressSync(bytes, { params })
+}
+
+function sha256(bytes) {
+  return createHash('sha256').update(bytes).digest('hex')
+}

@@ -1,0 +1,59 @@
+// How the app becomes the files that a browser is given. The same input gives the same bytes: no date, no random id
+// and no absolute path gets in, and every version is pinned by package-lock.json.
+import { defineConfig, type HtmlTagDescriptor, type Plugin } from 'vite'
+
+/** Where `npm run dev` finds a broker, and that broker's `broker.json`. */
+const BROKER = process.env['COUNTERSIGN_BROKER'] ?? 'http://127.0.0.1:7443'
+
+/** What every visit loads behind import(): named in the page itself, it comes along with the entry and not after it. */
+const ALWAYS = ['/src/ui/app.tsx', '/src/core/companion.ts', '/src/core/live.ts']
+
+function together(): Plugin {
+  return {
+    name: 'together',
+    transformIndexHtml: {
+      order: 'post',
+      handler(_html, { bundle }): HtmlTagDescriptor[] {
+        const found = new Set<string>()
+        const visit = (file: string) => {
+          const chunk = bundle?.[file]
+          if (chunk?.type !== 'chunk' || found.has(file)) return
+          if (!chunk.isEntry) found.add(file)
+          chunk.imports.forEach(visit)
+        }
+        for (const chunk of Object.values(bundle ?? {})) {
+          const source = chunk.type === 'chunk' ? chunk.facadeModuleId : undefined
+          if (source && ALWAYS.some((end) => source.endsWith(end))) visit(chunk.fileName)
+        }
+        return [...found].sort().map((file) => ({
+          tag: 'link',
+          attrs: { rel: 'modulepreload', crossorigin: true, href: `./${file}` },
+          injectTo: 'head',
+        }))
+      },
+    },
+  }
+}
+
+export default defineConfig({
+  base: './',
+  plugins: [together()],
+  oxc: { jsx: { runtime: 'automatic', importSource: 'preact' } },
+  build: {
+    target: 'es2022',
+    // A data: URL for an image would need a wider policy than the one the app is served under.
+    assetsInlineLimit: 0,
+    modulePreload: { polyfill: false },
+    cssCodeSplit: true,
+    // weigh.mjs reads which chunk needs which.
+    manifest: true,
+    sourcemap: false,
+    reportCompressedSize: false,
+  },
+  server: {
+    proxy: {
+      '^/countersign\\.': BROKER,
+      '/broker.json': BROKER,
+    },
+  },
+})
