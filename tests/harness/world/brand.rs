@@ -172,6 +172,17 @@ impl Brand {
         .await;
     }
 
+    /// Waits until this brand, as a source, has a receipt for each of its answers: a clock that is moved on before that would
+    /// make it claim them.
+    pub(crate) async fn until_receipts_are_in(&self) {
+        let told = async {
+            while self.partner.book().receipts_owed() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, told).await.expect("the receipts come");
+    }
+
     /// Publishes row 1 of the journey.
     pub(crate) async fn offer_trip(&self, source: &Brand, uses: u32) -> OfferName {
         self.partner.publish_offer(&trip_offer(source.name(), uses)).await.expect("publishes")
