@@ -34,14 +34,14 @@ use crate::journal::{frame, replay};
 use crate::manifest::StoreId;
 use crate::placer::Placer;
 use crate::scrub::Wanted;
-use crate::stretch::Stretch;
+use crate::stretch::{Base, Stretch};
 
 /// How many snapshots stand: the one before the newest is there for the day when the newest is damaged.
 pub(crate) const SNAPSHOTS_KEPT: usize = 2;
 
 /// When changes take this much memory, a snapshot ends at the segment in hand, and the next one goes on. Segments that
 /// waited for long, since snapshots failed, are taken up in such parts.
-pub(crate) const MAX_STRETCH_BYTES: usize = 192 << 20;
+const MAX_STRETCH_BYTES: usize = 192 << 20;
 
 /// A snapshot that stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,7 +136,7 @@ impl Keeper {
         last_closed: u64,
         ending: &AtomicBool,
     ) -> Result<Kept, MakeError> {
-        let mut reader = match base {
+        let reader = match base {
             Some(base) => Some(Reader::open(&*self.files, &self.folder, base.next_segment, self.id)?),
             None => None,
         };
@@ -165,7 +165,7 @@ impl Keeper {
         let mut writer = Writer::begin(&*self.files, &self.placer, &header)?;
         let write = || -> Result<(), MakeError> {
             writer.lengths(&lengths)?;
-            changes.over(reader.as_mut(), |item| {
+            changes.over(&mut Base::new(reader), |item| {
                 check_ending(ending)?;
                 match &item {
                     Item::Request { hour, .. } if is_stale(*hour, Some(newest_hour)) => Ok(()),
