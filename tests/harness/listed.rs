@@ -15,6 +15,7 @@ use crate::{
     worldcheck::{self, Keys},
 };
 
+const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// The rows of the list of a handle.
@@ -35,6 +36,8 @@ async fn the_world_check_knows_which_grants_are_listed_for_notices() {
     let at_skylark = granted.at_skylark.clone();
     granted.world.clock.advance(23 * HOUR);
     granted.approve_one().await;
+    // The list goes by time.
+    granted.world.clock.advance(MINUTE);
     let stopped = granted.approve_one().await;
     granted.world.clock.advance(2 * HOUR);
     let all = rows_of(&*store, &at_skylark).await;

@@ -194,9 +194,9 @@ async fn check_bundle(failure: Failure) {
     let why = ledger.failure().expect("seen above");
     assert!(house.files.struck() && why.contains(&failure.cause()), "{failure:?}: {why}");
     assert!(house.said(&failure.cause()) > 0, "{failure:?} is not in the log");
+    assert!(!ledger.is_available(), "{failure:?}: it is noticed before anybody is refused");
     let refused = house.partners.enter(&house.world).await.expect_err("nothing is taken");
     assert_eq!(refused.code(), Code::Unavailable, "{refused}");
-    assert!(!ledger.is_available());
     says_that_it_does_not_serve(health).await;
     drop(ledger);
     house.opens_again(Ended::LogUnavailable).await;
