@@ -173,7 +173,12 @@ async fn stop_all(world: &World, customer: &Customer, given: &[Granted], erase: 
         }
         for (name, came) in each {
             let Some(at) = left.iter().position(|stop| stop.granted.name == name) else {
-                return notes.fault(format!("{name} is stopped, and was never given"));
+                // What was signed and never came to stand, by a daemon that died over it, is stopped too, and refused.
+                match came {
+                    Ok(_) => return notes.fault(format!("{name} is stopped, and was never given")),
+                    Err(error) => said_no(notes, "a stop of what never stood", &error),
+                }
+                continue;
             };
             match came {
                 Ok(recorded) => {
