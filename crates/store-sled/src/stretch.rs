@@ -124,8 +124,12 @@ impl Stretch {
 
     /// Ends the part earlier, until it takes no more than this, or is a single item.
     pub(crate) fn shrink_to(&mut self, most: usize) {
-        while self.bytes > most && self.rows.len() + self.requests.len() > 1 {
-            let half = (self.rows.len() + self.requests.len()) / 2;
+        loop {
+            let items = self.rows.len() + self.requests.len();
+            if self.bytes <= most || items < 2 {
+                return;
+            }
+            let half = items / 2;
             if let Some(key) = self.rows.keys().nth(half).cloned() {
                 drop(self.rows.split_off(&key));
                 self.requests.clear();
