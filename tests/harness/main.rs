@@ -20,6 +20,7 @@ mod export;
 mod faults;
 mod hostile;
 mod journey;
+mod listed;
 mod many;
 mod outside;
 mod policy;

@@ -16,7 +16,7 @@ use countersign_proto::{
 use countersign_store::{Entry, Head, Key};
 use prost::{Message as _, encoding::decode_varint};
 
-use super::{Finding, asking, deletions, ensure, private::Parts, vetting};
+use super::{Finding, asking, deletions, ensure, listed, private::Parts, vetting};
 
 const BLOCK_ITEMS: usize = 128;
 
@@ -200,6 +200,9 @@ impl Rows {
                 continue;
             }
             let (digest, terms) = self.terms(&part.grant)?;
+            ensure(part.fields.iter().all(|field| terms.fields.contains(field)), || {
+                format!("record {index} releases more than the fields that {} grants", part.grant)
+            })?;
             let all = expected.entry([b"uses/", &digest[..]].concat()).or_insert((0, record.time_ms));
             all.0 += 1;
             ensure(all.0 <= terms.uses.into(), || {
@@ -402,18 +405,6 @@ impl Rows {
                     record.kind() == Kind::GrantSuperseded && record.reason == "NARROWED"
                 })
                 .count();
-        let ends = [
-            Kind::GrantWithdrawn,
-            Kind::GrantSuperseded,
-            Kind::GrantRevoked,
-            Kind::GrantRevokedByOperator,
-            // Of a grant that its last use or its time had ended.
-            Kind::ErasureOrdered,
-        ];
-        let stopped: BTreeSet<&Bytes> = kept()
-            .filter(|(_, (record, _))| ends.contains(&record.kind()))
-            .map(|(_, (record, _))| &record.grant_tag)
-            .collect();
         let customer_changes =
             of(Kind::AuthenticatorAdded) + of(Kind::AuthenticatorRemoved) + of(Kind::CustomerStolen);
         let tags = |kinds: &[Kind]| -> BTreeSet<&Bytes> {
@@ -435,7 +426,6 @@ impl Rows {
             ("due", requests - answered.min(requests)),
             ("grant", grants),
             ("grant-statement", changes + of(Kind::Acknowledged)),
-            ("grants-from", grants - stopped.len().min(grants)),
             ("grants-of", 3 * grants),
             ("keys-of", of(Kind::PartnerKeyPublished)),
             ("link", of(Kind::LinkInvited) - gone_links),
@@ -449,6 +439,9 @@ impl Rows {
             ("requests-of", requests + of(Kind::RequestShown)),
         ];
         let (asked, asked_parts) = parts.kept(records);
+        let none = BTreeMap::new();
+        let of_kind = |kind: &str| self.broker.get(kind).unwrap_or(&none);
+        listed::check(of_kind("grants-from"), of_kind("grant"), &asked, &asked_parts)?;
         let asking = asking::Counts::of(&asked, &asked_parts);
         let expected = expected.into_iter().chain([
             ("asker", asking.askers),
@@ -623,7 +616,7 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-fn unhex(text: &str) -> Option<Vec<u8>> {
+pub(super) fn unhex(text: &str) -> Option<Vec<u8>> {
     let pair = |at: usize| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();
     (0..text.len()).step_by(2).map(pair).collect()
 }
