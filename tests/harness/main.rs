@@ -14,6 +14,7 @@ mod bad_links;
 mod bad_sources;
 mod bad_statements;
 mod claims;
+mod closing;
 mod devices;
 mod erasure;
 mod export;
