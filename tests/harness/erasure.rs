@@ -21,7 +21,7 @@ use countersign_proto::{
 use crate::{
     journey::check_world,
     stops::operator,
-    world::{Granted, ORIGIN, PATIENCE, PICKUP, TRIP, bare_fetch, own_connection, reason_of, sign_as},
+    world::{Ears, Granted, ORIGIN, PATIENCE, PICKUP, TRIP, bare_fetch, own_connection, reason_of, sign_as},
 };
 
 /// As long as the first working key of every brand lasts.
@@ -119,24 +119,8 @@ async fn who_is_away_when_it_is_ordered_attests_by_itself_once_the_broker_is_the
     assert_eq!(granted.world.count(Kind::ErasureOverdue).await, 1);
     assert!(hopp.erasures_due().is_empty(), "it has not heard of it");
 
-    let (heard, mut events) = tokio::sync::mpsc::unbounded_channel();
-    let listening = hopp.clone();
-    let listening = tokio::spawn(async move {
-        listening
-            .run(|noted| {
-                let _ = heard.send(noted.event);
-                std::future::ready(())
-            })
-            .await
-    });
-    let told = async {
-        loop {
-            if let Some(grant) = due(events.recv().await.expect("the events go on")) {
-                return grant;
-            }
-        }
-    };
-    assert_eq!(tokio::time::timeout(PATIENCE, told).await.expect("it hears"), granted.grant);
+    let ears = Ears::of(&hopp);
+    assert_eq!(ears.hear(due).await, granted.grant);
     // It deletes while the broker takes nothing of its, and is told that this is for now; then nobody asks it any more.
     granted.world.suspend(&granted.hopp).await;
     hopp.attest_erasure(&granted.grant).await.expect_err("not now");
@@ -153,7 +137,7 @@ async fn who_is_away_when_it_is_ordered_attests_by_itself_once_the_broker_is_the
     tokio::time::timeout(PATIENCE, attested).await.expect("upkeep brings it in");
     assert_eq!(state(&granted).await, Some(ErasureState::Attested));
     assert_eq!(granted.world.count(Kind::ErasureAttested).await, 1);
-    listening.abort();
+    ears.close();
     check_world(&granted.world.records().await);
 }
 
