@@ -26,6 +26,7 @@ mod outside;
 mod policy;
 mod previews;
 mod races;
+mod reading;
 mod restart;
 mod revisions;
 mod second_device;
