@@ -27,6 +27,7 @@ mod policy;
 mod previews;
 mod races;
 mod reading;
+mod requirements;
 mod restart;
 mod revisions;
 mod second_device;
