@@ -15,6 +15,7 @@ mod bad_sources;
 mod bad_statements;
 mod claims;
 mod closing;
+mod closing_races;
 mod devices;
 mod erasure;
 mod export;
