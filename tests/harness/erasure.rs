@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::ErrorKind,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -442,13 +443,20 @@ async fn only_the_customer_closes_the_account_and_nothing_that_stands_is_left_be
 }
 
 /// Files below a folder that hold any of these bytes.
-fn holding(folder: &Path, marker: &[u8]) -> Vec<PathBuf> {
+pub(crate) fn holding(folder: &Path, marker: &[u8]) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry")) {
         if entry.file_type().expect("a type").is_dir() {
             found.extend(holding(&entry.path(), marker));
-        } else if fs::read(entry.path()).expect("reads").windows(marker.len()).any(|bytes| bytes == marker) {
-            found.push(entry.path());
+        } else {
+            let bytes = match fs::read(entry.path()) {
+                // A store that serves removes files, and what is gone holds nothing.
+                Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+                read => read.expect("reads"),
+            };
+            if bytes.windows(marker.len()).any(|bytes| bytes == marker) {
+                found.push(entry.path());
+            }
         }
     }
     found

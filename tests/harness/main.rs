@@ -27,6 +27,7 @@ mod previews;
 mod races;
 mod restart;
 mod revisions;
+mod scrubbing;
 mod second_device;
 mod stops;
 mod taps;

@@ -70,6 +70,7 @@ fn forms() -> Vec<Form> {
         of(Kind::CustomerStolen, Nobody, "", true, vec![stolen]),
         of(Kind::LinkReplaced, Partner, "", true, story(&["source-invitation", "source-confirmation"])),
         of(Kind::LinkStolen, Partner, "", true, vec![stolen]),
+        of(Kind::ScrubOrdered, Nobody, "", false, Vec::new()),
     ]
 }
 

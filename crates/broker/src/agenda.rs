@@ -28,6 +28,9 @@ pub const EXPIRING: Agenda = Agenda("expiring");
 /// What was removed and is to leave the disk, by when that was.
 pub const REMOVED: Agenda = Agenda("removed");
 
+/// Operators' orders that what was removed leave the disk at once, each by until when it was removed.
+pub const SCRUBS: Agenda = Agenda("scrubs");
+
 /// Entries that are read together when all are looked through.
 const PAGE: usize = 1_024;
 

@@ -24,6 +24,7 @@
 //! | `ERASURE_ORDERED` | the change | source, recipient, customer, grant |
 //! | `ERASURE_ATTESTED`, `ERASURE_OVERDUE` | the attestation; nothing | source, recipient, customer (unless erased), grant |
 //! | `CUSTOMER_ERASED` | the closure | the customer, the key that was destroyed |
+//! | `SCRUB_ORDERED` | nothing | none |
 //! | `CHANGE_NOTICE` | nothing | source, recipient, customer, grant |
 //! | `TRANSFER`, `PROVIDED_NOT_RELEASED` | terms, fetch, provision | source, recipient, customer, grant |
 //! | `TRANSFER_REFUSED` | terms, fetch | source, recipient, customer, grant |

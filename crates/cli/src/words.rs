@@ -158,6 +158,7 @@ pub(crate) fn sentence(record: &Record, fields: &[String]) -> String {
             format!("{recipient} is late to delete what it received from {source} for {purpose}")
         }
         Kind::CustomerErased => "a customer closed the account, and was erased".to_owned(),
+        Kind::ScrubOrdered => "an operator had what was removed leave the disk".to_owned(),
         Kind::LocationTapped => format!("tapped: {source} may give {recipient} {what} once"),
         Kind::Acknowledged => format!("acknowledged: {source} → {recipient} for {purpose}"),
         Kind::ChangeNotice => format!("{source} told {recipient} that something changed"),

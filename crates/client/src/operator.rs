@@ -6,14 +6,16 @@ use countersign_grants::{
     id::{AuditorName, GrantName, OperatorName, PartnerName, Principal},
     key::{PublicKey, SigningKey},
     statement::ChangeReason,
+    time::Timestamp,
 };
 use countersign_proto::{
     statement::v1::Envelope,
     v1::{
         ApprovePartnerRequest, Auditor, ChangeGrantResponse, CreateAuditorRequest, CreatePartnerRequest,
         Grant, ListPartnersRequest, Partner, PartnerKey, PublishPartnerKeyRequest, ResumePartnerRequest,
-        RevokeGrantRequest, SetPartnerContactRequest, SetSourceEndpointRequest, SuspendGrantRequest,
-        SuspendPartnerRequest, UnsuspendGrantRequest, VetPartnerRequest,
+        RevokeGrantRequest, ScrubStoreRequest, SetPartnerContactRequest, SetSourceEndpointRequest,
+        SuspendGrantRequest, SuspendPartnerRequest, UnsuspendGrantRequest, VetPartnerRequest,
+        scrub_store_response::State,
     },
 };
 
@@ -170,6 +172,24 @@ impl Operator {
         }
     }
 
+    /// Has everything that was removed until now leave the broker's disk, and waits until it has.
+    pub async fn scrub(&self) -> Result<Timestamp, Error> {
+        let mut until_time = None;
+        loop {
+            let asked = ScrubStoreRequest { until_time };
+            let answer = self.connection.operators().scrub_store(call(asked)).await?.into_inner();
+            let until = answer.until_time.and_then(millis);
+            let until = until.ok_or_else(|| {
+                Error::misbehaved(Party::Broker, "answer", "until_time", "it says not what is meant")
+            })?;
+            match answer.state() {
+                State::Done => return Ok(until),
+                // The broker waits before it says so.
+                State::Running | State::Unspecified => until_time = answer.until_time,
+            }
+        }
+    }
+
     /// Enters an auditor under the key that signs its calls.
     pub async fn create_auditor(
         &self,
@@ -191,6 +211,13 @@ impl Operator {
         named(&entered.name, name.as_str())?;
         Ok(entered)
     }
+}
+
+/// Unix milliseconds, from 1970 on.
+fn millis(time: prost_types::Timestamp) -> Option<Timestamp> {
+    let seconds = u64::try_from(time.seconds).ok()?.checked_mul(1_000)?;
+    let nanos = u64::try_from(time.nanos).ok()?;
+    Some(Timestamp::from_millis(seconds.checked_add(nanos / 1_000_000)?))
 }
 
 fn stopped(asked: &GrantName, answer: ChangeGrantResponse) -> Result<Grant, Error> {

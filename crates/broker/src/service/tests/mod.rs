@@ -8,6 +8,7 @@ mod links;
 mod notices;
 mod offered;
 mod paused;
+mod scrub;
 mod stops;
 mod vetting;
 mod world;
