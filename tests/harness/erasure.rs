@@ -463,7 +463,7 @@ pub(crate) fn holding(folder: &Path, marker: &[u8]) -> Vec<PathBuf> {
 }
 
 /// What the broker knows of Mei: by each of these she could be found again.
-async fn markers(granted: &Granted) -> Vec<(&'static str, Vec<u8>)> {
+pub(crate) async fn markers(granted: &Granted) -> Vec<(&'static str, Vec<u8>)> {
     let name = granted.mei.name();
     let row = granted.world.broker.load(rows::customer(name)).await.expect("reads").expect("stands").row;
     let mut markers = vec![
@@ -501,7 +501,7 @@ async fn traces(granted: &Granted) -> Vec<(&'static str, Vec<u8>)> {
     vec![("a request that was taken back", marker(&cancelled)), ("a request that lapsed", marker(&lapsed))]
 }
 
-async fn auditor(world: &World) -> Auditor {
+pub(crate) async fn auditor(world: &World) -> Auditor {
     let (name, key) = (AuditorName::of_id("eve").expect("an id"), SigningKey::from_secret(&[50; 32]));
     let entered = v1::Auditor {
         display_name: "Eve".to_owned(),

@@ -8,6 +8,7 @@ mod world;
 #[path = "../worldcheck/mod.rs"]
 mod worldcheck;
 
+mod abandoned;
 mod asking;
 mod bad_calls;
 mod bad_links;

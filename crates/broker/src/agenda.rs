@@ -25,6 +25,9 @@ pub const ASKED: Agenda = Agenda("asked");
 /// The grants that end before long, by when that is told.
 pub const EXPIRING: Agenda = Agenda("expiring");
 
+/// The customers a link of whose account ended, by when the account is abandoned for so long that it may be erased.
+pub const ABANDONED: Agenda = Agenda("abandoned");
+
 /// What was removed and is to leave the disk, by when that was.
 pub const REMOVED: Agenda = Agenda("removed");
 

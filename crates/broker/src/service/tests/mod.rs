@@ -1,5 +1,6 @@
 //! The services over the memory engine: the main path, and what each step refuses.
 
+mod abandoned;
 mod asking;
 mod closing;
 mod hostile;
