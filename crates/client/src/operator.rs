@@ -1,6 +1,6 @@
 //! The operator's side: who takes part, and who may read.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use countersign_grants::{
     id::{AuditorName, GrantName, OperatorName, PartnerName, Principal},
@@ -31,6 +31,9 @@ const PAGE_SIZE: i32 = 200;
 
 /// The most partners that are listed: a bound on what a broker can make its operator hold.
 const MAX_PARTNERS: usize = 20_000;
+
+/// How long to wait before a broker that scrubs is asked again: it waits itself before it says that it goes on.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// One operator of one broker. Cloning shares it.
 #[derive(Clone)]
@@ -179,14 +182,20 @@ impl Operator {
             let asked = ScrubStoreRequest { until_time };
             let answer = self.connection.operators().scrub_store(call(asked)).await?.into_inner();
             let until = answer.until_time.and_then(millis);
+            let until = until.filter(|_| until_time.is_none_or(|asked| answer.until_time == Some(asked)));
             let until = until.ok_or_else(|| {
-                Error::misbehaved(Party::Broker, "answer", "until_time", "it says not what is meant")
+                Error::misbehaved(
+                    Party::Broker,
+                    "answer",
+                    "until_time",
+                    "is not the moment that was asked about",
+                )
             })?;
-            match answer.state() {
-                State::Done => return Ok(until),
-                // The broker waits before it says so.
-                State::Running | State::Unspecified => until_time = answer.until_time,
+            if answer.state() == State::Done {
+                return Ok(until);
             }
+            until_time = answer.until_time;
+            tokio::time::sleep(ASK_AGAIN_AFTER).await;
         }
     }
 
