@@ -48,7 +48,7 @@ async fn an_order_holds_until_what_was_removed_before_it_is_off_the_disk() {
     let caller = Caller { principal: Principal::Customer(s.mei.name.clone()) };
     close_within(broker, &caller, closure(&s), 0).await.expect("closes");
     let going = s.scrub(asked()).await.expect("answers");
-    assert_eq!((going.state(), going.until_time.clone()), (State::Running, until(broker.now())));
+    assert_eq!((going.state(), going.until_time), (State::Running, until(broker.now())));
     assert!(removed::due(broker, LATER).await.expect("reads").is_empty(), "her rows are not gone yet");
     sweeper::erase(broker).await.expect("sweeps");
     let due = removed::due(broker, LATER).await.expect("reads");
