@@ -28,7 +28,7 @@ use tonic::{Request, Response, Status, transport::Server};
 
 use crate::{
     journey::check_world,
-    world::{Granted, PATIENCE, Shelf, bare_fetch, reason_of},
+    world::{Granted, Shelf, bare_fetch, reason_of},
 };
 
 type Spoil = Arc<dyn Fn(ProvideDataResponse) -> ProvideDataResponse + Send + Sync>;

@@ -109,7 +109,7 @@ async fn two_devices_share_one_chain() {
 }
 
 /// A change as a hostile app would send it.
-async fn send(
+pub(crate) async fn send(
     granted: &Granted,
     bend: impl FnOnce(&mut wire::CustomerChange),
     signer: &SigningKey,

@@ -8,6 +8,7 @@ mod world;
 #[path = "../worldcheck/mod.rs"]
 mod worldcheck;
 
+mod abandoned;
 mod asking;
 mod bad_calls;
 mod bad_links;
@@ -32,6 +33,7 @@ mod reading;
 mod requirements;
 mod restart;
 mod revisions;
+mod scrubbing;
 mod second_device;
 mod stops;
 mod taps;

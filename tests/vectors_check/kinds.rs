@@ -1,7 +1,7 @@
 //! One record of each kind of the customer's controls and of what follows from them, as a broker writes it.
 
 use bytes::Bytes;
-use countersign_grants::{commitment, digest::Digest};
+use countersign_grants::{commitment, digest::Digest, lifecycle::ABANDONED};
 use countersign_proto::log::v1::{Kind, Record};
 use prost::Message as _;
 use serde_json::json;
@@ -70,6 +70,7 @@ fn forms() -> Vec<Form> {
         of(Kind::CustomerStolen, Nobody, "", true, vec![stolen]),
         of(Kind::LinkReplaced, Partner, "", true, story(&["source-invitation", "source-confirmation"])),
         of(Kind::LinkStolen, Partner, "", true, vec![stolen]),
+        of(Kind::ScrubOrdered, Nobody, "", false, Vec::new()),
     ]
 }
 
@@ -120,6 +121,16 @@ pub(crate) fn cases() -> Vec<Case> {
         ));
         newest = good;
     }
+    let abandoned = Form {
+        kind: Kind::CustomerErased,
+        names: Names::Nobody,
+        reason: ABANDONED,
+        of_customer: true,
+        evidence: Vec::new(),
+    };
+    let abandoned = record(&abandoned, u8::try_from(forms().len()).expect("a few"));
+    let says = "As a broker writes it of an account that was abandoned: it rests on no statement.";
+    cases.push(Case::good("customer-erased-abandoned", says, of(&abandoned)));
     for number in NO_KINDS {
         let mut record = Record::decode(newest.as_slice()).expect("a record");
         record.kind = number;

@@ -3,10 +3,11 @@
 //!
 //! The records are the ground. From them follow the tree, with it all tiles, bundles and checkpoints (`files`); the
 //! order that the log promises (`order`); how people were asked (`asking`) and partners let in (`vetting`); what is to be deleted (`deletions`), which
-//! grants notices find (`listed`); and the index: streams, counters, how many rows of each kind (`rows`). With
+//! grants notices find (`listed`); who was erased without a closure (`abandoned`); and the index: streams, counters, how many rows of each kind (`rows`). With
 //! the broker's key-encryption key the private parts are opened and held against the records' commitments
 //! (`private`).
 
+mod abandoned;
 mod asking;
 mod deletions;
 mod files;
@@ -101,6 +102,7 @@ pub(crate) async fn opened(store: &dyn Store, folder: &Path, keys: &Keys) -> Res
         let all = all.await.map_err(unreadable("the rows"))?;
         let rows = rows::Rows::sort(all, summary.head)?;
         let parts = private::open_all(kek, keys.log.name().as_str(), &rows, &decoded, &sealed)?;
+        abandoned::check(&decoded, &sealed, &parts)?;
         rows.check(&decoded, &parts)?;
     }
     Ok(summary)

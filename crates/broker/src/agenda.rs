@@ -29,8 +29,14 @@ pub const ASKED: Agenda = Agenda { name: "asked", of_each: Some("asked-of") };
 /// The grants that end before long, by when that is told.
 pub const EXPIRING: Agenda = Agenda { name: "expiring", of_each: None };
 
+/// The customers a link of whose account ended, by when the account is abandoned for so long that it may be erased.
+pub const ABANDONED: Agenda = Agenda { name: "abandoned", of_each: Some("abandoned-of") };
+
 /// What was removed and is to leave the disk, by when that was.
 pub const REMOVED: Agenda = Agenda { name: "removed", of_each: None };
+
+/// Operators' orders that what was removed leave the disk at once, each by until when it was removed.
+pub const SCRUBS: Agenda = Agenda { name: "scrubs", of_each: None };
 
 /// Where an entry stands in its agenda: a time and a digest.
 const PLACE_BYTES: usize = 8 + 32;
@@ -90,9 +96,10 @@ impl Agenda {
         found.into_iter().map(read).collect()
     }
 
-    /// The key of an entry, for a unit that is to drop it.
-    pub fn key_of(self, entry: &Entry) -> HousekeepingKey {
-        self.place(entry.at, &entry.digest)
+    /// The keys of an entry, for a unit that is to drop it.
+    pub fn keys_of(self, entry: &Entry) -> impl Iterator<Item = HousekeepingKey> + use<> {
+        let of_it = self.of_it(entry.at, &entry.digest, &entry.name);
+        [self.place(entry.at, &entry.digest)].into_iter().chain(of_it)
     }
 
     /// The rows of the first entries of one resource, at most `limit` of them, of an agenda that keeps these by name.
@@ -111,10 +118,9 @@ impl Agenda {
     /// Moves an entry that was looked at, or drops it.
     pub async fn done(self, broker: &Broker, entry: &Entry, next: Option<Timestamp>) -> Result<(), Fault> {
         let again = next.map(|at| self.entry(at, Digest::of(entry.name.as_bytes()), &entry.name));
-        let of_it = self.of_it(entry.at, &entry.digest, &entry.name);
         let housekeeping = Housekeeping {
             puts: again.into_iter().flatten().collect(),
-            deletes: [self.key_of(entry)].into_iter().chain(of_it).collect(),
+            deletes: self.keys_of(entry).collect(),
         };
         Ok(broker.ledger().housekeep(housekeeping).await?)
     }

@@ -5,14 +5,20 @@
 //! lists meanwhile, or after a stop, meets nothing that is not there. What stays says nothing of the person: the log; where a grant's records
 //! stand in it; how often it was used; which log tags were taken; and what recipients still have to delete.
 
+use bytes::Bytes;
 use countersign_grants::{
+    digest::Digest,
     envelope,
     id::{CustomerName, GrantName, LinkName, PartnerName, RequestName, SubjectHandle},
     lifecycle,
     statement::{CustomerChange, CustomerChanged, GrantRequest},
 };
 use countersign_ledger::{Erasure, StreamKey};
-use countersign_proto::{log::v1::Kind, row::v1::PrivatePart, v1::grant_request::State};
+use countersign_proto::{
+    log::v1::Kind,
+    row::v1::{CustomerRow, PrivatePart},
+    v1::grant_request::State,
+};
 use countersign_store::Key;
 
 use crate::{
@@ -22,7 +28,7 @@ use crate::{
     error::Fault,
     private::DataKeyId,
     record::{Happening, stream},
-    rows::{self, Index},
+    rows::{self, Index, Loaded},
     work::Work,
 };
 
@@ -40,6 +46,34 @@ const LINKS: usize = 128;
 
 /// Requests that are looked at together, of five rows each. One that waits takes a unit of its own, with its record.
 const REQUESTS: usize = 128;
+
+/// The unit that erases an account: it destroys the data key, says so, and leaves the marks by which the rows are found and
+/// leave the disk. With the digest of the customer's own closure, or without one if the account was abandoned. It expects
+/// the row as it was read: what makes a link or a grant stand writes that row anew.
+pub(crate) fn begin(
+    broker: &Broker,
+    name: &CustomerName,
+    read: &Loaded<CustomerRow>,
+    closure: Option<Digest>,
+) -> Result<Work, Fault> {
+    let now = broker.now();
+    let id = DataKeyId::of(&read.row.wrapped_data_key);
+    let row = CustomerRow {
+        wrapped_data_key: Bytes::new(),
+        close_time_ms: now.as_millis(),
+        erased_data_key: Bytes::copy_from_slice(&id.0),
+        ..read.row.clone()
+    };
+    let mut work = Work::default();
+    work.update(read, &row)?;
+    work.delete(&rows::data_key(id));
+    let digest = Digest::of(name.as_str().as_bytes());
+    let left = rows::closed_customers().entry(now.as_millis(), digest);
+    work.index(&left, name.as_str())?;
+    work.look_at(agenda::REMOVED.entry(now, digest, ""));
+    work.record(broker.draft_erased(name, id, closure));
+    Ok(work)
+}
 
 /// Removes the rows of a closed account, in at most so many units. Says whether nothing is left.
 pub(crate) async fn erase(broker: &Broker, name: &CustomerName, units: usize) -> Result<bool, Fault> {
@@ -69,7 +103,7 @@ pub(crate) async fn erase(broker: &Broker, name: &CustomerName, units: usize) ->
         {
             continue;
         }
-        let digest = countersign_grants::digest::Digest::of(name.as_str().as_bytes());
+        let digest = Digest::of(name.as_str().as_bytes());
         let mark = rows::closed_customers().entry(read.row.close_time_ms, digest);
         let asking = rows::asking(name);
         let last = [asking.as_bytes(), read.key.as_bytes(), mark.as_bytes()].map(<[u8]>::to_vec);
@@ -143,11 +177,12 @@ impl Eraser<'_> {
         Ok(!page.is_empty())
     }
 
-    /// Removes some of what is known of who asked, and when to look again; says whether there was anything.
+    /// Removes some of what is known of who asked, and when to look again, at the queue or at the account; says whether there was anything.
     async fn asking(&self, name: &CustomerName) -> Result<bool, Fault> {
         let mut keys = rows::askers(name).keys(self.broker.store(), REQUESTS).await?;
         keys.extend(rows::askers_by_subject(name).keys(self.broker.store(), REQUESTS).await?);
         keys.extend(agenda::ASKED.of(self.broker, name.as_str(), REQUESTS).await?);
+        keys.extend(agenda::ABANDONED.of(self.broker, name.as_str(), REQUESTS).await?);
         let any = !keys.is_empty();
         self.remove(keys).await?;
         Ok(any)

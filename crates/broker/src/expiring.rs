@@ -35,7 +35,7 @@ pub(crate) async fn announce(broker: &Broker, entry: &agenda::Entry) -> Result<b
     let mut work = Work::default();
     work.expect(&grant.read);
     broker.expect_open(&mut work, &customer).await?;
-    work.looked_at(&agenda::EXPIRING.key_of(entry));
+    work.looked_at(agenda::EXPIRING.keys_of(entry));
     work.record(broker.draft(Happening {
         kind: Kind::GrantExpiring,
         source: Some(&terms.source),

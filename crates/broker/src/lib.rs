@@ -17,6 +17,7 @@
 //! | [`caller`] | who calls, as the stack has verified it |
 //! | [`error`] | every way a call can fail, and its gRPC status |
 
+mod abandoned;
 pub mod agenda;
 pub mod asking;
 pub mod broker;

@@ -23,7 +23,8 @@
 //! | `ACKNOWLEDGED` | the acknowledgement | source, recipient, customer, grant |
 //! | `ERASURE_ORDERED` | the change | source, recipient, customer, grant |
 //! | `ERASURE_ATTESTED`, `ERASURE_OVERDUE` | the attestation; nothing | source, recipient, customer (unless erased), grant |
-//! | `CUSTOMER_ERASED` | the closure | the customer, the key that was destroyed |
+//! | `CUSTOMER_ERASED` | the closure; nothing of an account that was abandoned | the customer, the key that was destroyed |
+//! | `SCRUB_ORDERED` | nothing | none |
 //! | `CHANGE_NOTICE` | nothing | source, recipient, customer, grant |
 //! | `TRANSFER`, `PROVIDED_NOT_RELEASED` | terms, fetch, provision | source, recipient, customer, grant |
 //! | `TRANSFER_REFUSED` | terms, fetch | source, recipient, customer, grant |
@@ -35,6 +36,7 @@ use countersign_grants::{
     commitment::{self, SALT_BYTES},
     digest::Digest,
     id::{CustomerName, GrantName, PartnerName},
+    lifecycle::ABANDONED,
     time::{Entropy, draw},
 };
 use countersign_ledger::{Draft, StreamKey};
@@ -173,7 +175,7 @@ pub fn bare(receipt: &countersign_ledger::Receipt) -> v1::Receipt {
 pub enum Kept {
     /// It opens.
     Opened(Box<PrivatePart>),
-    /// Its customer closed the account, and the record at this index says so.
+    /// Its customer was erased, and the record at this index says so.
     Erased {
         /// The record's index.
         index: u64,
@@ -250,24 +252,31 @@ impl Broker {
 
 impl Broker {
     /// Drafts the record of a customer's erasure, and what opens its commitments. Neither customer nor salts stand beside
-    /// it: they go to the customer with the answer, and to nobody else. What stands there names the destroyed key.
-    pub fn draft_erased(&self, customer: &CustomerName, id: DataKeyId, closure: Digest) -> Drafted {
+    /// it: they go to the customer with the answer, and to nobody else. What stands there names the destroyed key. Without
+    /// a closure it is the erasure of an account that was abandoned: it rests on nothing, and says so in clear.
+    pub fn draft_erased(&self, customer: &CustomerName, id: DataKeyId, closure: Option<Digest>) -> Drafted {
         let entropy = self.entropy();
-        let salts: [[u8; SALT_BYTES]; 2] = [salt(entropy), salt(entropy)];
+        let subject = salt(entropy);
         let mut record = Record {
             version: RECORD_VERSION,
             record_id: Bytes::copy_from_slice(&draw::<16>(entropy)),
-            subject_commitment: commitment::subject(&salts[0], customer).into(),
-            evidence_commitment: commitment::evidence(&salts[1], &[closure]).into(),
+            subject_commitment: commitment::subject(&subject, customer).into(),
             ..Record::default()
         };
         record.set_kind(Kind::CustomerErased);
+        let mut salts = Salts { subject: Bytes::copy_from_slice(&subject), ..Salts::default() };
+        match closure {
+            Some(closure) => {
+                let salt = salt(entropy);
+                record.evidence_commitment = commitment::evidence(&salt, &[closure]).into();
+                salts.evidence = Bytes::copy_from_slice(&salt);
+            }
+            None => ABANDONED.clone_into(&mut record.reason),
+        }
         let part = PrivatePart { erased_data_key: Bytes::copy_from_slice(&id.0), ..PrivatePart::default() };
         let private =
             private::seal(self.house_key(), SealedUnder::House, self.origin(), &record, &part, entropy);
         let streams = vec![stream(customer.as_str()), erased_stream(id)];
-        let [subject, evidence] = salts.map(|salt| Bytes::copy_from_slice(&salt));
-        let salts = Salts { subject, evidence, fields: Bytes::new() };
         Drafted { draft: Draft { record, private: private.into(), streams, grant: None }, salts }
     }
 

@@ -8,6 +8,7 @@ mod fields;
 pub mod grant;
 pub mod link;
 pub mod offer;
+pub mod operator;
 pub(crate) mod page;
 pub mod partner;
 #[cfg(test)]
@@ -22,8 +23,8 @@ use countersign_proto::{
         audit_service_server::AuditServiceServer, catalogue_service_server::CatalogueServiceServer,
         customer_service_server::CustomerServiceServer, event_service_server::EventServiceServer,
         grant_service_server::GrantServiceServer, link_service_server::LinkServiceServer,
-        offer_service_server::OfferServiceServer, partner_service_server::PartnerServiceServer,
-        transfer_service_server::TransferServiceServer,
+        offer_service_server::OfferServiceServer, operator_service_server::OperatorServiceServer,
+        partner_service_server::PartnerServiceServer, transfer_service_server::TransferServiceServer,
     },
 };
 use tonic::service::Routes;
@@ -68,7 +69,8 @@ pub async fn services(broker: &Arc<Broker>) -> Services {
         .add_service(bounded!(TransferServiceServer, transfer::TransferService::new(shared())))
         .add_service(bounded!(CustomerServiceServer, customer::Customers(shared())))
         .add_service(bounded!(EventServiceServer, event::Events(shared())))
-        .add_service(bounded!(AuditServiceServer, audit::Audits(shared())));
+        .add_service(bounded!(AuditServiceServer, audit::Audits(shared())))
+        .add_service(bounded!(OperatorServiceServer, operator::Operators(shared())));
     let routes = if broker.settings().reflection { with_reflection(routes) } else { routes };
     Services { routes, health }
 }

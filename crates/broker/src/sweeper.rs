@@ -1,5 +1,5 @@
 //! Looks at what is due: requests that lapse, those whose turn it is to be put before their customers, grants that end
-//! before long, deletions that are late, and closed accounts whose rows are still to go.
+//! before long, deletions that are late, accounts that are abandoned, and those whose rows are still to go.
 //!
 //! A lapse and a lateness get their records here, so that each is an event like any other. Their states follow from the
 //! clock alone; a sweep that comes late, or twice, changes nothing about them.
@@ -18,7 +18,7 @@ use countersign_grants::{
 use countersign_proto::{log::v1::Kind, row::v1::PrivatePart, v1::grant_request::State};
 
 use crate::{
-    agenda, asking,
+    abandoned, agenda, asking,
     broker::{Broker, damaged},
     erasing,
     error::Fault,
@@ -61,6 +61,9 @@ async fn run(broker: Weak<Broker>, every: Duration) {
         if let Err(fault) = announce_erasures(&broker).await {
             tracing::warn!(%fault, "a sweep of overdue erasures failed; the next one follows");
         }
+        if let Err(fault) = abandon(&broker).await {
+            tracing::warn!(%fault, "a sweep of abandoned accounts failed; the next one follows");
+        }
         if let Err(fault) = erase(&broker).await {
             tracing::warn!(%fault, "closed accounts are not erased yet; the next sweep goes on");
         }
@@ -85,6 +88,24 @@ pub async fn announce_erasures(broker: &Broker) -> Result<usize, Fault> {
         }
         if due.len() < SWEEP || announced == before {
             return Ok(announced);
+        }
+    }
+}
+
+/// Erases the accounts that have been abandoned for so long; says how many. Their rows go with [`erase`].
+pub async fn abandon(broker: &Broker) -> Result<usize, Fault> {
+    let mut erased = 0;
+    loop {
+        let due = agenda::ABANDONED.due(broker, broker.now(), SWEEP).await?;
+        let mut done = 0;
+        for entry in &due {
+            match abandoned::look(broker, entry).await {
+                Ok(gone) => (done, erased) = (done + 1, erased + usize::from(gone)),
+                Err(fault) => tracing::warn!(%fault, "it can't be told whether an account is abandoned"),
+            }
+        }
+        if due.len() < SWEEP || done == 0 {
+            return Ok(erased);
         }
     }
 }

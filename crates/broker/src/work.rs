@@ -91,8 +91,8 @@ impl Work {
     }
 
     /// Removes a resource from an agenda.
-    pub fn looked_at(&mut self, key: &HousekeepingKey) {
-        self.deletes.push(key.as_bytes().to_vec());
+    pub fn looked_at(&mut self, entry: impl Iterator<Item = HousekeepingKey>) {
+        self.deletes.extend(entry.map(|key| key.as_bytes().to_vec()));
     }
 
     /// Enters a resource in an index.

@@ -130,6 +130,7 @@ mod tests {
             "operator partner contact partners/hopp +12125550100",
             "operator partner suspend partners/hopp --reason leak",
             "operator key publish --certificate certificate",
+            "operator scrub",
             "operator auditor create auditors/ministry --display-name Ministry --public-key AAAA",
             "offer publish offer.toml --home hopp",
             "link invite --label mei --home hopp",

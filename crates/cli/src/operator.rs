@@ -1,9 +1,10 @@
-//! Operators: who takes part, and who may read.
+//! Operators: who takes part, who may read, and what leaves the disk.
 
 mod auditor;
 mod grant;
 mod key;
 mod partner;
+mod scrub;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -24,6 +25,8 @@ pub(crate) enum OperatorCommand {
     /// Grants
     #[command(subcommand)]
     Grant(grant::GrantCommand),
+    /// Have all that was removed leave the broker's disk now, and wait until it has
+    Scrub(scrub::Arguments),
 }
 
 impl OperatorCommand {
@@ -33,6 +36,7 @@ impl OperatorCommand {
             Self::Key(command) => command.run(setting).await,
             Self::Auditor(command) => command.run(setting).await,
             Self::Grant(command) => command.run(setting).await,
+            Self::Scrub(arguments) => arguments.run(setting).await,
         }
     }
 }

@@ -6,6 +6,7 @@ use countersign_client::{
     customer::{Compared, SincePreview},
     grants::{
         catalogue::{Catalogue, FieldPath},
+        lifecycle::ABANDONED,
         statement::ChangeReason,
         time::Timestamp,
     },
@@ -157,7 +158,11 @@ pub(crate) fn sentence(record: &Record, fields: &[String]) -> String {
         Kind::ErasureOverdue => {
             format!("{recipient} is late to delete what it received from {source} for {purpose}")
         }
+        Kind::CustomerErased if record.reason == ABANDONED => {
+            "an account was erased on which no link stood any more".to_owned()
+        }
         Kind::CustomerErased => "a customer closed the account, and was erased".to_owned(),
+        Kind::ScrubOrdered => "an operator had what was removed leave the disk".to_owned(),
         Kind::LocationTapped => format!("tapped: {source} may give {recipient} {what} once"),
         Kind::Acknowledged => format!("acknowledged: {source} → {recipient} for {purpose}"),
         Kind::ChangeNotice => format!("{source} told {recipient} that something changed"),

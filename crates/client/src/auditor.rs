@@ -18,6 +18,7 @@
 //! ```
 
 mod bundled;
+mod departures;
 mod entries;
 mod heads;
 mod http;

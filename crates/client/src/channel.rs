@@ -12,8 +12,8 @@ use countersign_proto::v1::{
     audit_service_client::AuditServiceClient, catalogue_service_client::CatalogueServiceClient,
     customer_service_client::CustomerServiceClient, event_service_client::EventServiceClient,
     grant_service_client::GrantServiceClient, link_service_client::LinkServiceClient,
-    offer_service_client::OfferServiceClient, partner_service_client::PartnerServiceClient,
-    transfer_service_client::TransferServiceClient,
+    offer_service_client::OfferServiceClient, operator_service_client::OperatorServiceClient,
+    partner_service_client::PartnerServiceClient, transfer_service_client::TransferServiceClient,
 };
 use parking_lot::Mutex;
 use tonic::{
@@ -129,6 +129,10 @@ impl Connection {
     client!(
         /// The log.
         audit, AuditServiceClient
+    );
+    client!(
+        /// The broker's own running.
+        operators, OperatorServiceClient
     );
 }
 

@@ -1,19 +1,21 @@
 //! The operator's side: who takes part, and who may read.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use countersign_grants::{
     id::{AuditorName, GrantName, OperatorName, PartnerName, Principal},
     key::{PublicKey, SigningKey},
     statement::ChangeReason,
+    time::Timestamp,
 };
 use countersign_proto::{
     statement::v1::Envelope,
     v1::{
         ApprovePartnerRequest, Auditor, ChangeGrantResponse, CreateAuditorRequest, CreatePartnerRequest,
         Grant, ListPartnersRequest, Partner, PartnerKey, PublishPartnerKeyRequest, ResumePartnerRequest,
-        RevokeGrantRequest, SetPartnerContactRequest, SetSourceEndpointRequest, SuspendGrantRequest,
-        SuspendPartnerRequest, UnsuspendGrantRequest, VetPartnerRequest,
+        RevokeGrantRequest, ScrubStoreRequest, SetPartnerContactRequest, SetSourceEndpointRequest,
+        SuspendGrantRequest, SuspendPartnerRequest, UnsuspendGrantRequest, VetPartnerRequest,
+        scrub_store_response::State,
     },
 };
 
@@ -29,6 +31,9 @@ const PAGE_SIZE: i32 = 200;
 
 /// The most partners that are listed: a bound on what a broker can make its operator hold.
 const MAX_PARTNERS: usize = 20_000;
+
+/// How long to wait before a broker that scrubs is asked again: it waits itself before it says that it goes on.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// One operator of one broker. Cloning shares it.
 #[derive(Clone)]
@@ -170,6 +175,30 @@ impl Operator {
         }
     }
 
+    /// Has everything that was removed until now leave the broker's disk, and waits until it has.
+    pub async fn scrub(&self) -> Result<Timestamp, Error> {
+        let mut until_time = None;
+        loop {
+            let asked = ScrubStoreRequest { until_time };
+            let answer = self.connection.operators().scrub_store(call(asked)).await?.into_inner();
+            let until = answer.until_time.and_then(millis);
+            let until = until.filter(|_| until_time.is_none_or(|asked| answer.until_time == Some(asked)));
+            let until = until.ok_or_else(|| {
+                Error::misbehaved(
+                    Party::Broker,
+                    "answer",
+                    "until_time",
+                    "is not the moment that was asked about",
+                )
+            })?;
+            if answer.state() == State::Done {
+                return Ok(until);
+            }
+            until_time = answer.until_time;
+            tokio::time::sleep(ASK_AGAIN_AFTER).await;
+        }
+    }
+
     /// Enters an auditor under the key that signs its calls.
     pub async fn create_auditor(
         &self,
@@ -191,6 +220,13 @@ impl Operator {
         named(&entered.name, name.as_str())?;
         Ok(entered)
     }
+}
+
+/// Unix milliseconds, from 1970 on.
+fn millis(time: prost_types::Timestamp) -> Option<Timestamp> {
+    let seconds = u64::try_from(time.seconds).ok()?.checked_mul(1_000)?;
+    let nanos = u64::try_from(time.nanos).ok()?;
+    Some(Timestamp::from_millis(seconds.checked_add(nanos / 1_000_000)?))
 }
 
 fn stopped(asked: &GrantName, answer: ChangeGrantResponse) -> Result<Grant, Error> {

@@ -1,4 +1,5 @@
-//! What was removed leaves the disk: some time later while the broker serves, or at once by `countersignd scrub`.
+//! What was removed leaves the disk: some time later while the broker serves; at once, when an operator says so; or by
+//! `countersignd scrub`, of a broker that is not running.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,7 +16,7 @@ use crate::{
 /// How often it is looked whether something is due.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// How long after a scrub that failed the next one follows: each writes anew all that lives.
+/// How long after a scrub that failed the next one follows, unless an operator orders one: each writes anew all that lives.
 const RETRY_AFTER: Duration = Duration::from_secs(900);
 
 /// Scrubs the store of a broker that is not running. Nothing to do for one in memory.
@@ -32,16 +33,30 @@ pub async fn run(config: &Config) -> Result<Scrubbed, ScrubError> {
     }
 }
 
-/// Scrubs the store of this broker whenever something was removed so long ago. Ends with the broker's log, or when dropped.
-pub(crate) async fn scrub_when_due(broker: Arc<Broker>, store: Arc<SledStore>, after: Duration) {
+/// Scrubs the store of this broker whenever something was removed so long ago, or an operator says so. Ends with the broker's
+/// log, or when dropped. A store in memory has no files, so of that one everything is gone at once.
+pub(crate) async fn scrub_when_due(broker: Arc<Broker>, store: Option<Arc<SledStore>>, after: Duration) {
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         if !broker.ledger().is_available() {
             return;
         }
-        if let Err(failed) = scrub_if_due(&broker, &store, after).await {
+        if let Err(failed) = scrub_if_due(&broker, store.as_deref(), after).await {
             tracing::warn!(%failed, "what was removed is still on the disk; it is tried again");
-            tokio::time::sleep(RETRY_AFTER).await;
+            rest(&broker).await;
+        }
+    }
+}
+
+/// After a failure: until it is time to try again, or an operator orders it anew.
+async fn rest(broker: &Broker) {
+    let known = removed::ordered(broker).await.ok().flatten();
+    let mut rested = Duration::ZERO;
+    while rested < RETRY_AFTER {
+        tokio::time::sleep(LOOK_EVERY).await;
+        rested += LOOK_EVERY;
+        if removed::ordered(broker).await.is_ok_and(|ordered| ordered > known) {
+            return;
         }
     }
 }
@@ -54,11 +69,12 @@ enum Failed {
     Scrub(#[from] ScrubError),
 }
 
-async fn scrub_if_due(broker: &Broker, store: &SledStore, after: Duration) -> Result<(), Failed> {
+async fn scrub_if_due(broker: &Broker, store: Option<&SledStore>, after: Duration) -> Result<(), Failed> {
     let due = removed::due(broker, after).await?;
     if due.is_empty() {
         return Ok(());
     }
+    let Some(store) = store else { return Ok(removed::gone(broker, &due).await?) };
     let Scrubbed { blanked, removed, stripped } = store.scrub(left()).await?;
     tracing::info!(
         removals = due.len(),
@@ -130,10 +146,11 @@ mod tests {
         let delete = Housekeeping { puts: at.collect(), deletes: vec![key] };
         broker.ledger().housekeep(delete).await.expect("commits");
         assert!(holds(&folder.store()), "the search would find nothing");
-        scrub_if_due(&broker, &store, Duration::from_secs(3600)).await.expect("nothing is due yet");
+        scrub_if_due(&broker, Some(&store), Duration::from_secs(3600)).await.expect("nothing is due yet");
         assert!(holds(&folder.store()));
 
-        let scrubbing = tokio::spawn(scrub_when_due(Arc::clone(&broker), Arc::clone(&store), Duration::ZERO));
+        let scrubbing =
+            tokio::spawn(scrub_when_due(Arc::clone(&broker), Some(Arc::clone(&store)), Duration::ZERO));
         while !removed::due(&broker, Duration::ZERO).await.expect("reads").is_empty() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

@@ -189,9 +189,7 @@ impl Ready {
         let scrubbing = self.engine.scrubbing(&self.broker, self.scrub_after);
         let ended = surface::serve(self.broker, self.listeners, self.options, stop).await;
         // One that is under way ends when the store is closed.
-        if let Some(scrubbing) = scrubbing {
-            scrubbing.abort();
-        }
+        scrubbing.abort();
         self.engine.close().await;
         match ended {
             Ended::Stopped => {
@@ -255,14 +253,12 @@ impl Opened {
     }
 
     /// Has what was removed leave the disk while the broker serves.
-    fn scrubbing(&self, broker: &Arc<Broker>, after: Duration) -> Option<JoinHandle<()>> {
-        match self {
-            Self::Embedded(store) => {
-                let scrubbing = scrub::scrub_when_due(Arc::clone(broker), Arc::clone(store), after);
-                Some(tokio::spawn(scrubbing))
-            }
+    fn scrubbing(&self, broker: &Arc<Broker>, after: Duration) -> JoinHandle<()> {
+        let store = match self {
+            Self::Embedded(store) => Some(Arc::clone(store)),
             Self::Memory(_) => None,
-        }
+        };
+        tokio::spawn(scrub::scrub_when_due(Arc::clone(broker), store, after))
     }
 
     async fn close(&self) {

@@ -5,6 +5,7 @@
 //! passes: `at` yields the state in force then, and every transition judges that one. What is stored doesn't change
 //! by itself.
 
+mod abandoned;
 mod erasure;
 mod expiring;
 mod grant;
@@ -14,6 +15,7 @@ mod offer;
 mod partner;
 mod request;
 
+pub use abandoned::{ABANDONED, ABANDONED_FOR, erased_at};
 pub use erasure::{Erasure, MIN_NOTICE};
 pub use expiring::{MAX_LEAD, announced_at};
 pub use grant::{Allowance, End, Grant, Suspender, Suspension};

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use countersign_grants::{id::NotAName, key::PublicKey};
+use countersign_grants::{id::NotAName, key::PublicKey, time::Timestamp};
 use url::{Host, Url};
 
 use crate::error::Fault;
@@ -31,6 +31,15 @@ pub(super) fn name<T>(
 /// A message that must be there.
 pub(super) fn required<T>(field: &'static str, value: Option<T>) -> Result<T, Fault> {
     value.ok_or_else(|| Fault::field(field, "must be set"))
+}
+
+/// A moment, to the millisecond, from 1970 on.
+pub(super) fn moment(field: &'static str, time: &prost_types::Timestamp) -> Result<Timestamp, Fault> {
+    let seconds = u64::try_from(time.seconds).ok().and_then(|seconds| seconds.checked_mul(1_000));
+    let millis =
+        u64::try_from(time.nanos).ok().filter(|nanos| *nanos < 1_000_000_000).map(|nanos| nanos / 1_000_000);
+    let moment = seconds.zip(millis).and_then(|(seconds, millis)| seconds.checked_add(millis));
+    moment.map(Timestamp::from_millis).ok_or_else(|| Fault::field(field, "must be a moment from 1970 on"))
 }
 
 /// What people call somebody.

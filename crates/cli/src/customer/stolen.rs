@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use countersign_client::{customer::Report, grants::id::GrantName};
+use countersign_client::{
+    customer::Report,
+    grants::{id::GrantName, lifecycle::ABANDONED_FOR},
+};
 use serde_json::json;
 
 use crate::{
@@ -82,6 +85,10 @@ impl Arguments {
                 ));
                 lines
                     .extend(stolen.relink.iter().map(|(partner, _, label)| format!("  {partner} ({label})")));
+                let after = words::counted(ABANDONED_FOR.as_secs() / (24 * 3600), "day");
+                lines.push(format!(
+                    "What the broker keeps of {name} is erased {after} after all of it is over."
+                ));
             }
             lines.join("\n")
         });

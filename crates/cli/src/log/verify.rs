@@ -132,6 +132,7 @@ fn report_json(report: &Report) -> Value {
         "records": report.records,
         "grants": report.grants,
         "overdue_erasures": report.overdue_erasures,
+        "abandoned": report.abandoned,
         "kinds": kinds,
         "first_time": report.first_time.map(words::rfc3339),
         "last_time": report.last_time.map(words::rfc3339),
@@ -164,6 +165,10 @@ fn report_words(output: Output, report: &Report) -> String {
     if report.overdue_erasures > 0 {
         let late = words::counted(report.overdue_erasures, "deletion");
         lines.push(output.bad(&format!("{late} that a customer ordered: overdue, and not attested since")));
+    }
+    if report.abandoned > 0 {
+        let gone = words::counted(report.abandoned, "account");
+        lines.push(format!("{gone} erased because no link stood any more, by no word of the customer"));
     }
     for size in &report.continues {
         lines.push(format!("continues the older log of {}", words::counted(*size, "record")));

@@ -65,7 +65,7 @@ pub struct Entry {
 pub enum PrivatePart {
     /// By the broker's word it stands, and opens.
     Kept,
-    /// Its customer closed the account, and this entry says so.
+    /// Its customer was erased, and this entry says so: by a closure, or because the account was abandoned.
     Erased {
         /// The entry.
         by: Box<ProvenLeaf>,

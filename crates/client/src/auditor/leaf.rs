@@ -27,9 +27,12 @@ pub(super) struct Leaf<'a> {
     /// Source, recipient, purpose and catalogue as they are encoded: equal exactly if all four are.
     pub(super) parties: &'a [u8],
     pub(super) result: Outcome,
+    pub(super) reason: &'a str,
     pub(super) tag: Option<&'a [u8; HASH_BYTES]>,
     pub(super) sequence: u64,
     pub(super) use_number: u64,
+    /// Whether it says that it rests on something.
+    pub(super) has_evidence: bool,
 }
 
 /// Why bytes are no record.
@@ -74,7 +77,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Leaf<'_>, NotARecord> {
     let catalogue = reader.bytes(7)?;
     let parties = &bytes[before..bytes.len() - reader.start()];
     let result = reader.integer(8)?;
-    let _reason = reader.text(9)?;
+    let reason = reader.text(9)?;
     let tag = reader.bytes(10)?;
     let sequence = reader.integer(11)?;
     let use_number = reader.integer(12)?;
@@ -106,7 +109,21 @@ pub(super) fn read(bytes: &[u8]) -> Result<Leaf<'_>, NotARecord> {
         return Err(NotARecord::Length("id"));
     }
     let tag = tag.try_into().ok();
-    Ok(Leaf { kind, time_ms, source, recipient, purpose, parties, result, tag, sequence, use_number })
+    let has_evidence = !commitments[2].is_empty();
+    Ok(Leaf {
+        kind,
+        time_ms,
+        source,
+        recipient,
+        purpose,
+        parties,
+        result,
+        reason,
+        tag,
+        sequence,
+        use_number,
+        has_evidence,
+    })
 }
 
 /// Whether bytes are one record, in its one encoding. For the fuzz targets.
@@ -257,12 +274,14 @@ mod tests {
         assert_eq!((leaf.kind, leaf.result), (Kind::Transfer, Outcome::Released));
         assert_eq!((leaf.source, leaf.recipient), ("partners/skylark", "partners/hopp"));
         assert_eq!((leaf.time_ms, leaf.sequence, leaf.use_number), (1_700_000_000_123, 300, 12));
-        assert_eq!(leaf.tag, Some(&[4; 32]));
+        assert_eq!((leaf.tag, leaf.reason, leaf.has_evidence), (Some(&[4; 32]), "", true));
         let other = Record { purpose: String::new(), ..record() }.encode_to_vec();
         assert_ne!(read(&other).expect("reads").parties, leaf.parties);
         let least =
             Record { version: 1, kind: 1, time_ms: 1, record_id: vec![1; 16].into(), ..Record::default() };
-        assert_eq!(read(&least.encode_to_vec()).expect("reads").tag, None);
+        let bytes = least.encode_to_vec();
+        let leaf = read(&bytes).expect("reads");
+        assert_eq!((leaf.tag, leaf.has_evidence), (None, false));
     }
 
     #[test]

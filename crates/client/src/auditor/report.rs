@@ -22,6 +22,8 @@ pub struct Report {
     pub grants: u64,
     /// How many grants' recipients have not attested in time that they deleted what they received, and not since.
     pub overdue_erasures: u64,
+    /// How many customers were erased because their accounts were abandoned, and not by a closure of theirs.
+    pub abandoned: u64,
     /// How many records there are of each kind.
     pub kinds: Vec<(Kind, u64)>,
     /// The time of the first record.
@@ -159,6 +161,19 @@ pub enum Problem {
         /// What it records.
         kind: Kind,
     },
+    /// An erasure rests on a closure and has no reason, or on nothing and says that the account was abandoned.
+    #[error("a customer was erased, and it is neither by a closure nor of an account that was abandoned")]
+    Cause,
+    /// An account was erased as abandoned for which there was no reason.
+    #[error(
+        "it is erasure {abandoned} of an account that was abandoned, and {ended} links and thefts were over for so long"
+    )]
+    NotAbandoned {
+        /// How many there are with it.
+        abandoned: u64,
+        /// How many ends and reports had come that much earlier.
+        ended: u64,
+    },
     /// Data moved under a paused grant.
     #[error("data moved while its grant was paused")]
     WhilePaused,
@@ -231,7 +246,7 @@ impl Problem {
             Self::NotApproved { .. } | Self::ApprovedTwice => "approval",
             Self::AfterStop | Self::ChangeAfterStop { .. } => "stop",
             Self::NoSuccessor => "successor",
-            Self::Erasure { .. } => "erasure",
+            Self::Erasure { .. } | Self::Cause | Self::NotAbandoned { .. } => "erasure",
             Self::WhilePaused => "pause",
             Self::WhileSuspended { .. } | Self::WhileGrantSuspended => "suspension",
             Self::NotLive { .. } | Self::NotVetted { .. } => "vetting",

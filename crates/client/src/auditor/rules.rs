@@ -6,6 +6,7 @@ use countersign_grants::time::Timestamp;
 use countersign_proto::log::v1::{Kind, Result as Outcome};
 
 use super::{
+    departures::Departures,
     leaf::{HASH_BYTES, Leaf},
     report::{Findings, Problem},
 };
@@ -49,6 +50,7 @@ pub(super) struct Rules {
     superseded: Option<(u64, [String; 3])>,
     /// Partners that were entered and not approved yet, each with whether it was vetted.
     waiting: HashMap<String, bool>,
+    departures: Departures,
     kinds: [u64; KINDS],
     first_time: Option<u64>,
     time_ms: u64,
@@ -66,6 +68,7 @@ impl Rules {
             suspended: HashSet::new(),
             superseded: None,
             waiting: HashMap::new(),
+            departures: Departures::default(),
             kinds: [0; KINDS],
             first_time: None,
             time_ms: 0,
@@ -115,6 +118,7 @@ impl Rules {
         if !self.waiting.is_empty() {
             self.take_of_newcomers(index, leaf, findings);
         }
+        self.departures.take(index, leaf, self.unread, findings);
         match leaf.kind {
             Kind::PartnerCreated => {
                 self.waiting.insert(leaf.source.to_owned(), false);
@@ -243,6 +247,10 @@ impl Rules {
     pub(super) fn overdue(&self) -> u64 {
         let late = |grant: &&Grant| grant.flags & (OVERDUE | ATTESTED) == OVERDUE;
         self.grants.values().filter(late).count() as u64
+    }
+
+    pub(super) fn abandoned(&self) -> u64 {
+        self.departures.abandoned()
     }
 
     pub(super) fn times(&self) -> (Option<Timestamp>, Option<Timestamp>) {

@@ -465,6 +465,37 @@ fn whose_turn_it_was_stands_in_no_clear_text() {
 }
 
 #[test]
+fn a_customer_is_erased_by_a_closure_or_long_after_a_link_or_the_keys_were_gone() {
+    let days = |days: u64| days * 24 * 3_600_000;
+    let of =
+        |at, kind| Record { source: String::new(), recipient: String::new(), ..record(at, kind, None, 0) };
+    let closed = |at| of(at, Kind::CustomerErased);
+    let abandoned = |at| Record {
+        reason: "ABANDONED".into(),
+        evidence_commitment: Bytes::new(),
+        ..of(at, Kind::CustomerErased)
+    };
+    check_rules(&[closed(0), closed(1)], &[]);
+    for end in [Kind::LinkStolen, Kind::LinkReplaced, Kind::CustomerStolen] {
+        check_rules(&[of(0, end), abandoned(days(30))], &[]);
+        check_rules(&[of(0, end), abandoned(days(30) - 1)], &[(1, "erasure")]);
+    }
+    // One end is no reason for two of them, and a closure needs none.
+    let stolen = of(0, Kind::LinkStolen);
+    let late = [abandoned(days(30)), closed(days(31)), abandoned(days(32))];
+    check_rules(&[stolen.clone(), late[0].clone(), late[1].clone(), late[2].clone()], &[(3, "erasure")]);
+    check_rules(&[stolen.clone(), stolen.clone(), late[0].clone(), late[2].clone()], &[]);
+    check_rules(&[of(0, Kind::LinkConfirmed), abandoned(days(40))], &[(1, "erasure")]);
+    // What it rests on must be what it says.
+    let without = Record { evidence_commitment: Bytes::new(), ..closed(0) };
+    let with = Record { reason: "ABANDONED".into(), ..closed(days(30)) };
+    let other = Record { reason: "LAW".into(), ..closed(0) };
+    check_rules(&[without], &[(0, "erasure")]);
+    check_rules(&[stolen, with], &[(1, "erasure")]);
+    check_rules(&[other], &[(0, "erasure")]);
+}
+
+#[test]
 fn a_proof_file_carries_its_record() {
     // The proof file is what an auditor hands on; it must verify with the log's key and the record alone.
     let leaves = encoded(&of_one_grant(3));

@@ -93,6 +93,7 @@ fn report(
         records,
         grants: rules.grants(),
         overdue_erasures: rules.overdue(),
+        abandoned: rules.abandoned(),
         kinds: rules.kinds(),
         first_time,
         last_time,

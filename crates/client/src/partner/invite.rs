@@ -55,7 +55,8 @@ impl Partner {
 
     /// Invites a person to link anew who has lost the keys of the link with this handle, or reported them stolen. Once the
     /// new link is confirmed the old one is over: before that every grant that hangs on it is revoked. The new link has a
-    /// new handle.
+    /// new handle. Once the old account is erased the broker knows the old link no more, and refuses this with
+    /// `RESOURCE_UNKNOWN`: then [`invite`](Self::invite) is what is left, and all that is needed.
     pub async fn invite_anew(&self, replaced: &SubjectHandle, label: &str) -> Result<Invited, Error> {
         let old = self.0.book.link_of(replaced);
         let old = old.ok_or_else(|| Error::Misuse(Misuse::Unknown { name: replaced.to_string() }))?;

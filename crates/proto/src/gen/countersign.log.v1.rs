@@ -133,7 +133,8 @@ pub enum Kind {
     ErasureAttested = 41,
     /// A grant's recipient has not attested in time.
     ErasureOverdue = 42,
-    /// A customer closed the account: the key of the private parts is destroyed.
+    /// A customer was erased: the key of the private parts is destroyed. By the customer's closure; or `reason` is ABANDONED,
+    /// and no link stood any more.
     CustomerErased = 43,
     /// A source showed a customer what would leave under a row of a request. Names no recipient: whether somebody looked before
     /// answering is not the asker's to know.
@@ -164,6 +165,8 @@ pub enum Kind {
     LinkReplaced = 67,
     /// A link's customer reported the root secret stolen.
     LinkStolen = 68,
+    /// An operator had what was removed taken off the disk at once.
+    ScrubOrdered = 72,
 }
 impl Kind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -226,6 +229,7 @@ impl Kind {
             Self::CustomerStolen => "KIND_CUSTOMER_STOLEN",
             Self::LinkReplaced => "KIND_LINK_REPLACED",
             Self::LinkStolen => "KIND_LINK_STOLEN",
+            Self::ScrubOrdered => "KIND_SCRUB_ORDERED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -289,6 +293,7 @@ impl Kind {
             "KIND_CUSTOMER_STOLEN" => Some(Self::CustomerStolen),
             "KIND_LINK_REPLACED" => Some(Self::LinkReplaced),
             "KIND_LINK_STOLEN" => Some(Self::LinkStolen),
+            "KIND_SCRUB_ORDERED" => Some(Self::ScrubOrdered),
             _ => None,
         }
     }

@@ -134,7 +134,7 @@ pub struct CustomerRow {
     /// When the root secret was reported stolen, in Unix milliseconds; 0 if it was not.
     #[prost(uint64, tag = "8")]
     pub stolen_time_ms: u64,
-    /// When the customer closed the account, in Unix milliseconds; 0 while it is open. A closed row is the mark by which its rows are found until all are gone.
+    /// When the account was closed, or erased because it was abandoned, in Unix milliseconds; 0 while it is open. A closed row is the mark by which its rows are found until all are gone.
     #[prost(uint64, tag = "10")]
     pub close_time_ms: u64,
     /// The id of the data key that was destroyed then.

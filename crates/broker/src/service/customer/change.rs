@@ -19,7 +19,7 @@ use countersign_proto::{
 };
 
 use crate::{
-    Broker, Caller, Fault, agenda,
+    Broker, Caller, Fault, abandoned, agenda,
     broker::{damaged, stored_key},
     caller::Party,
     record::{CustomerKey, Happening},
@@ -130,6 +130,8 @@ async fn attempt(
                 work.delete(&rows::wrapped_copy(one.id));
             }
             row.stolen_time_ms = now;
+            // Also where no link ever stood.
+            abandoned::look_later(broker, &mut work, customer);
             Kind::CustomerStolen
         }
     };
@@ -229,6 +231,7 @@ pub(crate) async fn end_link(
     let stands = stands.ok_or_else(|| damaged("link", &"its subject is missing"))?;
     work.update(read, &LinkRow { ended: state.into(), ..read.row.clone() })?;
     work.update(&stands, &SubjectRow { customer: String::new(), ..stands.row.clone() })?;
+    abandoned::look_later(broker, work, &customer.name);
     work.record(broker.draft(Happening {
         kind,
         source: Some(&partner),

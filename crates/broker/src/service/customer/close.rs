@@ -7,31 +7,24 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use countersign_grants::{
-    digest::Digest,
     envelope::{self, Signed},
     id::{CustomerName, GrantName},
     key::PublicKey,
     lifecycle,
     statement::AccountClosure,
-    time::Timestamp,
 };
-use countersign_proto::{
-    row::v1::CustomerRow,
-    v1::{CloseCustomerRequest, CloseCustomerResponse},
-};
+use countersign_proto::v1::{CloseCustomerRequest, CloseCustomerResponse};
 
 use crate::{
-    Broker, Caller, Fault, agenda,
+    Broker, Caller, Fault,
     broker::{damaged, stranger},
     caller::Party,
     erasing,
-    private::DataKeyId,
     record::Entered,
     rows,
     service::fields,
-    work::{Work, settle},
+    work::settle,
 };
 
 const WHAT: &str = "account closure";
@@ -88,23 +81,7 @@ async fn attempt(
     says(broker, name, &signed)?;
     nothing_stands(broker, name).await?;
 
-    let now = broker.now().as_millis();
-    let id = DataKeyId::of(&read.row.wrapped_data_key);
-    let row = CustomerRow {
-        wrapped_data_key: Bytes::new(),
-        close_time_ms: now,
-        erased_data_key: Bytes::copy_from_slice(&id.0),
-        ..read.row.clone()
-    };
-    let mut work = Work::default();
-    // An approval writes this row anew: one that came since the grants were looked at is a conflict.
-    work.update(&read, &row)?;
-    work.delete(&rows::data_key(id));
-    let digest = Digest::of(name.as_str().as_bytes());
-    let left = rows::closed_customers().entry(now, digest);
-    work.index(&left, name.as_str())?;
-    work.look_at(agenda::REMOVED.entry(Timestamp::from_millis(now), digest, ""));
-    work.record(broker.draft_erased(name, id, signed.digest()));
+    let work = erasing::begin(broker, name, &read, Some(signed.digest()))?;
     let Some(mut entered) = broker.enter(work).await? else { return Ok(None) };
     entered.pop().map(Some).ok_or(Fault::Bug { what: "a closing was entered without a record" })
 }

@@ -34,7 +34,7 @@ use crate::{
 
 /// Mei, with grants that have ended; a request that lapsed and one that was taken back, both before she saw them; and one
 /// that waits.
-async fn ready() -> Setting {
+pub(super) async fn ready() -> Setting {
     let s = Setting::new().await;
     for tag in 50..53 {
         let request = s.request().await;
@@ -71,14 +71,14 @@ pub(super) fn closure(s: &Setting) -> v1::CloseCustomerRequest {
 }
 
 /// The requests that were put to her: all of them are Skylark's.
-async fn requests(s: &Setting) -> Vec<RequestName> {
+pub(super) async fn requests(s: &Setting) -> Vec<RequestName> {
     let index = rows::grant_requests_of(&Party::Partner(s.skylark.name.clone()));
     let listed = index.load(s.world.broker.store(), None, 100).await.expect("reads");
     listed.iter().map(|(_, name)| RequestName::parse(name).expect("a name")).collect()
 }
 
 /// Every row that names her, her handles, her links, or what she was asked.
-async fn about_her(s: &Setting, requests: &[RequestName]) -> Vec<String> {
+pub(super) async fn about_her(s: &Setting, requests: &[RequestName]) -> Vec<String> {
     let all = s.world.broker.store().scan(Vec::new()..vec![0xff; MAX_KEY_BYTES + 1], usize::MAX).await;
     let mut names = vec![s.mei.name.as_str(), s.from.subject.as_str(), s.to.subject.as_str()];
     names.extend(requests.iter().map(RequestName::as_str));
@@ -145,7 +145,7 @@ async fn an_erasure_goes_on_wherever_it_was_interrupted() {
 }
 
 /// Polls a future at most so many times, and drops it: a call whose connection has ended, at whatever it waits for.
-async fn polled<F: Future>(future: F, times: usize) -> Option<F::Output> {
+pub(super) async fn polled<F: Future>(future: F, times: usize) -> Option<F::Output> {
     let (mut future, mut left) = (pin!(future), times);
     poll_fn(move |context| {
         let Some(next) = left.checked_sub(1) else { return Poll::Ready(None) };

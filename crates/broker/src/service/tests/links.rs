@@ -23,12 +23,12 @@ use super::{
 use crate::{caller::Party, rows};
 
 impl Setting {
-    fn her_party(&self) -> Party {
+    pub(super) fn her_party(&self) -> Party {
         Party::Customer(self.mei.name.clone())
     }
 
     /// Mei reports her root secret stolen.
-    async fn report(&self) -> Result<v1::ChangeCustomerResponse, Status> {
+    pub(super) async fn report(&self) -> Result<v1::ChangeCustomerResponse, Status> {
         let message = wire::CustomerChange {
             broker: ORIGIN.to_owned(),
             customer: self.mei.name.to_string(),

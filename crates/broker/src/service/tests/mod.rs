@@ -1,5 +1,6 @@
 //! The services over the memory engine: the main path, and what each step refuses.
 
+mod abandoned;
 mod asking;
 mod closing;
 mod hostile;
@@ -9,6 +10,7 @@ mod month;
 mod notices;
 mod offered;
 mod paused;
+mod scrub;
 mod stops;
 mod vetting;
 mod world;
