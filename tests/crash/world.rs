@@ -57,6 +57,7 @@ pub(crate) struct Offered {
 }
 
 /// A grant that stands, as far as anybody was told.
+#[expect(clippy::struct_excessive_bools, reason = "each says of itself what may be done with the grant")]
 pub(crate) struct Granted {
     pub(crate) name: GrantName,
     pub(crate) tag: Tag,

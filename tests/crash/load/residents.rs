@@ -2,7 +2,7 @@
 //! of them at once while data comes under them.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     sync::{Arc, atomic::Ordering},
 };
 
@@ -140,9 +140,8 @@ async fn give(world: &World, customer: &Customer, random: &mut Random) -> Result
     for _ in 0..2 + random.below(2) {
         let Some(offered) = random.pick(&offers).copied() else { continue };
         for side in [offered.source, offered.recipient] {
-            if !links.contains_key(&side) {
-                let subject = people::link(notes, customer, &world.brands[side].partner, None).await?;
-                links.insert(side, subject);
+            if let Entry::Vacant(place) = links.entry(side) {
+                place.insert(people::link(notes, customer, &world.brands[side].partner, None).await?);
             }
         }
         let recipient = (&world.brands[offered.recipient], &links[&offered.recipient]);
@@ -186,7 +185,9 @@ async fn stop_all(world: &World, customer: &Customer, given: &[Granted], erase: 
                     granted.stopped.store(true, Ordering::SeqCst);
                     notes.proven(recorded.receipt());
                     let index = Some(recorded.receipt().index());
-                    calls.into_iter().for_each(|sending| sending.done(index));
+                    for sending in calls {
+                        sending.done(index);
+                    }
                     notes.named(Named::StoppedGrant(name));
                 }
                 Err(error) if leaves_open(&error) => left[at].calls.iter_mut().for_each(Sending::doubt),

@@ -94,7 +94,7 @@ pub(super) struct Failure {
 
 impl Failure {
     /// What the system says of it.
-    pub(super) fn cause(&self) -> String {
+    pub(super) fn cause(self) -> String {
         io::Error::from_raw_os_error(self.error).to_string()
     }
 }
