@@ -14,12 +14,12 @@ use crate::{
 };
 
 /// As long as a request can wait.
-const LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
+pub(crate) const LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 impl Granted {
-    async fn asks(&self, brand: &Brand) -> Result<RequestName, countersign_client::Error> {
+    pub(crate) async fn asks(&self, brand: &Brand) -> Result<RequestName, countersign_client::Error> {
         let offer = self.hopp.offer_trip(&self.skylark, 12).await;
         let subject = if brand.name() == self.hopp.name() { &self.at_hopp } else { &self.at_skylark };
         brand.partner.request(subject, &[(offer, false)], LIFETIME).await

@@ -1,5 +1,8 @@
 //! Taking everything along: what is in the folder, that others can read it, and that it proves itself offline.
 
+mod kept;
+mod unasked;
+
 use std::{
     collections::BTreeSet,
     fs,

@@ -38,20 +38,20 @@ pub(crate) async fn grant_with_place(granted: &Granted) -> GrantName {
 }
 
 /// One grant of row 1 that has the place of the pick-up too.
-struct Tapping {
-    granted: Granted,
-    grant: GrantName,
+pub(crate) struct Tapping {
+    pub(crate) granted: Granted,
+    pub(crate) grant: GrantName,
 }
 
 impl Tapping {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let granted = Granted::start().await;
         let grant = grant_with_place(&granted).await;
         Self { granted, grant }
     }
 
     /// Taps, and waits until Hopp has verified it.
-    async fn tap(&self) -> Digest {
+    pub(crate) async fn tap(&self) -> Digest {
         self.granted.mei.tap(&self.grant, WITHIN).await.expect("taps");
         self.granted
             .hopp
@@ -63,7 +63,7 @@ impl Tapping {
             .await
     }
 
-    async fn fetch(&self, tap: Option<Digest>) -> Result<countersign_client::Fetched, Error> {
+    pub(crate) async fn fetch(&self, tap: Option<Digest>) -> Result<countersign_client::Fetched, Error> {
         let hopp = &self.granted.hopp.partner;
         match tap {
             Some(tap) => hopp.fetch_tapped(&self.grant, PICKUP, &FIELDS, tap).await,
@@ -71,7 +71,7 @@ impl Tapping {
         }
     }
 
-    async fn refused(&self, tap: Option<Digest>) {
+    pub(crate) async fn refused(&self, tap: Option<Digest>) {
         let error = self.fetch(tap).await.expect_err("refused");
         assert_eq!(error.reason(), Some("TAP_REQUIRED"), "{error}");
     }

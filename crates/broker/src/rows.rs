@@ -302,7 +302,8 @@ pub fn grant_requests_of(party: &Party) -> Index {
     RowRange::new("requests-of", &[party.as_str().as_bytes()])
 }
 
-/// The requests to a customer that ended before they were shown. No call lists them: an erasure finds them here.
+/// The requests to a customer that ended before they were shown. The customer alone can list them, and an erasure finds them
+/// here.
 pub fn unseen_requests_of(customer: &CustomerName) -> Index {
     RowRange::new("unseen-requests-of", &[customer.as_str().as_bytes()])
 }

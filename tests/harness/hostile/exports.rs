@@ -16,7 +16,7 @@ use super::{Operator, blamed};
 use crate::world::sign_as;
 
 /// Who is blamed for an export that ends without a manifest.
-async fn ends(operator: &Operator) -> String {
+pub(super) async fn ends(operator: &Operator) -> String {
     let folder = tempfile::tempdir().expect("a folder");
     let error = operator.mei.export(folder.path()).await.expect_err("bent");
     assert!(!folder.path().join("manifest.json").exists());
@@ -182,7 +182,7 @@ async fn an_export_holds_no_word_that_nobody_signed() {
     assert_eq!(ends(&operator).await, "the broker: customer: public_key");
     operator.front.be_honest("GetCustomer");
     operator.front.bend::<ListGrantRequestsResponse>("ListGrantRequests", |list| {
-        list.grant_requests[0].offers.clear();
+        list.grant_requests.iter_mut().for_each(|request| request.offers.clear());
     });
     assert_eq!(ends(&operator).await, "the broker: request: offers");
 }

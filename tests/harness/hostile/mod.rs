@@ -11,6 +11,7 @@ mod devices;
 mod erasures;
 mod exports;
 mod grants;
+mod kept;
 mod keys;
 mod logs;
 mod operator;

@@ -39,8 +39,8 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::{
     brand::{Brand, Ears, Shelf, certify_as, trip_offer},
     raw::{
-        OwnNarrowing, Said, bare_fetch, own_approval, own_change, own_connection, own_keys, own_narrowing,
-        reason_of, sign_again, sign_as,
+        OwnNarrowing, Said, bare_fetch, connection_of, own_approval, own_change, own_connection, own_keys,
+        own_narrowing, reason_of, sign_again, sign_as,
     },
 };
 

@@ -64,7 +64,11 @@ pub(crate) async fn bare_fetch(granted: &Granted) -> wire::Fetch {
 
 /// Calls as Mei, without her SDK.
 pub(crate) fn own_connection(granted: &Granted) -> Connection {
-    let wallet = Wallet::from_secret(&MEI);
+    connection_of(granted, &Wallet::from_secret(&MEI))
+}
+
+/// The same for whoever has this wallet.
+pub(crate) fn connection_of(granted: &Granted, wallet: &Wallet) -> Connection {
     let principal = Principal::Customer(wallet.customer().clone());
     let clock = Arc::new(granted.world.clock.clone());
     Connection::open(&granted.world.trust, principal, wallet.call_key(), clock).expect("an address")

@@ -24,8 +24,12 @@ impl Arguments {
         let mut requests = Vec::new();
         let mut page_token = String::new();
         loop {
-            let asked =
-                ListGrantRequestsRequest { parent: partner.name().to_string(), page_size: 200, page_token };
+            let asked = ListGrantRequestsRequest {
+                parent: partner.name().to_string(),
+                page_size: 200,
+                page_token,
+                ..Default::default()
+            };
             let answer = partner.connection().grants().list_grant_requests(call(asked)).await;
             let page = answer.map_err(Error::from)?.into_inner();
             requests.extend(page.grant_requests);

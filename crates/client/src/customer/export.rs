@@ -4,11 +4,14 @@
 //! and of partners. What does not verify ends the export with an error, and a folder without `manifest.json` is not a whole
 //! one. What nobody but the broker vouches for is named in the manifest.
 
+mod absent;
 mod consent;
 mod events;
 mod folder;
 mod grants;
 mod json;
+mod requests;
+mod statements;
 mod word;
 
 use std::{
@@ -16,25 +19,24 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use countersign_grants::{
-    digest::Digest,
-    id::{LinkName, RequestName},
-};
-use countersign_proto::v1::{self, GetCustomerRequest, ListGrantRequestsRequest, ListLinksRequest};
+use countersign_grants::{digest::Digest, id::LinkName};
+use countersign_proto::v1::{self, GetCustomerRequest, ListLinksRequest};
 use serde_json::json;
 
 use self::{
+    absent::Absent,
     folder::Folder,
     json::{dsse, is_at, message, moment},
 };
 use super::{Customer, GrantRow, LinkRow};
 use crate::{
     channel::call,
+    checkpoint::Met,
     error::{Error, Party},
 };
 
 /// The version of what is written.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// How much of a list is asked for at a time: what is held in memory. A request or a grant has at most some 100 KiB.
 const PAGE_SIZE: i32 = 50;
@@ -42,15 +44,18 @@ const PAGE_SIZE: i32 = 50;
 /// The most records that are written: fifty a day for ten years, and a bound on what a broker can make a disk hold.
 const MAX_RECORDS: usize = 200_000;
 
-/// The most links, requests or grants: far more than a person ever has.
+/// The most links or grants: far more than a person ever has.
 const MAX_LISTED: usize = super::MAX_LISTED;
+
+/// An export meets the heads of years at once, in statements too: of these as many are proven as of the receipts'.
+const MET: Met = Met::InReceipt;
 
 /// What was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exported {
     /// How many links.
     pub links: usize,
-    /// How many requests.
+    /// How many requests, those that were never shown among them.
     pub requests: usize,
     /// How many grants, each with a consent receipt.
     pub grants: usize,
@@ -92,14 +97,16 @@ impl Customer {
     pub async fn export(&self, path: &Path) -> Result<Exported, ExportError> {
         self.0.monitor.check()?;
         self.learn_links().await?;
-        let mut folder = Folder::create(path)?;
-        self.export_customer(&mut folder).await?;
-        let links = self.export_links(&mut folder).await?;
-        let requests = self.export_requests(&mut folder).await?;
-        let (records, past) = self.export_events(&mut folder).await?;
+        let (mut folder, mut absent) = (Folder::create(path)?, Absent::default());
+        // Records come first: what they rest on was there before them, and is in what is listed after them.
+        let (records, past) = self.export_events(&mut folder, &mut absent).await?;
+        self.export_customer(&mut folder, &mut absent).await?;
+        let links = self.export_links(&mut folder, &mut absent).await?;
+        let requests = self.export_requests(&mut folder, &mut absent).await?;
         // A grant's end can rest on the terms of a later one: all of them are in the book first.
         self.grants().await?;
-        let grants = self.export_grants(&mut folder, &past).await?;
+        let grants = self.export_grants(&mut folder, &past, &mut absent).await?;
+        absent.write(&mut folder).await?;
         self.settle().await?;
         folder.flush().await?;
         let exported = Exported { links, requests, grants, records };
@@ -119,7 +126,7 @@ impl Customer {
         Ok(exported)
     }
 
-    async fn export_customer(&self, folder: &mut Folder) -> Result<(), ExportError> {
+    async fn export_customer(&self, folder: &mut Folder, absent: &mut Absent) -> Result<(), ExportError> {
         let asked = GetCustomerRequest { name: self.name().to_string() };
         let customer = self.0.connection.customers().get_customer(call(asked)).await?.into_inner();
         if customer.name != self.name().as_str() {
@@ -130,6 +137,7 @@ impl Customer {
         }
         folder.document("customer.json".to_owned(), &message("v1.Customer", &customer)).await?;
         let (_, changes) = self.identity_and_changes().await?;
+        changes.iter().for_each(|change| absent.written(Some(change)));
         let labels = self.0.book.authenticator_labels();
         let labels = labels.into_iter().map(|(id, label)| (hex(id), json!(label)));
         let devices = json!({
@@ -139,7 +147,7 @@ impl Customer {
         folder.document("devices.json".to_owned(), &devices).await
     }
 
-    async fn export_links(&self, folder: &mut Folder) -> Result<usize, ExportError> {
+    async fn export_links(&self, folder: &mut Folder, absent: &mut Absent) -> Result<usize, ExportError> {
         let (mut list, mut pages) = (Folder::list("links.json"), Pages::new(MAX_LISTED));
         while let Some(page_token) = pages.next() {
             let asked =
@@ -155,30 +163,8 @@ impl Customer {
                     "confirmed": row.confirmed,
                 });
                 list.add(folder, &element).await?;
-            }
-        }
-        list.end(folder).await
-    }
-
-    async fn export_requests(&self, folder: &mut Folder) -> Result<usize, ExportError> {
-        let (mut list, mut pages) = (Folder::list("requests.json"), Pages::new(MAX_LISTED));
-        while let Some(page_token) = pages.next() {
-            let asked = ListGrantRequestsRequest {
-                parent: self.name().to_string(),
-                page_size: PAGE_SIZE,
-                page_token,
-            };
-            let page = self.0.connection.grants().list_grant_requests(call(asked)).await?.into_inner();
-            pages.took(page.grant_requests.len(), page.next_page_token)?;
-            for request in page.grant_requests {
-                let name = RequestName::parse(&request.name)
-                    .map_err(|error| twisted("request", "name", &error.to_string()))?;
-                let link = self.verify_request(&name, &request)?;
-                let element = json!({
-                    "request": message("v1.GrantRequest", &request),
-                    "link": link.name.as_str(),
-                });
-                list.add(folder, &element).await?;
+                let signed = [&link.invitation, &link.acceptance, &link.confirmation];
+                signed.into_iter().for_each(|one| absent.written(one.as_ref()));
             }
         }
         list.end(folder).await
@@ -204,25 +190,6 @@ impl Customer {
             }
         }
         Ok(row)
-    }
-
-    /// The link through which a request came, if all of it verifies that was signed, and the rest agrees.
-    fn verify_request(&self, name: &RequestName, request: &v1::GrantRequest) -> Result<LinkRow, Error> {
-        let (statement, link) = self.verify_statement(name, request)?;
-        let said = statement.statement();
-        if request.offers.len() != said.rows.len() {
-            return Err(twisted("request", "offers", "are not as many as were signed"));
-        }
-        for (row, offer) in said.rows.iter().zip(&request.offers) {
-            self.verify_offer(row.offer, offer, &link)?;
-        }
-        if request.requester != said.requester.as_str() {
-            return Err(twisted("request", "requester", "is another than the one who signed"));
-        }
-        if !is_at(request.expire_time.as_ref(), said.expire_time) {
-            return Err(twisted("request", "expire_time", "is other than the requester signed"));
-        }
-        Ok(link)
     }
 }
 

@@ -132,6 +132,7 @@ impl Customer {
                 parent: self.name().to_string(),
                 page_size: PAGE_SIZE,
                 page_token,
+                ..Default::default()
             };
             let page = self.0.connection.grants().list_grant_requests(call(asked)).await?.into_inner();
             Ok((page.grant_requests, page.next_page_token))
@@ -159,7 +160,7 @@ impl Customer {
         self.learn_links().await?;
         let asked = GetGrantRequestRequest { name: name.to_string() };
         let request = self.0.connection.grants().get_grant_request(call(asked)).await?.into_inner();
-        let (statement, link) = self.verify_statement(name, &request)?;
+        let (statement, link) = self.verify_statement(name, &request, Met::InStatement)?;
         let mut rows = Vec::with_capacity(request.offers.len());
         if request.offers.len() != statement.statement().rows.len() {
             let detail = format!(
@@ -171,7 +172,7 @@ impl Customer {
         }
         for (at, (asked, offer)) in statement.statement().rows.iter().zip(&request.offers).enumerate() {
             let (signed, mut source_link, mut recipient_link) =
-                self.verify_offer(asked.offer, offer, &link)?;
+                self.verify_offer(asked.offer, offer, &link, Met::InStatement)?;
             let renews = match asked.renews {
                 Some(renews) => {
                     let old = self.renewed(&GrantName::of(renews), signed.statement()).await?;
@@ -225,6 +226,7 @@ impl Customer {
         &self,
         name: &RequestName,
         request: &v1::GrantRequest,
+        met: Met,
     ) -> Result<(Signed<GrantRequest>, LinkRow), Error> {
         let claimed = envelope::peek::<GrantRequest>(request.statement.as_ref())
             .map_err(|error| Error::bad_statement(Party::Broker, "request", &error))?;
@@ -239,7 +241,7 @@ impl Customer {
         if statement.digest() != name.digest() {
             return Err(twisted("name", format!("asked for `{name}`, got another one")));
         }
-        self.0.monitor.take(&statement.statement().checkpoint.0, Met::InStatement, &who)?;
+        self.0.monitor.take(&statement.statement().checkpoint.0, met, &who)?;
         Ok((statement, link))
     }
 
@@ -252,6 +254,7 @@ impl Customer {
         expected: Digest,
         offer: &v1::grant_request::Offer,
         asking: &LinkRow,
+        met: Met,
     ) -> Result<(Signed<Offer>, Option<LinkRow>, Option<LinkRow>), Error> {
         let claimed = envelope::peek::<Offer>(offer.statement.as_ref())
             .map_err(|error| Error::bad_statement(Party::Broker, "offer", &error))?;
@@ -276,7 +279,7 @@ impl Customer {
         if signed.statement().recipient_identity != *identity {
             return Err(Error::misbehaved(who, "offer", "recipient_identity", "is not the pinned one"));
         }
-        self.0.monitor.take(&signed.statement().checkpoint.0, Met::InStatement, &who)?;
+        self.0.monitor.take(&signed.statement().checkpoint.0, met, &who)?;
         Ok((signed, source_link, recipient_link))
     }
 

@@ -110,6 +110,7 @@ impl Customer {
             cursor: index,
             page_size: 1,
             page_token: String::new(),
+            with_statements: false,
         };
         let page = self.0.connection.events().list_proven_events(call(asked)).await?.into_inner();
         let receipt = page.events.into_iter().next().and_then(|event| event.receipt);

@@ -17,6 +17,7 @@ use countersign_proto::{
 use super::{approve::Signer, entry::Entry, *};
 use crate::{
     book::MemoryBook,
+    checkpoint::Met,
     error::Misuse,
     fixtures::{Brand, ORIGIN, START, World},
     invitation::InvitationPackage,
@@ -123,10 +124,11 @@ pub(super) fn read(
     request: &v1::GrantRequest,
 ) -> Result<ReadRequest, Error> {
     let catalogue = Arc::new(Catalogue::shipped());
-    let (statement, link) = customer.verify_statement(name, request)?;
+    let (statement, link) = customer.verify_statement(name, request, Met::InStatement)?;
     let mut rows = Vec::new();
     for (at, (asked, shown)) in statement.statement().rows.iter().zip(&request.offers).enumerate() {
-        let (offer, source_link, recipient_link) = customer.verify_offer(asked.offer, shown, &link)?;
+        let (offer, source_link, recipient_link) =
+            customer.verify_offer(asked.offer, shown, &link, Met::InStatement)?;
         rows.push(Row {
             number: at + 1,
             optional: asked.optional,

@@ -7,6 +7,11 @@ export class Passkeys {
   asked = 0
   dismissed = false
 
+  /** What the first of them gives. */
+  get secret(): Uint8Array {
+    return [...this.secrets.values()][0]!
+  }
+
   /** Puts them where a browser has them. */
   install(): void {
     Object.assign(globalThis, { PublicKeyCredential: class {} })

@@ -2345,6 +2345,20 @@ pub struct ProvenEvent {
     /// The hashes of the statements on which the record rests, in order; none where nothing is committed to.
     #[prost(bytes = "bytes", repeated, tag = "3")]
     pub evidence: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    /// With `with_statements`: of the statements under `evidence`, those that stand beside the record and nowhere else, in the
+    /// same order. They are the last ones there.
+    #[prost(message, repeated, tag = "4")]
+    pub statements: ::prost::alloc::vec::Vec<KeptStatement>,
+}
+/// A statement that stands beside a record: a fetch and its provision, a preview and its provision, a tap.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct KeptStatement {
+    /// The statement; a tap as it was signed for the recipient.
+    #[prost(message, optional, tag = "1")]
+    pub statement: ::core::option::Option<super::statement::v1::Envelope>,
+    /// The identity key's statement for the working key that signed it; absent where the customer did.
+    #[prost(message, optional, tag = "2")]
+    pub partner_key: ::core::option::Option<super::statement::v1::Envelope>,
 }
 /// Asks for events with their proofs.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2361,6 +2375,9 @@ pub struct ListProvenEventsRequest {
     /// OPTIONAL. From the page before.
     #[prost(string, tag = "4")]
     pub page_token: ::prost::alloc::string::String,
+    /// OPTIONAL. Whether the statements come along that stand beside the records.
+    #[prost(bool, tag = "5")]
+    pub with_statements: bool,
 }
 /// A page of events with their proofs.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -3206,6 +3223,55 @@ pub struct ListGrantRequestsRequest {
     /// OPTIONAL. From the page before.
     #[prost(string, tag = "3")]
     pub page_token: ::prost::alloc::string::String,
+    /// OPTIONAL. Which of a customer's requests. For customers.
+    #[prost(enumeration = "list_grant_requests_request::View", tag = "4")]
+    pub view: i32,
+}
+/// Nested message and enum types in `ListGrantRequestsRequest`.
+pub mod list_grant_requests_request {
+    /// Which of a customer's requests are listed.
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum View {
+        /// Those that were put before the customer. To a partner: all that it made.
+        Unspecified = 0,
+        /// Those that wait for their turn. To list them is not to show them.
+        Waiting = 1,
+        /// Those that ended before their turn came.
+        NeverShown = 2,
+    }
+    impl View {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "VIEW_UNSPECIFIED",
+                Self::Waiting => "VIEW_WAITING",
+                Self::NeverShown => "VIEW_NEVER_SHOWN",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "VIEW_UNSPECIFIED" => Some(Self::Unspecified),
+                "VIEW_WAITING" => Some(Self::Waiting),
+                "VIEW_NEVER_SHOWN" => Some(Self::NeverShown),
+                _ => None,
+            }
+        }
+    }
 }
 /// A page of requests.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -1,18 +1,29 @@
 //! `ListProvenEvents`: what the log says of a customer, with the proofs.
 
+use countersign_grants::{
+    envelope,
+    id::PartnerName,
+    statement::{Fetch, PreviewProvision, Provision, Statement as _},
+};
 use countersign_ledger::MAX_STREAM_PAGE;
-use countersign_proto::v1::{ListProvenEventsRequest, ListProvenEventsResponse, ProvenEvent};
+use countersign_proto::{
+    row::v1::PrivatePart,
+    statement::v1::Envelope,
+    v1::{Event, KeptStatement, ListProvenEventsRequest, ListProvenEventsResponse, ProvenEvent},
+};
 use prost::Message as _;
 
 use super::view;
 use crate::{
     Broker, Caller, Fault,
+    broker::damaged,
     caller::Party,
     record::{Entered, Salts, stream},
     service::page::{MAX_PAGE_BYTES, Page},
 };
 
-/// The most on a page: each needs the tiles of its path, and has at most 64 KiB of record twice, path and checkpoint.
+/// The most on a page: each needs the tiles of its path, and has at most 64 KiB of record twice, path and checkpoint, and two
+/// statements of at most 17 KiB with their keys.
 const MAX_SIZE: usize = 100;
 
 pub(super) async fn list(
@@ -32,7 +43,7 @@ pub(super) async fn list(
         if events.len() == page.size || bytes >= MAX_PAGE_BYTES {
             return Ok(ListProvenEventsResponse { events, next_page_token: page.token_of(&[item.index]) });
         }
-        let event = proven(broker, &party, item.index).await?;
+        let event = proven(broker, &party, item.index, request.with_statements).await?;
         bytes += event.encoded_len();
         events.push(event);
     }
@@ -43,8 +54,45 @@ pub(super) async fn list(
     Ok(ListProvenEventsResponse { events, next_page_token })
 }
 
-async fn proven(broker: &Broker, party: &Party, index: u64) -> Result<ProvenEvent, Fault> {
+async fn proven(
+    broker: &Broker,
+    party: &Party,
+    index: u64,
+    with_statements: bool,
+) -> Result<ProvenEvent, Fault> {
     let (event, part) = view::opened(broker, party, index).await?;
     let entered = Entered { receipt: broker.ledger().proof(index).await?, salts: Salts::of(&part) };
-    Ok(ProvenEvent { event: Some(event), receipt: Some(entered.for_party(party)), evidence: part.evidence })
+    let statements = if with_statements { kept(broker, &event, &part).await? } else { Vec::new() };
+    let receipt = Some(entered.for_party(party));
+    Ok(ProvenEvent { event: Some(event), receipt, evidence: part.evidence, statements })
+}
+
+/// What was signed and stands beside this record alone, each with the key of the partner that signed it. All of it is about
+/// the customer whose record it is, and names a partner by its name and her by nothing.
+async fn kept(broker: &Broker, event: &Event, part: &PrivatePart) -> Result<Vec<KeptStatement>, Fault> {
+    let mut all = Vec::with_capacity(part.envelopes.len());
+    for statement in &part.envelopes {
+        let kind = statement.payload_type.as_str();
+        let partner_key = if kind == Fetch::PAYLOAD_TYPE {
+            Some(key_of(broker, &event.recipient, statement).await?)
+        } else if [Provision::PAYLOAD_TYPE, PreviewProvision::PAYLOAD_TYPE].contains(&kind) {
+            Some(key_of(broker, &event.source, statement).await?)
+        } else {
+            // The customer's own, under the key of a link.
+            None
+        };
+        all.push(KeptStatement { statement: Some(statement.clone()), partner_key });
+    }
+    Ok(all)
+}
+
+/// The certificate of the key under which a partner's statement was verified when it came: the first of its keys there.
+async fn key_of(broker: &Broker, partner: &str, statement: &Envelope) -> Result<Envelope, Fault> {
+    let partner = PartnerName::parse(partner).map_err(|error| damaged("record", &error))?;
+    for key_id in envelope::claimed_signers(statement) {
+        if let Some(key) = broker.working_key(&partner, &key_id).await? {
+            return Ok(key.certificate().envelope().clone());
+        }
+    }
+    Err(damaged("private part", &"no key of its partner signed a statement"))
 }

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::{
     ExportError, MAX_RECORDS, PAGE_SIZE, Pages,
+    absent::Absent,
     folder::Folder,
     json::{is_at, message},
     twisted,
@@ -23,6 +24,9 @@ use crate::{
     error::Error,
     receipt::ProvenLeaf,
 };
+
+/// The members of an event that stand beside it in the same element.
+const ELSEWHERE: [&str; 4] = ["record", "statement", "statement_key", "evidence_salt"];
 
 /// One thing that happened to a grant, as its record in the log says.
 #[derive(Clone, Copy)]
@@ -90,6 +94,7 @@ impl Customer {
     pub(super) async fn export_events(
         &self,
         folder: &mut Folder,
+        absent: &mut Absent,
     ) -> Result<(usize, HashMap<Bytes, Past>), ExportError> {
         let (mut list, mut pages) = (Folder::list("events.json"), Pages::new(MAX_RECORDS));
         let (mut numbering, mut past) = (Numbering::new(true), HashMap::<Bytes, Past>::new());
@@ -100,12 +105,13 @@ impl Customer {
                 cursor: 0,
                 page_size: PAGE_SIZE,
                 page_token,
+                with_statements: true,
             };
             let page = self.0.connection.events().list_proven_events(call(asked)).await?.into_inner();
             pages.took(page.events.len(), page.next_page_token)?;
             for proven in page.events {
                 let evidence = evidence(&proven)?;
-                let receipt = proven.receipt.clone();
+                let (receipt, statements) = (proven.receipt, proven.statements);
                 let activity = self.check(proven.event.unwrap_or_default())?;
                 let leaf = ProvenLeaf::prove(receipt.as_ref(), &self.0.monitor)?;
                 if leaf.leaf() != &activity.event.record || leaf.index() != activity.index() {
@@ -117,6 +123,8 @@ impl Customer {
                 next = leaf.index() + 1;
                 numbering.take(&activity)?;
                 self.opens(&leaf, &activity, &evidence)?;
+                let elsewhere = self.verify_kept(&activity, &evidence, &statements).await?;
+                elsewhere.iter().for_each(|on| absent.rests(leaf.index(), *on));
                 let record = leaf.record();
                 if !record.grant_tag.is_empty() {
                     let one = Happened {
@@ -129,9 +137,9 @@ impl Customer {
                 }
                 let proof = format!("proofs/{}.tlog-proof", leaf.index());
                 let mut event = message("v1.Event", &activity.event);
-                // It stands in the receipt, once.
+                // These stand in `receipt` and `statements`, once.
                 if let Some(event) = event.as_object_mut() {
-                    event.remove("record");
+                    ELSEWHERE.iter().for_each(|member| drop(event.remove(*member)));
                 }
                 let evidence =
                     evidence.iter().map(|digest| data_encoding::HEXLOWER.encode(digest.as_bytes()));
@@ -141,6 +149,7 @@ impl Customer {
                     "record": message("log.v1.Record", record),
                     "receipt": message("v1.Receipt", leaf.receipt()),
                     "evidence": evidence.collect::<Vec<_>>(),
+                    "statements": statements.iter().map(|one| message("v1.KeptStatement", one)).collect::<Vec<_>>(),
                     "proof": proof,
                 });
                 list.add(folder, &element).await?;

@@ -15,11 +15,15 @@ use countersign_grants::{
     key::PublicKey,
     statement::{GrantTerms, Offer, PartnerChange, WorkingKey, open_party_commitment},
 };
-use countersign_proto::v1::{Grant, ListGrantsRequest};
+use countersign_proto::{
+    statement::v1::Envelope,
+    v1::{Grant, ListGrantsRequest},
+};
 use serde_json::json;
 
 use super::{
     ExportError, MAX_LISTED, PAGE_SIZE, Pages,
+    absent::Absent,
     consent::Consent,
     events::Past,
     folder::Folder,
@@ -39,6 +43,7 @@ impl Customer {
         &self,
         folder: &mut Folder,
         past: &HashMap<Bytes, Past>,
+        absent: &mut Absent,
     ) -> Result<usize, ExportError> {
         let (mut list, mut pages) = (Folder::list("grants.json"), Pages::new(MAX_LISTED));
         let mut catalogues = BTreeSet::new();
@@ -75,6 +80,7 @@ impl Customer {
                 let name = format!("consents/{}.jsonld", hex(row.name.digest()));
                 folder.document(name.clone(), &consent.receipt()).await?;
                 list.add(folder, &element(&row, &grant, &name)).await?;
+                envelopes(&grant).for_each(|one| absent.written(Some(one)));
             }
         }
         list.end(folder).await
@@ -185,6 +191,14 @@ fn element(row: &GrantRow, grant: &Grant, consent: &str) -> serde_json::Value {
         "recipient_link": LinkName::of(row.recipient_link).as_str(),
         "consent": consent,
     })
+}
+
+/// What was signed of a grant and is written with it.
+fn envelopes(grant: &Grant) -> impl Iterator<Item = &Envelope> {
+    let words = grant.acknowledgements.iter().filter_map(|word| word.statement.as_ref());
+    let by_partners = grant.partner_changes.iter().filter_map(|change| change.statement.as_ref());
+    let single = [&grant.terms, &grant.offer, &grant.erasure_attestation];
+    single.into_iter().flatten().chain(&grant.changes).chain(words).chain(by_partners)
 }
 
 /// Whether what is said of a grant beside its terms is what the terms say.

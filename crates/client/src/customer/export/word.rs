@@ -10,6 +10,7 @@ const BROKERS_WORD: [(&str, &[&str]); 5] = [
     (
         "requests.json",
         &[
+            "shown",
             "request.state",
             "request.create_time",
             "request.grants",
@@ -39,9 +40,6 @@ const BROKERS_WORD: [(&str, &[&str]); 5] = [
             "event.subject",
             "event.resource",
             "event.successor",
-            "event.statement",
-            "event.statement_key",
-            "event.evidence_salt",
             "event.erase_due_time",
             "event.erased",
             "event.erasure_order",
@@ -127,7 +125,11 @@ mod tests {
             "reason",
             "fields",
             "use_number",
+            // Not written there: they stand beside the event, verified.
             "record",
+            "statement",
+            "statement_key",
+            "evidence_salt",
         ];
         check("events.json", "event.", "v1.Event", &event);
     }

@@ -7,10 +7,14 @@ import { isField, isPurpose, needsTap } from './names.ts'
 export interface Field {
   path: string
   titles: Readonly<Record<string, string>>
+  /** The IRI of its category in DPV. */
+  category: string
   provenance: 'provided' | 'observed'
 }
 export interface Purpose {
   code: string
+  /** The purpose's IRI in DPV. */
+  iri: string
   titles: Readonly<Record<string, string>>
   fields: readonly string[]
   duration: bigint
@@ -79,7 +83,7 @@ function field(raw: Table): Field {
   const provenance = raw['provenance'] === 'PROVIDED' ? 'provided' : raw['provenance'] === 'OBSERVED' ? 'observed' : refuse()
   // What finds a person is named as such by everybody.
   if (!isField(path) || (needsTap(path) && raw['sensitivity'] !== 'HIGH')) refuse()
-  return { path, titles: titles(raw['titles']), provenance }
+  return { path, titles: titles(raw['titles']), category: text(raw['category']), provenance }
 }
 
 function purpose(raw: Table, fields: ReadonlyMap<string, Field>): Purpose {
@@ -90,6 +94,7 @@ function purpose(raw: Table, fields: ReadonlyMap<string, Field>): Purpose {
   const rate = ceilings['rate'] === undefined ? undefined : table(ceilings['rate'])
   return {
     code,
+    iri: text(raw['iri']),
     titles: titles(raw['titles']),
     fields: paths,
     duration: integer(ceilings['duration_seconds']),

@@ -1,42 +1,24 @@
-// What a customer takes along: one file of text, in which everything verified before it was written.
-import { offerOf, termsOf } from './rows.ts'
-import { EventService } from '../gen/countersign/v1/event_service_pb.ts'
-import { toJson, type DescMessage, type JsonValue, type MessageShape } from '@bufbuild/protobuf'
-
-import { RecordSchema } from '../gen/countersign/log/v1/record_pb.ts'
-import { EventSchema } from '../gen/countersign/v1/event_service_pb.ts'
-import { ReceiptSchema } from '../gen/countersign/v1/receipt_pb.ts'
-import { base64, hex } from './bytes.ts'
-import { type GrantRow } from './book.ts'
+// What a customer takes along: everything about her as one file, the folder of `docs/export.md` in a zip; and the plain copy of an
+// approval. Everything verified before it is written.
+import { base64 } from './bytes.ts'
+import type { GrantRow } from './book.ts'
 import type { Core } from './core.ts'
-import { blame, envelopeFrom } from './envelope.ts'
-import { misbehaved } from './errors.ts'
+import { envelopeFrom } from './envelope.ts'
+import { Absent } from './export/absent.ts'
+import { records } from './export/events.ts'
+import { Files } from './export/files.ts'
+import { grants } from './export/grants.ts'
+import { document, moment } from './export/json.ts'
+import { customer, links, requests } from './export/lists.ts'
+import { BROKERS_WORD } from './export/word.ts'
 import { grantCode, listed } from './grants.ts'
 import { learnLinks } from './links.ts'
-import { proofFile } from './log.ts'
-import { opens, prove } from './receipt.ts'
-import { check, proofOf, tagOf } from './timeline.ts'
-import { PAGE_SIZE } from './transport.ts'
+import { offerOf, termsOf } from './rows.ts'
+import { proofOf } from './timeline.ts'
 
-const MOST_RECORDS = 1_000_000
-
-const json = <D extends DescMessage>(schema: D, message: MessageShape<D>): JsonValue => toJson(schema, message, { useProtoFieldName: true })
-
-/** As DSSE writes an envelope. */
-function dsse(bytes: Uint8Array | undefined): JsonValue {
-  if (!bytes) return null
-  const { payloadType, payload, signatures } = envelopeFrom(bytes)
-  return { payloadType, payload: base64(payload), signatures: signatures.map((one) => ({ keyid: one.keyId, sig: base64(one.signature) })) }
-}
-
-const grantJson = (row: GrantRow): JsonValue => ({
-  name: row.name, source_link: row.sourceLink, recipient_link: row.recipientLink, terms: dsse(row.sourceTerms), recipient_terms: dsse(row.recipientTerms),
-  offer: dsse(row.offer), changes: row.changes.map((one) => dsse(one.source)), recipient_changes: row.changes.map((one) => dsse(one.recipient)),
-})
-
-function file(parts: readonly string[]): Blob {
-  return new Blob([...parts], { type: 'application/json' })
-}
+const VERSION = 2
+/** The folder in the zip. */
+export const FOLDER = 'countersign-export'
 
 export async function exportAll(core: Core, progress: (done: number) => void = () => undefined): Promise<Blob> {
   core.monitor.check()
@@ -44,50 +26,33 @@ export async function exportAll(core: Core, progress: (done: number) => void = (
   await core.unlocked(({ root }) => learnLinks(core, root))
   const { fault } = await listed(core)
   if (fault) throw fault
-  const links = (await core.book.links()).map((link) => ({
-    name: link.name, partner: link.partner, identity: base64(link.identity), subject: link.subject, label: link.label, acceptance: dsse(link.acceptance),
-    confirmed: link.confirmed, ended: link.ended,
-  }))
-  const head = {
-    format: 'countersign-device-export', version: 1, customer: core.customer, origin: core.origin, log_verifier_key: core.trust.logKeyText,
-    time: new Date(core.now()).toISOString(), links, grants: (await core.book.grants()).map(grantJson),
-    // Nobody but the broker vouches for these.
-    brokers_word: ['links.ended'],
-  }
-  const parts = [JSON.stringify(head).slice(0, -1), ',"events":[']
-  let records = 0
-  for (let pageToken = '', from = 0n; ; ) {
-    const page = await core.client(EventService).listProvenEvents({ parent: core.customer, cursor: 0n, pageSize: PAGE_SIZE, pageToken })
-    for (const { event, receipt, evidence } of page.events) {
-      if (!event || !receipt || event.index < from || receipt.index !== event.index) throw misbehaved('broker', 'activity', 'order')
-      from = event.index + 1n
-      check(event, await tagOf(core, event.grant))
-      try {
-        const leaf = await prove(receipt, (note) => core.monitor.take(note, 'broker', 'receipt'))
-        const { record } = leaf
-        await opens(leaf, {
-          ...(record.subjectCommitment.length > 0 && { subject: core.customer }), ...(record.fieldsCommitment.length > 0 && { fields: event.fields }),
-          ...(record.evidenceCommitment.length > 0 && { evidence }),
-        })
-        const one = {
-          index: String(event.index), event: json(EventSchema, event), record: json(RecordSchema, record), receipt: json(ReceiptSchema, receipt), evidence: evidence.map(hex),
-          proof: proofFile(receipt.index, receipt.path, receipt.checkpoint, receipt.record),
-        }
-        parts.push(records === 0 ? '\n' : ',\n', JSON.stringify(one))
-      } catch (thrown) {
-        throw blame('broker', 'receipt', thrown)
-      }
-      records += 1
-    }
-    progress(records)
-    if (page.nextPageToken === '') break
-    if (records > MOST_RECORDS || page.events.length === 0) throw misbehaved('broker', 'activity', 'length')
-    pageToken = page.nextPageToken
-  }
+  const [files, absent] = [new Files(), new Absent()]
+  // Records come first: what they rest on was there before them, and is in what is listed after them.
+  const { past, count } = await records(core, files, absent, progress)
+  await customer(core, files, absent)
+  const counts = { links: await links(core, files, absent), requests: await requests(core, files, absent), grants: await grants(core, files, past, absent), records: count }
+  files.add('absent.json', absent.list().bytes())
   await core.monitor.refresh()
-  parts.push(`\n],"records":${records}}\n`)
-  return file(parts)
+  const now = core.now()
+  const manifest = {
+    format: 'countersign-export', version: VERSION, customer: core.customer, origin: core.origin, log_verifier_key: core.trust.logKeyText, time: moment(BigInt(now)),
+    ...counts, brokers_word: BROKERS_WORD,
+  }
+  files.add('manifest.json', document(manifest))
+  return files.zip(FOLDER, now)
 }
+
+/** As DSSE writes an envelope, without what it says. */
+function dsse(bytes: Uint8Array | undefined) {
+  if (!bytes) return null
+  const { payloadType, payload, signatures } = envelopeFrom(bytes)
+  return { payloadType, payload: base64(payload), signatures: signatures.map((one) => ({ keyid: one.keyId, sig: base64(one.signature) })) }
+}
+
+const signedOf = (row: GrantRow) => ({
+  name: row.name, source_link: row.sourceLink, recipient_link: row.recipientLink, terms: dsse(row.sourceTerms), recipient_terms: dsse(row.recipientTerms),
+  offer: dsse(row.offer), changes: row.changes.map((one) => dsse(one.source)), recipient_changes: row.changes.map((one) => dsse(one.recipient)),
+})
 
 /** The plain copy of an approval, with what was signed and the proofs. */
 export async function receiptFile(core: Core, rows: readonly GrantRow[]): Promise<Blob> {
@@ -101,9 +66,9 @@ export async function receiptFile(core: Core, rows: readonly GrantRow[]): Promis
       code: grantCode(terms), source: terms.source, recipient: terms.recipient, fields: terms.fields, purpose: terms.purpose, uses: terms.uses,
       kept_seconds: Number(terms.retentionSeconds), approved: new Date(Number(terms.timeMs)).toISOString(), ends: new Date(Number(terms.expireTimeMs)).toISOString(),
       reason: text?.reason, benefit: text?.benefit, law: offer?.law, controller: offer?.controller, complaint_body: offer?.complaintBody, contact_phone: offer?.contactPhone,
-      signed: grantJson(row), proof,
+      signed: signedOf(row), proof,
     })
   }
   const whole = { format: 'countersign-receipt', version: 1, origin: core.origin, log_verifier_key: core.trust.logKeyText, grants }
-  return file([JSON.stringify(whole, undefined, 2)])
+  return new Blob([JSON.stringify(whole, undefined, 2)], { type: 'application/json' })
 }

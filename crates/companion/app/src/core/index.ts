@@ -93,7 +93,7 @@ export interface Companion {
   removeAuthenticator(id: string): Promise<void>
   /** *Gesture.* Stops everything, then reports the root secret stolen. */
   reportStolen(): Promise<StopAllView>
-  /** *Gesture.* One file with all grants, activity and proofs, each checked before it goes in. */
+  /** *Gesture.* A zip with the folder of `docs/export.md`, of which each file was checked before it goes in. */
   exportAll(progress?: (done: number) => void): Promise<Blob>
   /** *Gesture.* Stops and orders deletion, waits up to a minute for both sides, then erases the customer. `anyway` does not wait. */
   closeAccount(options?: { anyway?: boolean }): Promise<ClosingView>

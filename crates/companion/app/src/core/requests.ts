@@ -155,7 +155,7 @@ export async function linksOf(core: Core, offer: OfferSaid, asking: LinkRow): Pr
   return [await linkWith(offer.source), await linkWith(offer.recipient)]
 }
 
-async function verifyOffer(core: Core, expected: Uint8Array, shown: GrantRequest_Offer, asking: LinkRow): Promise<Signed<OfferSaid>> {
+export async function verifyOffer(core: Core, expected: Uint8Array, shown: GrantRequest_Offer, asking: LinkRow): Promise<Signed<OfferSaid>> {
   const claimed = await peek(Offer, shown.statement).catch((thrown) => Promise.reject(blame('broker', 'offer', thrown)))
   if (!equal(await digestOf(shown.statement!), expected)) throw twisted('offers')
   const [, recipientLink] = await linksOf(core, claimed, asking)

@@ -17,7 +17,7 @@ export function Leaving(): JSX.Element {
   const cant = !status.online ? say.offline.needsNet : busy ? say.settings.exporting : undefined
   const save = () =>
     act(async () => {
-      saveBlob('countersign-export.json', await core.exportAll())
+      saveBlob('countersign-export.zip', await core.exportAll())
       announce(say.settings.exported)
     })
   const lead = (icon: 'save' | 'warn' | 'cross', title: string, hint: string, onClick: () => void) => (
