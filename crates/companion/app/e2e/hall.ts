@@ -99,7 +99,9 @@ export class Hall {
     if (!existsSync(program)) {
       throw new Error(`${program} is not there: cargo build -p countersignd -p countersign-demo -p countersign-cli`)
     }
-    const child = spawn(program, ['hall'], { stdio: 'pipe' })
+    // The daemon takes what is named COUNTERSIGN_… as its configuration: this name is ours.
+    const { COUNTERSIGN_DEMO: _ours, ...env } = process.env
+    const child = spawn(program, ['hall'], { stdio: 'pipe', env })
     let complaints = ''
     child.stderr.on('data', (text: Buffer) => (complaints += text.toString()))
     return new Promise((resolve, reject) => {
