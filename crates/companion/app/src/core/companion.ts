@@ -8,17 +8,14 @@ import type { Companion, Options } from './index.ts'
 import { askPasskey, keysRow, makePasskey, openCopy, wrapFor } from './keys.ts'
 import { Store } from './store.ts'
 import { toFailed } from './transport.ts'
+import { brokerFile, folder } from './file.ts'
 import { readTrust, trustOf, type Trust, type TrustRow } from './trust.ts'
 import type { Change } from './types.ts'
 
-/** `broker.json` lies beside the page. */
-const FILE = 'broker.json'
-
 export async function openCompanion(options: Options): Promise<Companion> {
   if (!globalThis.crypto?.subtle) fail({ kind: 'unsupported', missing: 'webcrypto' })
-  await probe()
-  const store = await Store.open()
-  const core = await Core.open(store, await trust(store))
+  const [store] = await Promise.all([Store.open(), probe()])
+  const core = await trusting(store)
   core.languages = options.languages
   return new Opened(core)
 }
@@ -32,24 +29,40 @@ async function probe(): Promise<void> {
   }
 }
 
-async function trust(store: Store): Promise<Trust> {
-  const known = await store.get<TrustRow>('meta', 'trust')
-  const page = new URL('.', globalThis.location?.href ?? 'http://127.0.0.1/').href
-  let read: Trust
-  try {
-    const answer = await fetch(new URL(FILE, page), { credentials: 'omit', cache: 'no-store', referrerPolicy: 'no-referrer' })
-    if (!answer.ok) return known ? trustOf(known) : fail({ kind: 'malformed', what: 'broker.json', check: 'absent' })
-    read = await readTrust(await answer.json().catch(() => undefined), page)
-  } catch (thrown) {
-    if (thrown instanceof Failed) throw thrown
+/** Reads what the page is told of the broker, holds it against what this device was told the first time, and opens the core by it. */
+async function trusting(store: Store): Promise<Core> {
+  const [known, asked] = await Promise.all([store.get<TrustRow>('meta', 'trust'), brokerFile().catch(() => undefined)])
+  const read = await told(known, asked)
+  if (!read) {
     // Offline: what was read the first time.
-    return known ? trustOf(known) : fail({ kind: 'unreachable', offline: globalThis.navigator?.onLine === false })
+    if (known) return Core.open(store, await trustOf(known))
+    return fail({ kind: 'unreachable', offline: globalThis.navigator?.onLine === false })
   }
+  const row: TrustRow = { origin: read.origin, logKeyText: read.logKeyText, address: read.address }
   // Another origin or another log's key is another broker, whoever serves the file.
   const id = ({ origin, logKeyText }: TrustRow) => `${origin} ${logKeyText}`
   if (known && id(known) !== id(read)) fail({ kind: 'otherBroker', known: known.origin, found: read.origin })
-  await store.put({ store: 'meta', key: 'trust', value: { origin: read.origin, logKeyText: read.logKeyText, address: read.address } satisfies TrustRow })
-  return read
+  const [core] = await Promise.all([
+    Core.open(store, read),
+    known?.address === read.address ? undefined : store.put({ store: 'meta', key: 'trust', value: row }),
+  ])
+  return core
+}
+
+/** What the file says, or nothing if it did not come. */
+async function told(known: TrustRow | undefined, asked: Response | undefined): Promise<Trust | undefined> {
+  if (!asked) return undefined
+  if (!asked.ok) return known ? undefined : fail({ kind: 'malformed', what: 'broker.json', check: 'absent' })
+  const text = await asked.text().catch(() => undefined)
+  return text === undefined ? undefined : readTrust(json(text), folder())
+}
+
+function json(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
 }
 
 type Verbs = Omit<Companion, 'status' | 'setLanguage' | 'watch'>

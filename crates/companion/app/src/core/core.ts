@@ -63,20 +63,23 @@ export class Core {
 
   static async open(store: Store, trust: Trust): Promise<Core> {
     const core = new Core(store, trust)
-    await core.reload()
-    await core.monitor.load()
+    await Promise.all([core.reload(), core.monitor.load()])
     return core
   }
 
   /** Reads again what another tab, or a verb, changed. */
   async reload(): Promise<void> {
     this.book.forget()
-    this.keys = await this.store.get<KeysRow>('meta', 'keys')
-    this.call = this.keys && (await callKeyOf(this.keys))
-    this.over = await this.store.get<OverRow>('meta', 'over')
-    this.partners = (await this.store.get<Record<string, PartnerRow>>('meta', 'partners')) ?? {}
-    this.lastSeen = await this.store.get<number>('meta', 'lastSeen')
-    this.queued = (await this.book.grants()).filter((row) => row.pending?.queued).length
+    const meta = <T>(key: string) => this.store.get<T>('meta', key)
+    const [keys, over, partners, lastSeen, grants] = await Promise.all([
+      meta<KeysRow>('keys'), meta<OverRow>('over'), meta<Record<string, PartnerRow>>('partners'), meta<number>('lastSeen'), this.book.grants(),
+    ])
+    this.call = keys && (await callKeyOf(keys))
+    this.keys = keys
+    this.over = over
+    this.partners = partners ?? {}
+    this.lastSeen = lastSeen
+    this.queued = grants.filter((row) => row.pending?.queued).length
   }
 
   private async heardFromTab(change: Change): Promise<void> {

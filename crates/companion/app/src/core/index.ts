@@ -102,7 +102,4 @@ export interface Companion {
 }
 
 /** Reads `broker.json` and the book, and begins to watch. Waits for no call to the broker. */
-export async function open(options: Options): Promise<Companion> {
-  const { openCompanion } = await import('./companion.ts')
-  return openCompanion(options)
-}
+export { openCompanion as open } from './companion.ts'

@@ -11,13 +11,13 @@ import { count, take } from './invitation'
 import { load, type Language, type Messages } from './messages'
 import { keep, type Preferences } from './preferences'
 import { listen, to, usePlace, type Place } from './router'
+import { FirstUse } from './screens/first-use'
 import { keepFiles } from './worker'
 
 const NOTHING_HEARD: Heard = { requests: 0, grants: 0, links: 0, timeline: 0, settings: 0, status: 0 }
 
 /** Each screen is its own file over the wire. What is kept here has come already, and draws at once. */
 const screens = {
-  first: later(async () => (await import('./screens/first-use')).FirstUse),
   home: later(async () => (await import('./screens/home')).Home),
   request: later(async () => (await import('./screens/request')).Request),
   preview: later(async () => (await import('./screens/preview')).Preview),
@@ -106,7 +106,7 @@ function Frame({ said }: { said: string }): JSX.Element {
 
 function Screen({ place }: { place: Place }): JSX.Element {
   const { status, say } = useApp()
-  if (status.keys === 'none') return <screens.first />
+  if (status.keys === 'none') return <FirstUse />
   if (status.keys === 'over') return <Over />
   switch (place.screen) {
     case 'home':
