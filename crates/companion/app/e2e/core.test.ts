@@ -132,6 +132,22 @@ test('narrows a grant, pauses and resumes it', async () => {
   expect(await core.resume(less.name)).toMatchObject({ verb: 'resume' })
 })
 
+test('what was last seen is there before anybody answers', async () => {
+  const [grants, links] = [await core.grants(), await core.links()]
+  const requests = await core.requests()
+  const real = globalThis.fetch
+  const called: unknown[] = []
+  globalThis.fetch = (input) => {
+    called.push(input)
+    return Promise.reject(new TypeError('no network'))
+  }
+  const seen = await core.seen()
+  globalThis.fetch = real
+  expect(called).toEqual([])
+  expect(seen).toEqual({ requests, grants, links })
+  expect(grants.length).toBeGreaterThan(3)
+})
+
 test('a stop that nobody hears is queued, and goes out later', async () => {
   const grant = (await core.grants()).find(({ terms }) => terms.purpose.code === 'trip_updates')!
   const real = globalThis.fetch

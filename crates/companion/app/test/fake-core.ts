@@ -276,6 +276,7 @@ export function fakeCore(scene: Scene = {}, first: readonly string[] = ['en']): 
     readInvitation: async () => invited,
     acceptInvitation: async () => link(),
     links: async () => (scene.link === undefined && kind === 'none' && scene.requests === 'none' ? [] : [...(scene.link ? [link()] : []), ...[SKYLARK, HOPP, CHIRP].map((one, at): LinkView => ({ name: `links/${hex(20 + at)}`, brand: one, label: one.label ?? '', code: '', state: 'confirmed', expires: NOW }))]),
+    seen: async () => undefined,
     requests: async () => (scene.requests === 'none' ? [] : [{ name: REQUEST, requester: SKYLARK, state: requestState, rows: 5, createdAt: NOW - HOUR, expires: NOW + 20 * HOUR }]),
     readRequest: async () => request(),
     choose: (of, choice) => chosen(of, choice),

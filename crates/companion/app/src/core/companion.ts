@@ -164,6 +164,12 @@ class Opened implements Companion {
   acceptInvitation: Verbs['acceptInvitation'] = async () => (await import('./links.ts')).acceptInvitation(this.core)
   links: Verbs['links'] = async () => (await import('./links.ts')).links(this.core)
 
+  seen: Verbs['seen'] = async () => {
+    if (this.core.status().lastSeen === undefined) return undefined
+    const [{ requestsSeen }, { grantsSeen }, { linksSeen }] = await Promise.all([import('./requests.ts'), import('./grants.ts'), import('./links.ts')])
+    const [requests, grants, links] = await Promise.all([requestsSeen(this.core), grantsSeen(this.core), linksSeen(this.core)])
+    return { requests, grants, links }
+  }
   requests: Verbs['requests'] = async () => (await import('./requests.ts')).requests(this.core)
   readRequest: Verbs['readRequest'] = async (name) => {
     // What is read is chosen from without another load: `choose` waits for nothing.

@@ -90,7 +90,7 @@ export class Core {
   private heard(there: boolean): void {
     if (there) {
       this.lastSeen = Date.now()
-      void this.store.put({ store: 'meta', key: 'lastSeen', value: this.lastSeen }).catch(() => undefined)
+      void this.store.note({ store: 'meta', key: 'lastSeen', value: this.lastSeen }).catch(() => undefined)
     }
     if (there === this.online) return
     this.online = there
@@ -155,7 +155,7 @@ export class Core {
       const catalogue = await readCatalogue(document)
       if (!catalogue) throw misbehaved('broker', 'catalogue', 'rules')
       if (hex(catalogue.version) !== id) throw misbehaved('broker', 'catalogue', 'version')
-      if (!kept) await this.store.put({ store: 'seen', key: `catalogues/${id}`, value: document })
+      if (!kept) await this.store.note({ store: 'seen', key: `catalogues/${id}`, value: document })
       return catalogue
     })()
     fetched.catch(() => this.catalogues.delete(id))
@@ -194,7 +194,7 @@ export class Core {
   async remembered<T>(key: string, fetch: () => Promise<T>): Promise<T> {
     try {
       const value = await fetch()
-      await this.store.put({ store: 'seen', key, value })
+      await this.store.note({ store: 'seen', key, value })
       return value
     } catch (thrown) {
       const kept = thrown instanceof Failed && thrown.error.kind === 'unreachable' ? await this.store.get<T>('seen', key) : undefined

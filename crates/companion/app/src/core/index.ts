@@ -6,7 +6,7 @@
  */
 import type {
   Asking, AuthenticatorView, Change, Choice, ChosenRow, ClosingView, ErasureView, FieldPath, GrantView, InvitationView,
-  LinkView, Name, Narrowing, PartnerName, PreviewView, ProofHandle, ProofView, ReceiptView, RequestView, Settings, Status,
+  LinkView, Name, Narrowing, PartnerName, PreviewView, ProofHandle, ProofView, ReceiptView, RequestView, Seen, Settings, Status,
   StopAllView, StopProgress, TimelineCursor, TimelineFilter, TimelinePage, WaitingView,
 } from './types.ts'
 
@@ -25,6 +25,9 @@ export interface Companion {
   setLanguage(languages: readonly string[]): void
   /** Calls back as things change, here, in another tab, or at the broker. Returns what ends it. */
   watch(callback: (change: Change) => void): () => void
+
+  /** What this device saw last of requests, grants and links, without a call. Nothing before the first answer. */
+  seen(): Promise<Seen | undefined>
 
   // ── First use ────────────────────────────────────────────────────────────────────────────────────────────────────────
   /** *Gesture.* Makes a passkey and keys, and enters the customer. `noPrf`: nothing was made; ask for `'device'` then. */

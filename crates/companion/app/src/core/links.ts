@@ -82,8 +82,11 @@ export async function links(core: Core): Promise<LinkView[]> {
   } catch (thrown) {
     if (!(thrown instanceof Failed) || thrown.error.kind !== 'unreachable') throw thrown
   }
-  return Promise.all((await core.book.links()).map((row) => linkView(core, row)))
+  return linksSeen(core)
 }
+
+/** What the book has of them. */
+export const linksSeen = async (core: Core): Promise<LinkView[]> => Promise.all((await core.book.links()).map((row) => linkView(core, row)))
 
 async function linkView(core: Core, row: LinkRow): Promise<LinkView> {
   const state = row.ended ? 'ended' : row.confirmed ? 'confirmed' : row.expires <= core.now() ? 'lapsed' : 'accepted'

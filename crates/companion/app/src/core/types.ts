@@ -381,3 +381,10 @@ export interface StopAllView {
   /** Why the broker's list is no measure of what stands; this device's own book was stopped all the same. */
   list?: CoreError
 }
+
+/** What a device saw last. */
+export interface Seen {
+  requests: WaitingView[]
+  grants: GrantView[]
+  links: LinkView[]
+}

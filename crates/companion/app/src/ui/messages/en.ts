@@ -87,6 +87,7 @@ export const en = {
     unconfirmed: 'Not confirmed',
   },
   home: {
+    looking: 'Last seen. Looking for what is new.',
     title: 'Your sharing',
     waiting: 'Waiting for your answer',
     asks: (brand: string) => `${brand} asks`,

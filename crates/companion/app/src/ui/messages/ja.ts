@@ -86,6 +86,7 @@ export const messages: Messages = {
     unconfirmed: '未確認',
   },
   home: {
+    looking: '前回の内容です。新しい内容を確認しています。',
     title: 'あなたの共有',
     waiting: '返事を待っている依頼',
     asks: (brand) => `${brand}からの依頼`,

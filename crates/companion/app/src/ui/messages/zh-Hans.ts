@@ -86,6 +86,7 @@ export const messages: Messages = {
     unconfirmed: '未获确认',
   },
   home: {
+    looking: '这是上次看到的内容。正在查看更新。',
     title: '您的共享',
     waiting: '等您答复',
     asks: (brand) => `${brand}的请求`,

@@ -7,7 +7,7 @@ import { Badge, Banner, Button, LinkButton } from '../components/parts'
 import { ProblemNotice, Show } from '../components/problem'
 import { StateBadge, stands, stopOf, Brand } from '../components/terms'
 import { useAct, useApp, useLoaded } from '../context'
-import type { Companion, GrantView, LinkView, WaitingView } from '../../core/index.ts'
+import type { Companion, GrantView, LinkView, Seen, WaitingView } from '../../core/index.ts'
 import { to } from '../router'
 
 /** What is shared, what waits, and what it is good for; pause and stop are one tap away. */
@@ -21,21 +21,26 @@ export function Home(): JSX.Element {
     [format],
     ['requests', 'grants', 'links'],
   )
+  // What was last seen stands there until the broker has answered: on a slow network that is the difference of a second.
+  const [seen, show] = useState<Seen>()
+  useEffect(() => {
+    core.seen().then(show, () => undefined)
+  }, [])
+  const home = loaded.at === 'there' ? loaded.value : loaded.at === 'loading' ? seen : undefined
   return (
     <Page title={say.home.title} alone>
       <SeenLine />
-      <Show loaded={loaded}>{(home) => <Parts home={home} again={loaded.again} />}</Show>
+      {home && (
+        <p class="tiny soft looking" role="status">
+          {loaded.at === 'loading' && say.home.looking}
+        </p>
+      )}
+      {home ? <Parts home={home} again={loaded.again} /> : <Show loaded={loaded}>{() => <></>}</Show>}
     </Page>
   )
 }
 
-interface HomeView {
-  requests: readonly WaitingView[]
-  grants: readonly GrantView[]
-  links: readonly LinkView[]
-}
-
-function Parts({ home, again }: { home: HomeView; again: () => void }): JSX.Element {
+function Parts({ home, again }: { home: Seen; again: () => void }): JSX.Element {
   const { say, preferences, announce } = useApp()
   const { requests, grants, links } = home
   const waiting = requests.filter((request) => request.state === 'requested' || request.state === 'deferred')
