@@ -11,6 +11,7 @@ export type Verb = Exclude<keyof Companion, 'status' | 'watch' | 'setLanguage' |
 /** What a scene shows: where Mei's day stands, and what goes wrong. */
 export interface Scene {
   keys?: Status['keys']
+  over?: Status['over']
   offline?: boolean
   queued?: number
   halted?: CoreError
@@ -107,6 +108,7 @@ export function fakeCore(scene: Scene = {}, first: readonly string[] = ['en']): 
     online: !scene.offline,
     lastSeen: NOW - (scene.offline ? 26 * 60_000 : 0),
     queued: scene.queued ?? 0,
+    ...(scene.over && { over: scene.over }),
     ...(scene.halted && { halted: scene.halted }),
     broker: { origin: 'broker.example/log', address: 'https://broker.example', logKey: 'broker.example/log+7f3a91c2+AcW0Wq…' },
   }
@@ -347,7 +349,7 @@ export function fakeCore(scene: Scene = {}, first: readonly string[] = ['en']): 
     addAuthenticator: async (label) => ({ id: hex(33), label, addedAt: NOW, thisDevice: true }),
     removeAuthenticator: async () => tell('settings'),
     reportStolen: async () => {
-      status = { ...status, keys: 'over' }
+      status = { ...status, keys: 'over', over: { how: 'stolen', index: 40_230, left: [] } }
       tell('status')
       return { each: [] }
     },

@@ -13,7 +13,7 @@ import { blame } from './refusal.ts'
 import { Store } from './store.ts'
 import { connect, type Calls } from './transport.ts'
 import type { Trust } from './trust.ts'
-import type { Change, Status } from './types.ts'
+import type { Change, OverView, Status } from './types.ts'
 import type { Receipt } from '../gen/countersign/v1/receipt_pb.ts'
 import type { GrantTerms } from '../gen/countersign/statement/v1/grant_pb.ts'
 
@@ -21,10 +21,7 @@ import type { GrantTerms } from '../gen/countersign/statement/v1/grant_pb.ts'
 export const SKEW_MS = 120_000
 
 /** How this customer's story ended, on this device. */
-export interface OverRow {
-  how: 'closed' | 'stolen'
-  index: bigint
-}
+export type OverRow = OverView
 
 export interface PartnerRow {
   displayName: string
@@ -116,6 +113,7 @@ export class Core {
   status(): Status {
     return {
       keys: this.over ? 'over' : (this.keys?.where ?? 'none'),
+      ...(this.over && { over: this.over }),
       ...(this.keys && { customer: this.keys.customer }),
       online: this.online,
       ...(this.lastSeen !== undefined && { lastSeen: this.lastSeen }),

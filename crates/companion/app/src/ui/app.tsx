@@ -26,6 +26,7 @@ const screens = {
   stop: later(async () => (await import('./screens/stop')).Stop),
   stopAll: later(async () => (await import('./screens/stop-all')).StopAll),
   timeline: later(async () => (await import('./screens/timeline')).Timeline),
+  over: later(async () => (await import('./screens/over')).Over),
   settings: later(async () => (await import('./screens/settings')).Settings),
   link: later(async () => (await import('./screens/link')).Link),
 }
@@ -107,7 +108,7 @@ function Frame({ said }: { said: string }): JSX.Element {
 function Screen({ place }: { place: Place }): JSX.Element {
   const { status, say } = useApp()
   if (status.keys === 'none') return <FirstUse />
-  if (status.keys === 'over') return <Over />
+  if (status.keys === 'over') return <screens.over />
   switch (place.screen) {
     case 'home':
       return <screens.home />
@@ -139,25 +140,6 @@ function Screen({ place }: { place: Place }): JSX.Element {
         </Page>
       )
   }
-}
-
-/** The account is closed, or its keys were reported stolen: there is a way to begin anew, and nothing else. */
-function Over(): JSX.Element {
-  const { core, say } = useApp()
-  const [how, tell] = useState<Problem>({ kind: 'over', how: 'closed' })
-  useEffect(() => {
-    // Every verb says how it ended.
-    core.links().catch((thrown: unknown) => tell(problem(thrown)))
-  }, [])
-  return (
-    <Page title={say.app.name} alone>
-      <ProblemNotice problem={how}>
-        <Button icon="cross" onClick={() => void core.forget()}>
-          {say.settings.forget}
-        </Button>
-      </ProblemNotice>
-    </Page>
-  )
 }
 
 function Nav({ place }: { place: Place }): JSX.Element {
