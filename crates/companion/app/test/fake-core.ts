@@ -6,7 +6,7 @@ import type {
 } from '../src/core/index.ts'
 import { Failed } from '../src/core/errors.ts'
 
-export type Verb = Exclude<keyof Companion, 'status' | 'watch' | 'setLanguage' | 'choose' | 'follow'>
+export type Verb = Exclude<keyof Companion, 'status' | 'called' | 'watch' | 'setLanguage' | 'choose' | 'follow'>
 
 /** What a scene shows: where Mei's day stands, and what goes wrong. */
 export interface Scene {
@@ -260,6 +260,7 @@ export function fakeCore(scene: Scene = {}, first: readonly string[] = ['en']): 
 
   const core: Companion = {
     status: () => status,
+    called: (partner) => [SKYLARK, HOPP, CHIRP].find(({ name }) => name === partner)?.displayName ?? partner,
     setLanguage: (languages) => {
       language = languages[0] ?? 'en'
     },

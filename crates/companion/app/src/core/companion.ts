@@ -65,7 +65,7 @@ function json(text: string): unknown {
   }
 }
 
-type Verbs = Omit<Companion, 'status' | 'setLanguage' | 'watch'>
+type Verbs = Omit<Companion, 'status' | 'called' | 'setLanguage' | 'watch'>
 
 class Opened implements Companion {
   private watching = false
@@ -80,6 +80,9 @@ class Opened implements Companion {
   }
   setLanguage(languages: readonly string[]) {
     this.core.languages = languages
+  }
+  called(partner: string) {
+    return this.core.partners[partner]?.displayName ?? partner.slice(partner.indexOf('/') + 1)
   }
   watch(callback: (change: Change) => void) {
     const end = this.core.watch(callback)

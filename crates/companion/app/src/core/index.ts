@@ -22,6 +22,8 @@ export interface Options {
 export interface Companion {
   /** What is known without a call. Never throws, never waits for the network. */
   status(): Status
+  /** What a brand is called, by the broker's word; its id before that has come. */
+  called(partner: PartnerName): string
   setLanguage(languages: readonly string[]): void
   /** Calls back as things change, here, in another tab, or at the broker. Returns what ends it. */
   watch(callback: (change: Change) => void): () => void

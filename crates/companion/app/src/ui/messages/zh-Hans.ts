@@ -481,6 +481,7 @@ export const messages: Messages = {
     replaces: '这会取代先前的关联，挂在旧关联上的共享将结束。',
     paste: '粘贴邀请',
     pasteHint: '如果品牌给您的是链接或一段文字，而没有打开此应用。',
+    scanHint: '如果品牌显示的是二维码，请用手机自带的相机扫描，其中的链接会在这里打开。',
     pasteLabel: '邀请链接',
     open: '打开',
   },

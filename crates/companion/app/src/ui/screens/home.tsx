@@ -73,6 +73,7 @@ function Parts({ home, again }: { home: Seen; again: () => void }): JSX.Element 
   const order = [preferences.first, ...(['requests', 'sharing', 'benefits'] as const).filter((part) => part !== preferences.first)] as const
   return (
     <>
+      <Late grants={grants.filter((grant) => grant.erasure?.overdue === true)} />
       {order.map((part) => parts[part])}
       <Ended grants={grants.filter((grant) => !stands(grant))} />
       <Linked links={links} />
@@ -90,6 +91,22 @@ export function SeenLine(): JSX.Element | null {
         {say.offline.banner} {status.lastSeen !== undefined && say.offline.seen(format.moment(status.lastSeen))}
       </p>
       {status.queued > 0 && <p class="strong">{say.offline.queued(status.queued)}</p>}
+    </Banner>
+  )
+}
+
+/** A brand owes a deletion: that stands before all else. */
+function Late({ grants }: { grants: readonly GrantView[] }): JSX.Element | null {
+  const { say } = useApp()
+  if (grants.length === 0) return null
+  return (
+    <Banner tone="stop" icon="warn">
+      <p class="strong">{say.home.overdue}</p>
+      {grants.map((grant) => (
+        <LinkButton key={grant.name} href={to.stop(grant.name)} look="stop">
+          {grant.terms.recipient.displayName}
+        </LinkButton>
+      ))}
     </Banner>
   )
 }
