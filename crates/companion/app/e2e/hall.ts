@@ -101,8 +101,8 @@ export class Hall {
     if (!existsSync(program)) {
       throw new Error(`${program} is not there: cargo build -p countersignd -p countersign-demo -p countersign-cli`)
     }
-    // The daemon takes what is named COUNTERSIGN_… as its configuration: this name is ours.
-    const { COUNTERSIGN_DEMO: _ours, ...env } = process.env
+    // The daemon takes what is named COUNTERSIGN_… as its configuration; those of the tests are none.
+    const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('COUNTERSIGN_')))
     const child = spawn(program, ['hall'], { stdio: 'pipe', env: { ...env, ...settings } })
     let complaints = ''
     child.stderr.on('data', (text: Buffer) => (complaints += text.toString()))
