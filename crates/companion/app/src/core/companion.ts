@@ -1,6 +1,6 @@
 // Puts the verbs upon the book, the calls and the keys, and keeps them up to date.
 import { CustomerService } from '../gen/countersign/v1/customer_service_pb.ts'
-import { random } from './bytes.ts'
+import { equal, hex, random, sha256 } from './bytes.ts'
 import { Core } from './core.ts'
 import { Failed, fail } from './errors.ts'
 import { deriving } from './hkdf.ts'
@@ -149,7 +149,6 @@ class Opened implements Companion {
     await core.reload()
     try {
       // The chain that the customer signed must know this authenticator with this very copy.
-      const { sha256, equal, hex } = await import('./bytes.ts')
       const { identity } = await import('./settings.ts')
       const known = (await identity(core)).present.get(hex(authenticator.id))
       if (!known || !equal(known.wrapped, await sha256(copy.wrapped))) fail({ kind: 'misbehaved', who: 'broker', what: 'wrapped_copy', check: 'authenticator' })
