@@ -1,4 +1,5 @@
 // The app on a host of its own: it calls the broker across origins, and only from where the broker's operator said.
+import { createHash } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { en as say } from '../src/ui/messages/en.ts'
 import { elsewhere } from './fresh.ts'
@@ -37,6 +38,11 @@ test('from a named host she links, approves and checks the proof', async () => {
   await mei.button(say.receipt.check).first().click()
   await phone.page.getByText(say.proof.all).waitFor()
   expect(phone.faults).toEqual([])
+  // Help names the build that this host serves.
+  const listing = new Uint8Array(await (await fetch(`${named.address}/listing.txt`)).arrayBuffer())
+  await mei.open('#/settings')
+  await phone.page.getByText(say.app.details, { exact: true }).click()
+  await phone.page.getByText(createHash('sha256').update(listing).digest('hex')).waitFor()
 })
 
 test('from any other host the browser lets no call through, and the screen says so', async () => {

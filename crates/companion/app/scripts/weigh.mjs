@@ -3,11 +3,14 @@
 // `dist/listing.txt` has a line `<sha256>  <path>` for each file, sorted, as sha256sum writes it; the sha256 of that
 // file names the build. Compressed copies are left out: they follow from their files.
 import { createHash } from 'node:crypto'
-import { readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join, relative, sep } from 'node:path'
 import { brotliCompressSync, constants } from 'node:zlib'
 
 const DIST = new URL('../dist/', import.meta.url).pathname
+
+/** Committed with a release: the name of its build, as sha256sum writes it. */
+const RELEASED = new URL('../../release.sha256', import.meta.url).pathname
 
 /** Script over the wire before first use, in bytes: what a phone on 1.6 Mbit/s has within a third of a second. */
 const MOST_SCRIPT = 60 * 1024
@@ -50,7 +53,12 @@ for (const path of scripts) {
   console.log(`${String(weight(path)).padStart(8)} B  ${path}${first.has(path) ? '  (before first use)' : ''}`)
 }
 console.log(`script before first use: ${before} B brotli, at most ${MOST_SCRIPT} B; all script: ${all} B`)
-console.log(`sha256 of dist/listing.txt: ${sha256(listing)}`)
+const name = sha256(listing)
+console.log(`sha256 of dist/listing.txt: ${name}`)
+if (process.argv.includes('--release')) writeFileSync(RELEASED, `${name}  dist/listing.txt\n`)
+else if (existsSync(RELEASED)) {
+  console.log(readFileSync(RELEASED, 'utf8').startsWith(name) ? 'This is the build that was released.' : 'This is not the build that was released.')
+}
 if (before > MOST_SCRIPT) {
   console.error(`The app is ${before - MOST_SCRIPT} B too large. Move what a first visit doesn't need behind import().`)
   process.exit(1)
