@@ -250,3 +250,23 @@ test('keys on this device alone do the same, without a passkey', async () => {
   expect(await other.links()).toEqual([])
   expect(await other.settings()).toMatchObject({ authenticators: [] })
 })
+
+test('a closing whose proof was lost is told as what it is, and nothing is done with these keys any more', async () => {
+  newDevice()
+  const other = await open({ languages: ['en'] })
+  await other.firstUse('device', 'This browser')
+  const real = globalThis.fetch
+  // The broker does as it is asked, and nobody hears it say so.
+  globalThis.fetch = async (input, init) => {
+    const answer = await real(input, init)
+    if (!String(input).endsWith('/CloseCustomer')) return answer
+    await answer.arrayBuffer()
+    throw new TypeError('cut off')
+  }
+  await expect(other.closeAccount()).rejects.toMatchObject({ error: { kind: 'unreachable' } })
+  globalThis.fetch = real
+  expect(other.status().keys).toBe('device')
+  expect((await other.closeAccount()).state).toBe('unproven')
+  expect(other.status()).toMatchObject({ keys: 'over', over: { how: 'unproven', left: [] } })
+  await expect(other.grants()).rejects.toMatchObject({ error: { kind: 'over', how: 'unproven' } })
+})
