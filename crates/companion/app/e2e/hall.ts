@@ -44,6 +44,7 @@ export type Event =
   | { followed: { subject: string; row: number; moved: Moved | null } }
   | { stopped: { grant: string; subject: string; row: number } }
   | { erase_due: { grant: string } }
+  | { tapped: { grant: string } }
   | { trouble: { what: string } }
 
 interface Ready {
