@@ -27,11 +27,12 @@ function together(): Plugin {
         for (const chunk of Object.values(bundle ?? {})) {
           if (chunk.type === 'chunk' && Object.keys(chunk.modules).some((id) => id.endsWith(FIRST))) visit(chunk.fileName)
         }
-        return [...found].sort().map((file) => ({
-          tag: 'link',
-          attrs: { rel: 'modulepreload', crossorigin: true, href: `./${file}` },
-          injectTo: 'head',
-        }))
+        const ahead = (attrs: Record<string, string | true>): HtmlTagDescriptor => ({ tag: 'link', attrs: { ...attrs, crossorigin: true }, injectTo: 'head' })
+        return [
+          // As `core/file.ts` asks for it.
+          ahead({ rel: 'preload', as: 'fetch', href: './broker.json' }),
+          ...[...found].sort().map((file) => ahead({ rel: 'modulepreload', href: `./${file}` })),
+        ]
       },
     },
   }

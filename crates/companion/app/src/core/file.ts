@@ -5,7 +5,8 @@ const FILE = 'broker.json'
 /** The folder that the page came from. */
 export const folder = (): string => new URL('.', globalThis.location?.href ?? 'http://127.0.0.1/').href
 
-const ask = (): Promise<Response> => fetch(new URL(FILE, folder()), { credentials: 'omit', cache: 'no-store', referrerPolicy: 'no-referrer' })
+/** Of this very origin, as the page's other files; so the one that the page asks for ahead of all script is the one that is read. */
+const ask = (): Promise<Response> => fetch(new URL(FILE, folder()), { referrerPolicy: 'no-referrer' })
 
 let early: Promise<Response> | undefined
 
