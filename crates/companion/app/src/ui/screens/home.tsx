@@ -103,7 +103,7 @@ function Late({ grants }: { grants: readonly GrantView[] }): JSX.Element | null 
     <Banner tone="stop" icon="warn">
       <p class="strong">{say.home.overdue}</p>
       {grants.map((grant) => (
-        <LinkButton key={grant.name} href={to.stop(grant.name)} look="stop">
+        <LinkButton key={grant.name} href={to.stop(grant.name)} look="stop" label={`${say.home.overdue}: ${grant.terms.recipient.displayName}`}>
           {grant.terms.recipient.displayName}
         </LinkButton>
       ))}
