@@ -1,4 +1,5 @@
-//! The house rules: who may depend on whom, and that the generated code is what the protos say.
+//! The house rules: who may depend on whom, that the generated code is what the protos say, and that nothing asks for a
+//! password.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -153,6 +154,50 @@ fn generated_code_is_current() {
         // Not assert_eq: nobody reads 300 KB of bytes.
         assert!(committed[name] == *bytes, "{name} is not what the protos say: run `cargo xtask codegen`");
     }
+}
+
+/// Nobody is ever asked for a password: not by the app, by a command, or by a message of the API.
+#[test]
+fn nothing_asks_for_a_password() {
+    const WORDS: [&str; 3] = ["password", "passphrase", "passcode"];
+    let root = xtask::workspace_root();
+    let mut looked_at = 0;
+    for part in ["proto", "crates/cli/src", "crates/companion/app/src", "crates/companion/app/public"] {
+        for file in below(&root.join(part)) {
+            // What is said to people may say that there is none.
+            if file.parent().is_some_and(|folder| folder.ends_with("ui/messages")) {
+                continue;
+            }
+            let text = String::from_utf8_lossy(&fs::read(&file).unwrap()).to_lowercase();
+            let found = WORDS.iter().find(|word| text.contains(**word));
+            assert_eq!(found, None, "{}", file.display());
+            looked_at += 1;
+        }
+    }
+    assert!(looked_at > 100, "{looked_at} files");
+    // As built, all of it in a few lines: no field of that kind, whatever else the libraries in it can do.
+    let built = below(&root.join("crates/companion/app/dist"));
+    for file in built.into_iter().chain([root.join("crates/companion/app/index.html")]) {
+        let text = String::from_utf8_lossy(&fs::read(&file).unwrap()).replace([' ', '\''], "").to_lowercase();
+        for field in
+            ["type=\"password", "type=password", "type:\"password", "current-password", "new-password"]
+        {
+            assert!(!text.contains(field), "{}: {field}", file.display());
+        }
+    }
+}
+
+/// All files below a folder.
+fn below(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        if entry.file_type().unwrap().is_dir() {
+            files.extend(below(&entry.path()));
+        } else {
+            files.push(entry.path());
+        }
+    }
+    files
 }
 
 fn contents(dir: &std::path::Path) -> BTreeMap<String, Vec<u8>> {

@@ -35,8 +35,11 @@ use crate::{
 /// The purpose of every offer.
 pub(crate) const PURPOSE: &str = "pickup_planning";
 
-/// The fields of every offer.
+/// The fields that every offer requires.
 pub(crate) const FIELDS: [&str; 2] = ["trip.flight_no", "trip.airport"];
+
+/// The field that every offer has and that the customer may leave out.
+pub(crate) const OPTIONAL: &str = "trip.terminal";
 
 /// The field that leaves by a tap alone.
 pub(crate) const PLACE: &str = "pickup.location";
@@ -180,7 +183,7 @@ pub(crate) fn draft(source: &PartnerName, uses: u32, rate: Option<(u32, Duration
         source: source.clone(),
         purpose: PURPOSE.to_owned(),
         required_fields: FIELDS.map(str::to_owned).to_vec(),
-        optional_fields: vec![],
+        optional_fields: vec![OPTIONAL.to_owned()],
         duration: Duration::from_secs(24 * 3600),
         uses,
         rate,

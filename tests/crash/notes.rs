@@ -7,8 +7,14 @@ use std::{
 
 use bytes::Bytes;
 use countersign_client::{Error, receipt::ProvenLeaf};
-use countersign_grants::id::{CustomerName, GrantName, LinkName, OfferName, PartnerName, RequestName};
-use countersign_proto::log::v1::{Kind, Result as Went};
+use countersign_grants::{
+    digest::Digest,
+    id::{CustomerName, GrantName, LinkName, OfferName, PartnerName, RequestName},
+};
+use countersign_proto::{
+    log::v1::{Kind, Result as Went},
+    v1::Asking,
+};
 use countersign_tlog::{Hash, SignedCheckpoint, VerifierKey};
 use parking_lot::Mutex;
 
@@ -48,6 +54,9 @@ pub(crate) enum Named {
     SuspendedPartner(PartnerName),
     StolenCustomer(CustomerName),
     StolenLink(LinkName),
+    /// An authenticator of somebody's, and the copy that the broker keeps for it.
+    Device(Digest),
+    RemovedDevice(Digest),
 }
 
 /// First uses of one grant.
@@ -95,6 +104,8 @@ pub(crate) struct Book {
     /// The index of each acknowledged stop.
     pub(crate) stops: HashMap<Tag, u64>,
     pub(crate) uses: HashMap<Tag, Uses>,
+    /// How somebody is asked: what was acknowledged last, and what may have been set since.
+    pub(crate) asking: HashMap<CustomerName, Vec<Asking>>,
     pub(crate) calls: BTreeMap<Kind, Calls>,
     /// Every tree that the log signed for somebody.
     pub(crate) heads: BTreeMap<u64, Hash>,
@@ -175,6 +186,22 @@ impl Notes {
     /// What stands by this name is about to be removed, with all that is about its customer.
     pub(crate) fn gone(&self, name: Named) {
         self.state.lock().book.gone.insert(name);
+    }
+
+    /// From here on this may be how somebody is asked.
+    pub(crate) fn sets_asking(&self, customer: &CustomerName, asking: Asking) {
+        let mut state = self.state.lock();
+        let known = state.book.asking.entry(customer.clone()).or_insert_with(|| vec![Asking::default()]);
+        known.push(asking);
+    }
+
+    /// It is acknowledged: nothing that was set before stands any more.
+    pub(crate) fn has_set_asking(&self, customer: &CustomerName) {
+        let mut state = self.state.lock();
+        state.tally.changes += 1;
+        if let Some(known) = state.book.asking.get_mut(customer) {
+            known.drain(..known.len().saturating_sub(1));
+        }
     }
 
     /// Whether it may be gone by now.

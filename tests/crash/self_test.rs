@@ -5,7 +5,10 @@ use std::{path::Path, time::Duration};
 use anyhow::{Context as _, Result, bail, ensure};
 use bytes::Bytes;
 use countersign_grants::{digest::Digest, id::OfferName};
-use countersign_proto::log::v1::{Kind, Record, Result as Went};
+use countersign_proto::{
+    log::v1::{Kind, Record, Result as Went},
+    v1::Asking,
+};
 use countersign_store::{Batch, Store as _};
 use countersign_store_sled::{Options, SledStore};
 use countersign_tlog::Hash;
@@ -39,7 +42,9 @@ pub(crate) async fn run(seed: u64, folder: &Path) -> Result<()> {
     for _ in 0..MAX_LOADS {
         let book = life.world.notes.book();
         let ended = |name: &Named| matches!(name, Named::StoppedGrant(_) | Named::SupersededGrant(_));
-        if !book.stops.is_empty() && book.receipts.len() > 20 && book.names.iter().any(ended) {
+        let removed = |name: &Named| matches!(name, Named::RemovedDevice(_));
+        let changed = book.names.iter().any(ended) && book.names.iter().any(removed);
+        if !book.stops.is_empty() && book.receipts.len() > 20 && changed && !book.asking.is_empty() {
             break;
         }
         life.watch(LOAD).await?;
@@ -211,6 +216,14 @@ impl Trial<'_> {
             Named::Customer(name) => Some(Named::StolenCustomer(name.clone())),
             _ => None,
         });
+        let device = find(&|name| match name {
+            Named::Device(id) => Some(Named::RemovedDevice(*id)),
+            _ => None,
+        });
+        let removed = find(&|name| match name {
+            Named::RemovedDevice(id) => Some(Named::Device(*id)),
+            _ => None,
+        });
         let grant = find(&|name| match name {
             Named::StoppedGrant(name) | Named::SupersededGrant(name) => {
                 Some(Named::RevokedGrant(name.clone()))
@@ -221,6 +234,8 @@ impl Trial<'_> {
             ("a partner that nobody suspended", partner, "it is not suspended"),
             ("a theft that nobody reported", customer, "nobody reported a theft"),
             ("a grant that nobody revoked", grant, "it is in state"),
+            ("an authenticator that nobody removed", device, "its copy stands"),
+            ("an authenticator that was removed", removed, "the index has no such wrapped-copy"),
         ];
         let mut log = Log::new(self.life.world.trust.log_key.clone());
         log.check(self.copy, &Book::default())?;
@@ -230,7 +245,12 @@ impl Trial<'_> {
             let checked = rows::check(&again, &self.life.keys, (&book, 0), log.size(), false).await;
             self.must_fail(what, checked, word)?;
         }
-        Ok(())
+        let mut book = Book { asking: self.book.asking.clone(), ..Book::default() };
+        let one = book.asking.values_mut().next().context("somebody who set how she is asked")?;
+        *one = vec![Asking { per_day: u32::MAX, ..Asking::default() }];
+        let again = self.fresh("asking")?;
+        let checked = rows::check(&again, &self.life.keys, (&book, 0), log.size(), false).await;
+        self.must_fail("a setting that nobody made", checked, "and set one of")
     }
 }
 

@@ -71,6 +71,8 @@ pub(crate) struct Granted {
     pub(crate) revisable: bool,
     /// It has a field that leaves by a tap alone.
     pub(crate) located: bool,
+    /// The customer gave the field that can be left out.
+    pub(crate) chosen: bool,
     /// An end, or a suspension for good, was acknowledged.
     pub(crate) stopped: AtomicBool,
 }
@@ -80,7 +82,7 @@ impl Granted {
     pub(crate) fn new(
         customer: Customer,
         offered: &Offered,
-        (name, tag): (GrantName, Tag),
+        (name, tag, chosen): (GrantName, Tag, bool),
         source_subject: SubjectHandle,
     ) -> Self {
         Self {
@@ -93,6 +95,7 @@ impl Granted {
             steady: false,
             revisable: false,
             located: offered.located,
+            chosen,
             stopped: AtomicBool::new(false),
         }
     }
@@ -193,6 +196,7 @@ impl World {
         tasks.spawn(load::newcomers::run(Arc::clone(self), random("newcomers", 0)));
         tasks.spawn(load::thefts::run(Arc::clone(self), random("thefts", 0)));
         tasks.spawn(load::leavers::run(Arc::clone(self), random("leavers", 0)));
+        tasks.spawn(load::residents::run(Arc::clone(self), random("residents", 0)));
         tasks.spawn(load::offers::run(Arc::clone(self), random("offers", 0)));
         tasks.spawn(load::readers::heads(Arc::clone(self), random("heads", 0)));
         tasks.spawn(load::readers::auditor(Arc::clone(self), random("auditor", 0)));

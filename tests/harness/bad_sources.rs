@@ -285,12 +285,7 @@ async fn what_a_stop_overtakes_is_dropped_and_recorded() {
     assert!(stopped.is_some() && stopped < dropped, "{stopped:?}, {dropped:?}");
     assert_eq!(place(Kind::Transfer), None);
     // The source hears of it, and waits for nothing more.
-    let told = async {
-        while granted.skylark.partner.book().receipts_owed() > 0 {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, told).await.expect("the receipt comes");
+    granted.skylark.until_receipts_are_in().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

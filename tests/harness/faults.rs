@@ -1,170 +1,35 @@
 //! A disk that fails under a whole broker.
 //!
 //! Each durable step of a commit fails, once or for good: the client is told that the log is unavailable, the broker
-//! says why and ends, and the next one finds everything that was acknowledged.
+//! says why and ends, and the next one finds everything that was acknowledged. The steps that nobody waits for are in
+//! [`background`].
 
-use std::{
-    fs,
-    io::{self, Read},
-    path::Path,
-    sync::Arc,
-};
+mod background;
+mod files;
+
+use std::{fs, path::Path, sync::Arc};
 
 use countersign_broker::{private::Kek, surface::Ended};
 use countersign_client::PartnerEvent;
 use countersign_proto::v1::Receipt;
 use countersign_store::Store;
-use countersign_store_sled::{
-    Options, SledStore,
-    files::{AppendFile, Files, RealFiles},
-};
+use countersign_store_sled::{Options, SledStore};
 use countersign_tlog::{Hash, KeyName, SignedCheckpoint, SignerKey};
-use parking_lot::Mutex;
-use tonic::Code;
+use tonic::{Code, Streaming};
 use tonic_health::pb::{
-    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+    HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus,
+    health_client::HealthClient,
 };
 
+use self::files::{BROKEN, DISK_FULL, FailingFiles, Failure, Step, Within, Writer};
 use crate::{
     restart::{close, open},
     world::{Granted, ORIGIN, PATIENCE, World, bare_fetch, reason_of},
     worldcheck::{self, Keys},
 };
 
-/// The thread of the engine that commits: only what it does is a commit's step.
-const COMMITS: &str = "store-commits";
-
-/// `ENOSPC` and `EIO`, by their numbers on Linux and the BSDs.
-const DISK_FULL: i32 = 28;
-const BROKEN: i32 = 5;
-
 /// Segments so short that every commit begins one: then each has all the steps that there are.
 const SEGMENT_BYTES: u64 = 64;
-
-/// A step of a commit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
-    /// A file is made, or opened to append to it.
-    Open,
-    Write,
-    Sync,
-    Rename,
-    SyncFolder,
-}
-
-/// What fails.
-#[derive(Clone, Copy, Debug)]
-struct Failure {
-    step: Step,
-    /// Whether it is the journal's own file that it happens to, or a new segment on its way.
-    in_journal: bool,
-    error: i32,
-    /// It fails from here on, and not just this time.
-    for_good: bool,
-}
-
-/// Files that fail when they are told to.
-#[derive(Clone, Default)]
-struct FailingFiles(Arc<Mutex<Option<Failure>>>);
-
-struct FailingFile {
-    file: Box<dyn AppendFile>,
-    in_journal: bool,
-    files: FailingFiles,
-}
-
-impl FailingFiles {
-    fn step(&self, step: Step, in_journal: bool) -> io::Result<()> {
-        let mut armed = self.0.lock();
-        match *armed {
-            Some(failure)
-                if failure.step == step
-                    && failure.in_journal == in_journal
-                    && std::thread::current().name() == Some(COMMITS) =>
-            {
-                if !failure.for_good {
-                    *armed = None;
-                }
-                Err(io::Error::from_raw_os_error(failure.error))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn wrap(&self, path: &Path, file: Box<dyn AppendFile>) -> Box<dyn AppendFile> {
-        Box::new(FailingFile { file, in_journal: in_journal(path), files: self.clone() })
-    }
-}
-
-fn in_journal(path: &Path) -> bool {
-    path.components().any(|part| part.as_os_str() == "journal")
-}
-
-impl Files for FailingFiles {
-    fn create(&self, path: &Path) -> io::Result<Box<dyn AppendFile>> {
-        self.step(Step::Open, in_journal(path))?;
-        RealFiles.create(path).map(|file| self.wrap(path, file))
-    }
-
-    fn append(&self, path: &Path, length: u64) -> io::Result<Box<dyn AppendFile>> {
-        self.step(Step::Open, in_journal(path))?;
-        RealFiles.append(path, length).map(|file| self.wrap(path, file))
-    }
-
-    fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
-        RealFiles.read(path)
-    }
-
-    fn open(&self, path: &Path) -> io::Result<Option<Box<dyn Read + Send>>> {
-        RealFiles.open(path)
-    }
-
-    fn exists(&self, path: &Path) -> io::Result<bool> {
-        RealFiles.exists(path)
-    }
-
-    fn length(&self, path: &Path) -> io::Result<Option<u64>> {
-        RealFiles.length(path)
-    }
-
-    fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
-        RealFiles.list(folder)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.step(Step::Rename, in_journal(to))?;
-        RealFiles.rename(from, to)
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        RealFiles.remove(path)
-    }
-
-    fn create_folder(&self, folder: &Path) -> io::Result<()> {
-        RealFiles.create_folder(folder)
-    }
-
-    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
-        self.step(Step::SyncFolder, in_journal(folder))?;
-        RealFiles.sync_folder(folder)
-    }
-}
-
-impl AppendFile for FailingFile {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if let Err(full) = self.files.step(Step::Write, self.in_journal) {
-            // A disk that gets full takes what still fits.
-            self.file.write(&bytes[..bytes.len() / 2])?;
-            return Err(full);
-        }
-        self.file.write(bytes)
-    }
-
-    fn sync(&mut self) -> io::Result<()> {
-        self.files.step(Step::Sync, self.in_journal)?;
-        self.file.sync()
-    }
-}
 
 /// Lets a disk fail under a broker at work, and judges what everybody saw; then opens it again on a sound one.
 async fn check(failure: Failure) {
@@ -177,27 +42,19 @@ async fn check(failure: Failure) {
     let granted = World::on(Arc::clone(&store) as Arc<dyn Store>).await.with_grant().await;
     let keys = keys(&granted.world);
     let kept = granted.send(&bare_fetch(&granted).await).await.expect("released").receipt.expect("set");
-    let channel = tonic::transport::Channel::from_shared(granted.world.trust.address.clone()).expect("a URL");
-    let mut health = HealthClient::new(channel.connect().await.expect("connects"));
-    let mut health = health.watch(HealthCheckRequest::default()).await.expect("answers").into_inner();
-    let first = health.message().await.expect("says").expect("something");
-    assert_eq!(first.status(), ServingStatus::Serving);
+    let health = watch_health(&granted.world).await;
 
-    *files.0.lock() = Some(failure);
+    files.fail(failure);
     let said = reason_of(granted.send(&bare_fetch(&granted).await).await);
     assert_eq!((said.code, said.reason.as_str()), (Code::Unavailable, "LOG_UNAVAILABLE"), "{failure:?}");
     // It takes nothing any more, even where the disk is sound again; it says why; and what stands can be read.
     let ledger = granted.world.broker.ledger().clone();
     let why = ledger.failure().expect("it says why");
-    assert!(why.contains(&io::Error::from_raw_os_error(failure.error).to_string()), "{failure:?}: {why}");
+    assert!(why.contains(&failure.cause()), "{failure:?}: {why}");
     assert!(!ledger.is_available());
     let leaves = ledger.leaves(0..u64::MAX).await.expect("reads go on");
     assert_eq!(leaves[usize::try_from(kept.index).expect("small")], kept.record);
-    let next = tokio::time::timeout(PATIENCE, health.message()).await.expect("it doesn't hang");
-    if let Ok(Some(next)) = next {
-        assert_eq!(next.status(), ServingStatus::NotServing, "{failure:?}");
-    }
-    drop(health);
+    says_that_it_does_not_serve(health).await;
     let Granted { world, .. } = granted;
     assert_eq!(world.ends().await, Ended::LogUnavailable, "{failure:?}");
     drop(ledger);
@@ -215,6 +72,24 @@ async fn check(failure: Failure) {
     summary.contains(&handed_out).expect("it is consistent with the log now");
 }
 
+/// What the broker says of its health from here on, now that it serves.
+async fn watch_health(world: &World) -> Streaming<HealthCheckResponse> {
+    let channel = tonic::transport::Channel::from_shared(world.trust.address.clone()).expect("a URL");
+    let mut health = HealthClient::new(channel.connect().await.expect("connects"));
+    let mut health = health.watch(HealthCheckRequest::default()).await.expect("answers").into_inner();
+    let first = health.message().await.expect("says").expect("something");
+    assert_eq!(first.status(), ServingStatus::Serving);
+    health
+}
+
+/// It says so, or is gone before it could.
+async fn says_that_it_does_not_serve(mut health: Streaming<HealthCheckResponse>) {
+    let next = tokio::time::timeout(PATIENCE, health.message()).await.expect("it doesn't hang");
+    if let Ok(Some(next)) = next {
+        assert_eq!(next.status(), ServingStatus::NotServing);
+    }
+}
+
 /// Closes a store that failed when nobody holds it any more. That it can't close cleanly is no wonder.
 async fn close_failed(store: Arc<SledStore>) {
     let let_go = async {
@@ -227,24 +102,29 @@ async fn close_failed(store: Arc<SledStore>) {
     drop(store.close().await);
 }
 
+/// A step of a commit: in the journal's own files, or in a new segment on its way.
+fn commits(step: Step, within: Within, error: i32, for_good: bool) -> Failure {
+    Failure { writer: Writer::Commits, step, within, error, for_good }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_that_fails_acknowledges_nothing() {
-    check(Failure { step: Step::Write, in_journal: true, error: DISK_FULL, for_good: true }).await;
-    check(Failure { step: Step::Write, in_journal: false, error: DISK_FULL, for_good: false }).await;
+    check(commits(Step::Write, Within::Journal, DISK_FULL, true)).await;
+    check(commits(Step::Write, Within::Scratch, DISK_FULL, false)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sync_that_fails_acknowledges_nothing() {
-    check(Failure { step: Step::Sync, in_journal: true, error: BROKEN, for_good: false }).await;
-    check(Failure { step: Step::Sync, in_journal: false, error: DISK_FULL, for_good: true }).await;
-    check(Failure { step: Step::SyncFolder, in_journal: true, error: BROKEN, for_good: true }).await;
+    check(commits(Step::Sync, Within::Journal, BROKEN, false)).await;
+    check(commits(Step::Sync, Within::Scratch, DISK_FULL, true)).await;
+    check(commits(Step::SyncFolder, Within::Journal, BROKEN, true)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_or_a_file_that_cant_be_made_acknowledges_nothing() {
-    check(Failure { step: Step::Rename, in_journal: true, error: DISK_FULL, for_good: false }).await;
-    check(Failure { step: Step::Open, in_journal: false, error: DISK_FULL, for_good: true }).await;
-    check(Failure { step: Step::Open, in_journal: true, error: BROKEN, for_good: false }).await;
+    check(commits(Step::Rename, Within::Journal, DISK_FULL, false)).await;
+    check(commits(Step::Open, Within::Scratch, DISK_FULL, true)).await;
+    check(commits(Step::Open, Within::Journal, BROKEN, false)).await;
 }
 
 /// What checks the disk of every [`World`].
@@ -277,7 +157,7 @@ async fn lived_in(folder: &Path) -> (Keys, Receipt) {
     (keys, released.receipt.expect("set"))
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("a folder");
     for entry in fs::read_dir(from).expect("a folder").map(|entry| entry.expect("an entry")) {
         let to = to.join(entry.file_name());

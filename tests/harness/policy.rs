@@ -19,7 +19,10 @@ use countersign_proto::{
 };
 use prost::Message as _;
 
-use crate::world::{Brand, Granted, World, bare_fetch, reason_of, sign_as, trip_offer};
+use crate::world::{Brand, Granted, PICKUP, TRIP, World, bare_fetch, reason_of, sign_as, trip_offer};
+
+/// What makes an offer one that nobody may publish.
+type Spoil = fn(&mut wire::Offer);
 
 /// One customer between two brands of any kind.
 struct Between {
@@ -92,6 +95,40 @@ impl Between {
 
 const HELP: &str = "missed_flight_help";
 const OBSERVED: &str = "ride.dropoff_eta";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_offer_is_published_without_all_that_a_person_must_be_told() {
+    let between = Between::start("skylark", "hopp").await;
+    let good = between.draft(PICKUP, &TRIP, &["trip.eta"], 12);
+    let refused = async |spoil: Spoil| {
+        let said = reason_of(between.publish_spoilt(&good, spoil).await);
+        format!("{} {}", said.reason, said.check)
+    };
+    let untold: [(&str, Spoil); 8] = [
+        ("purpose", |offer| offer.purpose.clear()),
+        ("reason", |offer| offer.texts[0].reason.clear()),
+        ("benefit", |offer| offer.texts[0].benefit.clear()),
+        ("benefit_kind", |offer| offer.benefit_kind = 0),
+        ("contact_phone", |offer| offer.contact_phone.clear()),
+        ("law", |offer| offer.law.clear()),
+        ("controller", |offer| offer.controller.clear()),
+        ("complaint_body", |offer| offer.complaint_body.clear()),
+    ];
+    for (field, spoil) in untold {
+        assert_eq!(refused(spoil).await, format!("STATEMENT_INVALID {field}"));
+    }
+    // No advert has a purpose in the catalogue, and what no catalogue declares is in no offer.
+    let foreign: [(&str, Spoil); 5] = [
+        ("purpose", |offer| offer.purpose = "advertising".into()),
+        ("purpose", |offer| offer.purpose = "marketing".into()),
+        ("purpose", |offer| offer.purpose = "search_ads".into()),
+        ("fields", |offer| offer.required_fields.push("person.passport_no".into())),
+        ("fields", |offer| offer.optional_fields.push("person.contacts".into())),
+    ];
+    for (field, spoil) in foreign {
+        assert_eq!(refused(spoil).await, format!("OFFER_NOT_ALLOWED {field}"));
+    }
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_provided_can_be_required() {

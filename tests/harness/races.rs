@@ -51,11 +51,11 @@ const ENDS: u64 = 12;
 const REQUEST_LIFE: Duration = Duration::from_secs(60);
 
 /// Numbers that follow from a seed, so that a round that failed can be had again.
-struct Jitter(u64);
+pub(crate) struct Jitter(u64);
 
 impl Jitter {
     /// Gives way to others, up to `most` times.
-    async fn give_way(&mut self, most: u64) {
+    pub(crate) async fn give_way(&mut self, most: u64) {
         // xorshift64 (Marsaglia 2003).
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -65,7 +65,7 @@ impl Jitter {
         }
     }
 
-    fn of(seed: u64, place: u64) -> Self {
+    pub(crate) fn of(seed: u64, place: u64) -> Self {
         Self((seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (place + 1))
     }
 }
@@ -128,7 +128,7 @@ impl Granted {
     }
 
     /// One more connection of Hopp's.
-    fn connect(&self) -> Connection {
+    pub(crate) fn connect(&self) -> Connection {
         let principal = Principal::Partner(self.hopp.name().clone());
         let clock = Arc::new(self.world.clock.clone());
         Connection::open(&self.world.trust, principal, &self.hopp.working, clock).expect("an address")

@@ -394,6 +394,7 @@ async fn a_narrowed_grant_goes_on_with_the_window_that_is_open() {
     let Err(Error::Refused(refused)) = refused else { panic!("a third within the window: {refused:?}") };
     assert_eq!(refused.reason, "FREQUENCY_EXCEEDED");
     assert!(refused.retry_after.is_some(), "waiting helps");
+    granted.skylark.until_receipts_are_in().await;
     granted.world.clock.advance(Duration::from_secs(61));
     assert_eq!(granted.fetch_fields(&newest, &TRIP).await.expect("a new window").use_number(), 1);
 }

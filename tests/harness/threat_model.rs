@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests stand in the workspace")
 }
 
 /// Everything between backticks that names a test: `path.rs::function`.
-fn named(text: &str) -> BTreeSet<(String, String)> {
+pub(crate) fn named(text: &str) -> BTreeSet<(String, String)> {
     let quoted = text.split('`').skip(1).step_by(2);
     let as_name = |quoted: &str| {
         let (path, function) = quoted.split_once("::")?;
@@ -20,7 +20,7 @@ fn named(text: &str) -> BTreeSet<(String, String)> {
 }
 
 /// The test functions of a file.
-fn tests_of(path: &Path) -> BTreeSet<String> {
+pub(crate) fn tests_of(path: &Path) -> BTreeSet<String> {
     let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let mut found = BTreeSet::new();
     let mut marked = false;

@@ -1,7 +1,8 @@
 //! A real daemon whose disk gets full.
 //!
 //! No disk is filled: the daemon's files may not grow beyond a size (`RLIMIT_FSIZE`, set from outside while it runs),
-//! so its writes fail as on a full disk, with `EFBIG` for `ENOSPC`.
+//! so its writes fail as on a full disk, with `EFBIG` for `ENOSPC`: those of the journal, on which a commit waits, or those of
+//! the index behind it, on which nobody does.
 
 use std::{
     fs::{self, File},
@@ -28,8 +29,53 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// What the journal may still grow by: a handful of records.
 const ROOM_BYTES: u64 = 8 << 10;
 
-/// Far more records than fit into that.
-const MOST: usize = 100;
+/// How long the index may get at least: by then no other file is as long.
+const INDEX_BYTES: u64 = 512 << 10;
+
+/// What the journal's segments and snapshots are kept below, so that the index alone is too long.
+const SHORT: [(&str, &str); 3] = [
+    ("COUNTERSIGN_JOURNAL__SEGMENT_BYTES", "65536"),
+    ("COUNTERSIGN_JOURNAL__SNAPSHOT_BYTES", "131072"),
+    ("COUNTERSIGN_QUOTAS__OPERATOR", "100000"),
+];
+
+/// What can't grow any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Full {
+    Journal,
+    Index,
+}
+
+impl Full {
+    /// Far more records than there is room for.
+    fn most(self) -> usize {
+        match self {
+            Self::Journal => 100,
+            Self::Index => 20_000,
+        }
+    }
+
+    /// The longest file of it.
+    fn longest(self, house: &House) -> Result<u64> {
+        let folder = match self {
+            Self::Journal => house.data.join("store/journal"),
+            Self::Index => house.data.join("store/sled/1"),
+        };
+        let mut longest = 0;
+        for entry in fs::read_dir(folder)? {
+            longest = longest.max(entry?.metadata()?.len());
+        }
+        Ok(longest)
+    }
+
+    fn limit(self, house: &House) -> Result<u64> {
+        let longest = self.longest(house)?;
+        Ok(match self {
+            Self::Journal => longest + ROOM_BYTES,
+            Self::Index => longest.max(INDEX_BYTES),
+        })
+    }
+}
 
 /// The exit code of a broker that can be started again.
 const FAILED: i32 = 1;
@@ -42,11 +88,21 @@ struct House {
     program: PathBuf,
     ports: [u16; 2],
     words: PathBuf,
+    full: Full,
 }
 
-/// Runs a daemon into a full disk and starts it again.
+/// Runs daemons into full disks and starts them again.
 pub(crate) async fn run(folder: &Path) -> Result<()> {
-    let house = House::found(folder)?;
+    for full in [Full::Journal, Full::Index] {
+        let folder = folder.join(format!("{full:?}"));
+        fs::create_dir(&folder)?;
+        fill(full, &folder).await.with_context(|| format!("{full:?}"))?;
+    }
+    Ok(())
+}
+
+async fn fill(full: Full, folder: &Path) -> Result<()> {
+    let house = House::found(folder, full)?;
     let trust = BrokerTrust::read(&house.data.join("broker.json"))?;
     let daemon = house.start()?;
     let key = keyfile::read(&house.data.join("keys/operator.key"))?;
@@ -57,16 +113,19 @@ pub(crate) async fn run(folder: &Path) -> Result<()> {
         enter(&operator, number, &mut entered).await?;
     }
 
-    daemon.may_write(Some(house.journal_bytes()? + ROOM_BYTES))?;
+    daemon.may_write(Some(full.limit(&house)?))?;
     let refused = loop {
-        ensure!(entered.len() < MOST, "a disk that is full takes everything");
+        ensure!(entered.len() < full.most(), "a disk that is full takes everything");
         let number = entered.len();
         match enter(&operator, number, &mut entered).await {
             Ok(()) => {}
             Err(error) => break error,
         }
     };
-    ensure!(refused.reason() == Some("LOG_UNAVAILABLE"), "the operator is told something else: {refused}");
+    // What failed behind the commits may have ended the daemon between two of them.
+    let gone = full == Full::Index && matches!(refused, Error::Unreachable { .. });
+    let told = refused.reason() == Some("LOG_UNAVAILABLE") || gone;
+    ensure!(told, "the operator is told something else: {refused}");
     // From here on it never says again that it serves, until its ports are closed.
     let mut health = None;
     while let Some(said) = house.health() {
@@ -80,6 +139,7 @@ pub(crate) async fn run(folder: &Path) -> Result<()> {
     let words = fs::read_to_string(&house.words)?;
     ensure!(code == Some(FAILED), "it ended with {code:?}: {words}");
     ensure!(words.contains("File too large"), "it doesn't say why: {words}");
+    ensure!(full == Full::Journal || words.contains("the index"), "it doesn't say what failed: {words}");
 
     // With room again, everything that was acknowledged is there, and it goes on.
     let daemon = house.start()?;
@@ -88,13 +148,13 @@ pub(crate) async fn run(folder: &Path) -> Result<()> {
     for name in &entered {
         ensure!(found.contains(name), "{name} was entered and isn't there any more");
     }
-    enter(&operator, MOST, &mut entered).await?;
+    enter(&operator, full.most(), &mut entered).await?;
     daemon.told_to_end()?;
     let code = daemon.ended().await?;
     ensure!(code == Some(0), "it ended with {code:?}");
     let keys = Keys { log: trust.log_key.clone(), broker: Some(house.wrapping_key()?) };
     worldcheck::disk(&house.data.join("store"), &keys).await?;
-    println!("a full disk: {} partners were entered, refused, and found again", entered.len());
+    println!("a full disk, {full:?}: {} partners were entered, refused, and found again", entered.len());
     Ok(())
 }
 
@@ -107,14 +167,14 @@ async fn enter(operator: &Operator, number: usize, entered: &mut Vec<String>) ->
 }
 
 impl House {
-    fn found(folder: &Path) -> Result<House> {
+    fn found(folder: &Path, full: Full) -> Result<House> {
         let own = std::env::current_exe()?;
         let target = own.parent().and_then(Path::parent).context("a test stands in `deps`")?;
         let program = target.join(format!("countersignd{}", std::env::consts::EXE_SUFFIX));
         ensure!(program.is_file(), "build the daemon first: cargo build -p countersignd");
         let (one, other) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
         let ports = [one.local_addr()?.port(), other.local_addr()?.port()];
-        let house = House { data: folder.join("data"), program, ports, words: folder.join("words") };
+        let house = House { data: folder.join("data"), program, ports, words: folder.join("words"), full };
         let made = Command::new(&house.program)
             .args(["init", "--origin", "broker.test/log", "--listen", &format!("127.0.0.1:{}", ports[0])])
             .arg("--data")
@@ -135,6 +195,7 @@ impl House {
             .arg(self.data.join("countersign.toml"))
             .env("COUNTERSIGN_LISTENERS__0__ADDRESS", format!("127.0.0.1:{}", self.ports[0]))
             .env("COUNTERSIGN_LISTENERS__1__ADDRESS", format!("127.0.0.1:{}", self.ports[1]))
+            .envs(SHORT.into_iter().filter(|_| self.full == Full::Index))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(File::create(&self.words)?)
@@ -155,14 +216,6 @@ impl House {
             Ok(()) => Ok(daemon),
             Err(_) => bail!("the daemon doesn't listen: {}", fs::read_to_string(&self.words)?),
         }
-    }
-
-    fn journal_bytes(&self) -> Result<u64> {
-        let mut longest = 0;
-        for entry in fs::read_dir(self.data.join("store/journal"))? {
-            longest = longest.max(entry?.metadata()?.len());
-        }
-        Ok(longest)
     }
 
     /// What the daemon says of itself; nothing once its port is closed.

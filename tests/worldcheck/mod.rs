@@ -2,13 +2,15 @@
 //! computed again and compared. Nothing is taken on the engine's word.
 //!
 //! The records are the ground. From them follow the tree, with it all tiles, bundles and checkpoints (`files`); the
-//! order that the log promises (`order`); how people were asked (`asking`) and partners let in (`vetting`); what is to be deleted (`deletions`); and the index: streams, counters, how many rows of each kind (`rows`). With
+//! order that the log promises (`order`); how people were asked (`asking`) and partners let in (`vetting`); what is to be deleted (`deletions`), which
+//! grants notices find (`listed`); and the index: streams, counters, how many rows of each kind (`rows`). With
 //! the broker's key-encryption key the private parts are opened and held against the records' commitments
 //! (`private`).
 
 mod asking;
 mod deletions;
 mod files;
+mod listed;
 mod order;
 mod private;
 mod rows;

@@ -17,19 +17,23 @@ use crate::{
 
 /// The resources of one kind, by when they are looked at.
 #[derive(Clone, Copy)]
-pub struct Agenda(&'static str);
+pub struct Agenda {
+    name: &'static str,
+    /// Where the entries of each resource stand once more, by its name, so that they are found without all others.
+    of_each: Option<&'static str>,
+}
 
 /// The customers for whom something waits to be shown.
-pub const ASKED: Agenda = Agenda("asked");
+pub const ASKED: Agenda = Agenda { name: "asked", of_each: Some("asked-of") };
 
 /// The grants that end before long, by when that is told.
-pub const EXPIRING: Agenda = Agenda("expiring");
+pub const EXPIRING: Agenda = Agenda { name: "expiring", of_each: None };
 
 /// What was removed and is to leave the disk, by when that was.
-pub const REMOVED: Agenda = Agenda("removed");
+pub const REMOVED: Agenda = Agenda { name: "removed", of_each: None };
 
-/// Entries that are read together when all are looked through.
-const PAGE: usize = 1_024;
+/// Where an entry stands in its agenda: a time and a digest.
+const PLACE_BYTES: usize = 8 + 32;
 
 /// One entry.
 #[derive(Clone, Debug)]
@@ -42,19 +46,37 @@ pub struct Entry {
 }
 
 impl Agenda {
-    /// The key of an entry at this moment. Whoever adds one takes a digest that nobody else takes: who looks drops what
+    /// The rows of an entry at this moment. Whoever adds one takes a digest that nobody else takes: who looks drops what
     /// it has read, and must not drop another's that came meanwhile.
+    pub fn entry(
+        self,
+        at: Timestamp,
+        digest: Digest,
+        name: &str,
+    ) -> impl Iterator<Item = (HousekeepingKey, Bytes)> + use<> {
+        let of_it = self.of_it(at.as_millis(), digest.as_bytes(), name);
+        let of_it = of_it.map(|key| (key, Bytes::new()));
+        [(self.key(at, digest), Bytes::from(name.to_owned()))].into_iter().chain(of_it)
+    }
+
+    /// The key of an entry at this moment.
     pub fn key(self, at: Timestamp, digest: Digest) -> HousekeepingKey {
         self.place(at.as_millis(), digest.as_bytes())
     }
 
     fn place(self, at: u64, digest: &[u8; 32]) -> HousekeepingKey {
-        HousekeepingKey::new([self.0.as_bytes(), b"/", &at.to_be_bytes(), digest].concat())
+        HousekeepingKey::new([self.name.as_bytes(), b"/", &at.to_be_bytes(), digest].concat())
+    }
+
+    fn of_it(self, at: u64, digest: &[u8; 32], name: &str) -> Option<HousekeepingKey> {
+        let list = self.of_each?.as_bytes();
+        let key = [list, b"/", name.as_bytes(), b"/", &at.to_be_bytes(), digest].concat();
+        Some(HousekeepingKey::new(key))
     }
 
     /// The first entries that are due at this moment, at most `limit`.
     pub async fn due(self, broker: &Broker, now: Timestamp, limit: usize) -> Result<Vec<Entry>, Fault> {
-        let start: Key = HousekeepingKey::new([self.0.as_bytes(), b"/"].concat()).as_bytes().to_vec();
+        let start: Key = HousekeepingKey::new([self.name.as_bytes(), b"/"].concat()).as_bytes().to_vec();
         let mut end = start.clone();
         end.extend_from_slice(&now.as_millis().saturating_add(1).to_be_bytes());
         let found = broker.store().scan(Range { start: start.clone(), end }, limit).await?;
@@ -73,29 +95,27 @@ impl Agenda {
         self.place(entry.at, &entry.digest)
     }
 
-    /// The keys of the entries of one resource, at most `limit`: looks through all that there are.
+    /// The rows of the first entries of one resource, at most `limit` of them, of an agenda that keeps these by name.
     pub async fn of(self, broker: &Broker, name: &str, limit: usize) -> Result<Vec<Key>, Fault> {
-        let start: Key = HousekeepingKey::new([self.0.as_bytes(), b"/"].concat()).as_bytes().to_vec();
-        let mut end = start.clone();
-        end.extend_from_slice(&[0xff; 9]);
-        let (mut next, mut found) = (start, Vec::new());
-        while found.len() < limit {
-            let page = broker.store().scan(next..end.clone(), PAGE).await?;
-            let Some((last, _)) = page.last() else { break };
-            // The next key after a key is that key with a zero byte.
-            next = [last.as_slice(), &[0]].concat();
-            let of_it = page.into_iter().filter(|(_, entry)| entry.value == name.as_bytes());
-            found.extend(of_it.map(|(key, _)| key).take(limit - found.len()));
-        }
-        Ok(found)
+        let Some(list) = self.of_each else {
+            return Err(Fault::Bug { what: "an agenda is asked for what it does not keep" });
+        };
+        let start = HousekeepingKey::new([list, "/", name, "/"].concat()).as_bytes().to_vec();
+        let end = [start.as_slice(), &[0xff; PLACE_BYTES + 1]].concat();
+        let own = HousekeepingKey::new([self.name, "/"].concat()).as_bytes().to_vec();
+        let found = broker.store().scan(start.clone()..end, limit).await?;
+        let both = |(key, _): (Key, _)| [[own.as_slice(), &key[start.len()..]].concat(), key];
+        Ok(found.into_iter().flat_map(both).collect())
     }
 
     /// Moves an entry that was looked at, or drops it.
     pub async fn done(self, broker: &Broker, entry: &Entry, next: Option<Timestamp>) -> Result<(), Fault> {
-        let again =
-            next.map(|at| (self.key(at, Digest::of(entry.name.as_bytes())), Bytes::from(entry.name.clone())));
-        let housekeeping =
-            Housekeeping { puts: again.into_iter().collect(), deletes: vec![self.key_of(entry)] };
+        let again = next.map(|at| self.entry(at, Digest::of(entry.name.as_bytes()), &entry.name));
+        let of_it = self.of_it(entry.at, &entry.digest, &entry.name);
+        let housekeeping = Housekeeping {
+            puts: again.into_iter().flatten().collect(),
+            deletes: [self.key_of(entry)].into_iter().chain(of_it).collect(),
+        };
         Ok(broker.ledger().housekeep(housekeeping).await?)
     }
 }

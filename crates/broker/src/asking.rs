@@ -119,7 +119,7 @@ pub fn stands(
 /// Has the queue of a customer looked at, once this unit stands.
 pub fn look_soon(broker: &Broker, work: &mut Work, customer: &CustomerName) {
     let own = countersign_grants::time::draw::<32>(broker.entropy());
-    work.look_at(&agenda::ASKED.key(broker.now(), own.into()), customer.as_str());
+    work.look_at(agenda::ASKED.entry(broker.now(), own.into(), customer.as_str()));
 }
 
 /// Adds to a unit that a request is shown: by its turn, or, if `opened`, since its customer opened it.

@@ -86,8 +86,8 @@ impl Work {
     }
 
     /// Enters a resource in an agenda.
-    pub fn look_at(&mut self, key: &HousekeepingKey, name: &str) {
-        self.puts.push((key.as_bytes().to_vec(), Bytes::from(name.to_owned())));
+    pub fn look_at(&mut self, entry: impl Iterator<Item = (HousekeepingKey, Bytes)>) {
+        self.puts.extend(entry.map(|(key, value)| (key.as_bytes().to_vec(), value)));
     }
 
     /// Removes a resource from an agenda.

@@ -124,10 +124,10 @@ mod tests {
         let store = store.expect("the embedded engine");
 
         let key = HousekeepingKey::new(b"a row");
-        let at = agenda::REMOVED.key(SystemClock.now(), Digest::of(b"it"));
+        let at = agenda::REMOVED.entry(SystemClock.now(), Digest::of(b"it"), "");
         let put = Housekeeping { puts: vec![(key.clone(), MARKER.into())], deletes: Vec::new() };
         broker.ledger().housekeep(put).await.expect("commits");
-        let delete = Housekeeping { puts: vec![(at, "".into())], deletes: vec![key] };
+        let delete = Housekeeping { puts: at.collect(), deletes: vec![key] };
         broker.ledger().housekeep(delete).await.expect("commits");
         assert!(holds(&folder.store()), "the search would find nothing");
         scrub_if_due(&broker, &store, Duration::from_secs(3600)).await.expect("nothing is due yet");

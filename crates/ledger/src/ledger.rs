@@ -58,6 +58,7 @@ impl Ledger {
             tree: Mutex::new(opened.tree),
             latest: ArcSwap::new(Arc::clone(&checkpoint)),
             published: ArcSwap::new(checkpoint),
+            publishing_failure: Mutex::new(None),
             hub: Arc::new(Hub::new()),
         });
         let (jobs, waiting) = mpsc::channel(MAX_WAITING);
@@ -110,14 +111,21 @@ impl Ledger {
         answer.await.unwrap_or(Err(SubmitError::Unavailable))
     }
 
-    /// Whether units are taken: not once the log was shut down or a commit has failed.
+    /// Whether units are taken: not once the log was shut down, a commit has failed, or the store takes none any more for
+    /// something that failed behind it.
     pub fn is_available(&self) -> bool {
-        !self.0.jobs.is_closed()
+        !self.0.jobs.is_closed() && self.failure().is_none()
     }
 
     /// Why units aren't taken any more, if the store has failed: for the log and the operator.
     pub fn failure(&self) -> Option<String> {
         self.0.shared.store.failure()
+    }
+
+    /// Why the latest head can't be made public, if the last try has failed. Units are taken all the same, and it is tried
+    /// again every second.
+    pub fn publishing_failure(&self) -> Option<String> {
+        self.0.shared.publishing_failure.lock().clone()
     }
 
     /// The store, for reading.

@@ -46,8 +46,14 @@ pub(crate) async fn publish_growth(shared: &Shared) {
         Ok(()) => {
             shared.tree.lock().forget_before(size);
             shared.published.store(latest);
+            if shared.publishing_failure.lock().take().is_some() {
+                tracing::info!(size, "checkpoints are published again");
+            }
         }
-        Err(error) => tracing::error!(size, %error, "the checkpoint couldn't be published"),
+        Err(error) => {
+            tracing::error!(size, %error, "the checkpoint couldn't be published");
+            *shared.publishing_failure.lock() = Some(error.to_string());
+        }
     }
 }
 

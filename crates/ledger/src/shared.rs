@@ -22,6 +22,8 @@ pub(crate) struct Shared {
     /// The head of `tree`. Changes only while `tree` is locked, so whoever holds that lock has both of one size.
     pub(crate) latest: ArcSwap<SignedCheckpoint>,
     pub(crate) published: ArcSwap<SignedCheckpoint>,
+    /// Why the last try to make a head public failed; nothing since one went through.
+    pub(crate) publishing_failure: Mutex<Option<String>>,
     pub(crate) hub: Arc<Hub>,
 }
 

@@ -68,7 +68,7 @@ pub(crate) fn end_to_end() -> Result<Done> {
         "countersign-cli",
     ]))?;
     let demo = target_dir()?.join("debug").join(format!("countersign-demo{}", env::consts::EXE_SUFFIX));
-    steps::command(npm().args(["run", "e2e"]).env("COUNTERSIGN_DEMO", demo).env("CHROMIUM", browser))
+    steps::command(npm().args(["run", "e2e"]).env("HALL", demo).env("CHROMIUM", browser))
 }
 
 /// Draws every screen, for people to look at.

@@ -85,7 +85,7 @@ async fn events(connection: &Connection, name: &str, from: u64, log: &Log) -> Re
 async fn named(world: &World, name: &Named) -> Result<()> {
     match name {
         // Only the customer may ask.
-        Named::Customer(_) | Named::StolenCustomer(_) => Ok(()),
+        Named::Customer(_) | Named::StolenCustomer(_) | Named::Device(_) | Named::RemovedDevice(_) => Ok(()),
         Named::Partner(partner) | Named::LivePartner(partner) | Named::SuspendedPartner(partner) => {
             let connection = world.brands[0].partner.connection();
             let asked = || async {

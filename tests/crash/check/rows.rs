@@ -6,8 +6,8 @@ use std::{fs, path::Path};
 use anyhow::{Context as _, Result, anyhow, ensure};
 use countersign_broker::{private::Kek, rows};
 use countersign_proto::{
-    row::v1::{CustomerRow, GrantRequestRow, GrantRow, LinkRow, OfferRow, PartnerRow},
-    v1::{grant, grant_request, partner},
+    row::v1::{AskingRow, CustomerRow, GrantRequestRow, GrantRow, LinkRow, OfferRow, PartnerRow},
+    v1::{Asking, QuietHours, grant, grant_request, partner},
 };
 use countersign_store::{Entry, Key, MAX_KEY_BYTES, Store};
 use countersign_store_sled::{Options, SledStore};
@@ -70,7 +70,25 @@ async fn inside(store: &SledStore, (book, seen): (&Book, usize), records: u64) -
     for name in book.names.iter().skip(seen).filter(|name| !book.gone.contains(name)) {
         named(store, name).await.with_context(|| format!("{name:?} was acknowledged"))?;
     }
+    for (customer, known) in &book.asking {
+        let row = store.get(rows::asking(customer).as_bytes()).await.context("it can't be read")?;
+        let row = row.map_or_else(|| Ok(AskingRow::default()), |row| AskingRow::decode(row.value))?;
+        let found = asking(&row);
+        ensure!(known.contains(&found), "{customer} is asked as {found:?}, and set one of {known:?}");
+    }
     Ok(())
+}
+
+/// What a row says of how somebody is asked.
+fn asking(row: &AskingRow) -> Asking {
+    let (from_minute, until_minute) = (row.quiet_from_minute, row.quiet_until_minute);
+    Asking {
+        time_zone: row.time_zone.clone(),
+        quiet_hours: (from_minute != until_minute).then_some(QuietHours { from_minute, until_minute }),
+        per_day: row.per_day,
+        per_week: row.per_week,
+        paused: row.paused,
+    }
 }
 
 /// Everything that follows from the records is as it follows from them. All rows.
@@ -160,6 +178,12 @@ async fn named(store: &dyn Store, acknowledged: &Named) -> Result<()> {
         Named::StolenLink(name) => {
             let row: LinkRow = read(store, rows::link(name)).await?;
             ensure!(row.ended != 0, "it stands");
+            Ok(())
+        }
+        Named::Device(id) => read(store, rows::wrapped_copy(*id)).await.map(drop),
+        Named::RemovedDevice(id) => {
+            let copy = store.get(rows::wrapped_copy(*id).as_bytes()).await.context("it can't be read")?;
+            ensure!(copy.is_none(), "its copy stands");
             Ok(())
         }
     }

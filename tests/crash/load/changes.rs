@@ -17,7 +17,7 @@ use countersign_proto::log::v1::Kind;
 
 use super::{insist, refused, rest, said_no, transfers};
 use crate::{
-    brand::leaves_open,
+    brand::{OPTIONAL, leaves_open},
     notes::{Named, Notes, Tag},
     random::Random,
     world::{Granted, World},
@@ -85,12 +85,16 @@ async fn stop(world: &World, granted: &Granted, erase: bool) {
     }
 }
 
-/// Takes a second off what is left of a grant: from the proof on nothing comes under the old terms, and the new ones
+/// Takes a second off what is left of a grant, or the field that could have been left out: from the proof on nothing comes under the old terms, and the new ones
 /// stand in their place.
 async fn narrow(world: &World, granted: &Granted, random: &mut Random) {
     let notes = &world.notes;
     let Some(row) = granted.customer.book().grant(&granted.name) else { return };
-    let narrowing = Narrowing::default().until(row.terms.expire_time.minus(Duration::from_secs(1)));
+    let optional = FieldPath::parse(OPTIONAL).ok().filter(|_| granted.chosen && random.chance(1, 2));
+    let narrowing = match optional {
+        Some(field) => Narrowing::default().without_field(field),
+        None => Narrowing::default().until(row.terms.expire_time.minus(Duration::from_secs(1))),
+    };
     let mut ended = notes.sending(Kind::GrantSuperseded);
     let mut began = notes.sending(Kind::GrantApproved);
     let came = insist(&mut ended, || granted.customer.narrow(&granted.name, &narrowing)).await;
@@ -108,15 +112,29 @@ async fn narrow(world: &World, granted: &Granted, random: &mut Random) {
     began.done(Some(narrowed.record));
     notes.named(Named::SupersededGrant(narrowed.recorded.grant().clone()));
     notes.named(Named::Grant(narrowed.grant.clone()));
-    let located = narrowed.terms.fields.iter().any(FieldPath::needs_tap);
-    give_way(world, granted, (narrowed.grant, narrowed.terms.log_tag, located), random).await;
+    let fields = &narrowed.terms.fields;
+    let successor = Successor {
+        name: narrowed.grant,
+        tag: narrowed.terms.log_tag,
+        located: fields.iter().any(FieldPath::needs_tap),
+        chosen: fields.iter().any(|field| field.as_str() == OPTIONAL),
+    };
+    give_way(world, granted, successor, random).await;
+}
+
+/// What stands in the place of a grant.
+pub(super) struct Successor {
+    pub(super) name: GrantName,
+    pub(super) tag: Tag,
+    pub(super) located: bool,
+    pub(super) chosen: bool,
 }
 
 /// From the proof of what stands now on, nothing comes under what it stands in the place of.
 pub(super) async fn give_way(
     world: &World,
     old: &Granted,
-    (name, tag, located): (GrantName, Tag, bool),
+    Successor { name, tag, located, chosen }: Successor,
     random: &mut Random,
 ) {
     old.stopped.store(true, Ordering::SeqCst);
@@ -134,6 +152,7 @@ pub(super) async fn give_way(
         steady: false,
         revisable: true,
         located,
+        chosen,
         stopped: AtomicBool::new(false),
     };
     world.add(successor, random);

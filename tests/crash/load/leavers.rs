@@ -48,7 +48,7 @@ async fn one(world: &World, random: &mut Random) -> Result<(), Error> {
             return Err(error);
         }
     }
-    let (first, second) = (secret(&system), secret(&system));
+    let (first, second) = (AuthenticatorSecret::draw(&system), AuthenticatorSecret::draw(&system));
     proven(notes, Kind::AuthenticatorAdded, || customer.add_authenticator(&first, "telephone")).await?;
     if random.chance(1, 2) {
         proven(notes, Kind::AuthenticatorAdded, || customer.add_authenticator(&second, "key")).await?;
@@ -65,7 +65,7 @@ async fn one(world: &World, random: &mut Random) -> Result<(), Error> {
     if random.chance(1, 2) {
         preview(notes, &customer, &request).await?;
     }
-    let approved = people::approve(notes, &customer, &request, None).await?;
+    let approved = people::approve(notes, &customer, &request, (None, random.chance(1, 2))).await?;
     let granted = Granted::new(customer.clone(), &offered, approved, source_subject);
     for _ in 0..random.below(3) {
         transfers::by_hand(world, &granted, false).await;
@@ -73,12 +73,8 @@ async fn one(world: &World, random: &mut Random) -> Result<(), Error> {
     close(notes, &customer, Some((&request, &granted))).await
 }
 
-fn secret(system: &System) -> AuthenticatorSecret {
-    AuthenticatorSecret::from_secret(&system.draw::<32>())
-}
-
 /// A change that is answered with its record; sent again with the same bytes until it is.
-async fn proven<F>(notes: &Notes, kind: Kind, attempt: impl FnMut() -> F) -> Result<(), Error>
+pub(super) async fn proven<F>(notes: &Notes, kind: Kind, attempt: impl FnMut() -> F) -> Result<(), Error>
 where
     F: Future<Output = Result<ProvenLeaf, Error>>,
 {

@@ -8,6 +8,7 @@ pub(crate) mod offers;
 pub(crate) mod people;
 pub(crate) mod readers;
 pub(crate) mod renewals;
+pub(crate) mod residents;
 pub(crate) mod stops;
 pub(crate) mod taps;
 pub(crate) mod thefts;

@@ -12,6 +12,7 @@ use countersign_client::{
     customer::{Choice, Customer, CustomerBook, Wallet},
 };
 use countersign_grants::{
+    catalogue::FieldPath,
     envelope,
     id::{GrantName, RequestName, SubjectHandle},
     statement::{GrantRequest, GrantTerms},
@@ -25,7 +26,7 @@ use tokio::{task::JoinSet, time::sleep};
 
 use super::{PAUSE, ask, insist, refused, rest, said_no};
 use crate::{
-    brand::{Brand, leaves_open},
+    brand::{Brand, OPTIONAL, leaves_open},
     notes::{Named, Notes, Tag},
     random::Random,
     rounds::ORIGIN,
@@ -95,7 +96,7 @@ pub(super) async fn give(world: &World, offered: &Offered, random: &mut Random) 
         2 => defer(notes, &customer, &request).await?,
         _ => {}
     }
-    let approved = approve(notes, &customer, &request, None).await?;
+    let approved = approve(notes, &customer, &request, (None, random.chance(1, 2))).await?;
     let steady = offered.endless && !offered.located && random.chance(1, 2);
     let granted = Granted {
         steady,
@@ -106,7 +107,7 @@ pub(super) async fn give(world: &World, offered: &Offered, random: &mut Random) 
     Ok(())
 }
 
-async fn enter(world: &World) -> Result<Customer, Error> {
+pub(super) async fn enter(world: &World) -> Result<Customer, Error> {
     let number = world.people.fetch_add(1, Ordering::Relaxed);
     let system = System::real();
     let path = world.folder.join(format!("person-{number}.book"));
@@ -279,15 +280,18 @@ async fn defer(notes: &Notes, customer: &Customer, request: &RequestName) -> Res
     Ok(())
 }
 
-/// Approves the request's one row, which may renew a grant. Each try signs terms of its own, so after one without an
+/// Approves the request's one row, which may renew a grant, with or without the field that can be left out. Each try signs terms of its own, so after one without an
 /// answer the broker is asked which of them stand: that one, or none.
 pub(super) async fn approve(
     notes: &Notes,
     customer: &Customer,
     request: &RequestName,
-    renews: Option<(&GrantName, Tag)>,
-) -> Result<(GrantName, Tag), Error> {
+    (renews, chosen): (Option<(&GrantName, Tag)>, bool),
+) -> Result<(GrantName, Tag, bool), Error> {
     let read = ask(|| customer.read_request(request)).await?;
+    let optional = FieldPath::parse(OPTIONAL).ok().filter(|_| chosen);
+    let choice =
+        optional.into_iter().fold(Choice::required("en"), |choice, field| choice.with_field(1, field));
     let mut sending = notes.sending(Kind::GrantApproved);
     let mut ending = renews.map(|(old, tag)| (notes.sending(Kind::GrantSuperseded), old, tag));
     // What narrowings leave of it meanwhile stands in other places.
@@ -295,7 +299,7 @@ pub(super) async fn approve(
     let of_it = |terms: &GrantTerms| terms.request == request.digest() && terms.previous == previous;
     loop {
         let before: HashSet<GrantName> = customer.book().grants().into_iter().map(|row| row.name).collect();
-        let error = match customer.approve(&read, &Choice::required("en")).await {
+        let error = match customer.approve(&read, &choice).await {
             Ok(approved) => {
                 let Some(one) = approved.first() else { continue };
                 notes.proven(&one.receipt);
@@ -308,7 +312,7 @@ pub(super) async fn approve(
                     ending.done(Some(index - 1));
                 }
                 notes.named(Named::Grant(one.grant.clone()));
-                return Ok((one.grant.clone(), one.terms.log_tag));
+                return Ok((one.grant.clone(), one.terms.log_tag, chosen));
             }
             Err(error) => error,
         };
@@ -332,7 +336,7 @@ pub(super) async fn approve(
                 ending.found();
             }
             notes.named(Named::Grant(view.row.name.clone()));
-            return Ok((view.row.name, view.row.terms.log_tag));
+            return Ok((view.row.name, view.row.terms.log_tag, chosen));
         }
     }
 }

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use countersign_client::Error;
 
-use super::{changes::give_way, people, rest, said_no};
+use super::{
+    changes::{Successor, give_way},
+    people, rest, said_no,
+};
 use crate::{
     random::Random,
     world::{Granted, Offered, World},
@@ -32,7 +35,9 @@ async fn one(world: &World, granted: &Granted, random: &mut Random) -> Result<()
     let asks = (&world.brands[granted.source], &granted.source_subject);
     let request = people::request(&world.notes, asks, offered, Some(&granted.name)).await?;
     let renews = Some((&granted.name, granted.tag));
-    let (name, tag) = people::approve(&world.notes, &granted.customer, &request, renews).await?;
-    give_way(world, granted, (name, tag, offered.located), random).await;
+    let chosen = random.chance(1, 2);
+    let (name, tag, chosen) =
+        people::approve(&world.notes, &granted.customer, &request, (renews, chosen)).await?;
+    give_way(world, granted, Successor { name, tag, located: offered.located, chosen }, random).await;
     Ok(())
 }

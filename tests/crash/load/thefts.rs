@@ -38,7 +38,7 @@ async fn one(world: &World, random: &mut Random) -> Result<(), Error> {
     let source_subject = people::link(notes, &customer, &source.partner, None).await?;
     let recipient_subject = people::link(notes, &customer, &recipient.partner, None).await?;
     let request = people::request(notes, (recipient, &recipient_subject), &offered, None).await?;
-    let approved = people::approve(notes, &customer, &request, None).await?;
+    let approved = people::approve(notes, &customer, &request, (None, random.chance(1, 2))).await?;
     let granted = Granted::new(customer.clone(), &offered, approved, source_subject);
     for _ in 0..random.below(3) {
         transfers::by_hand(world, &granted, false).await;

@@ -17,7 +17,7 @@ use tokio::time::sleep;
 
 use super::{PAUSE, ask, rest, said_no};
 use crate::{
-    brand::{Brand, FIELDS, PLACE, PURPOSE, leaves_open},
+    brand::{Brand, FIELDS, OPTIONAL, PLACE, PURPOSE, leaves_open},
     notes::{Notes, Sending},
     random::Random,
     rounds::ORIGIN,
@@ -34,6 +34,8 @@ struct How {
     again: bool,
     /// The tap by which it asks for the place too.
     tap: Option<Digest>,
+    /// It asks for the field that can be left out.
+    optional: bool,
     /// Why nothing may come of it.
     barred: Option<&'static str>,
 }
@@ -46,7 +48,9 @@ pub(crate) async fn run(world: Arc<World>, mut random: Random) {
             rest(&mut random, 10, 50).await;
             continue;
         };
-        if !granted.revisable && random.chance(1, 2) {
+        if !granted.chosen && random.chance(1, 10) {
+            left_out(&world, &granted).await;
+        } else if !granted.revisable && random.chance(1, 2) {
             through_the_sdk(&world, &granted).await;
         } else {
             let again = random.chance(1, 6);
@@ -60,7 +64,8 @@ async fn through_the_sdk(world: &World, granted: &Granted) {
     let notes = &world.notes;
     let mut sending = notes.fetching(granted.tag);
     let barred = barred(granted);
-    match world.brands[granted.recipient].partner.fetch(&granted.name, PURPOSE, &FIELDS).await {
+    let fields: Vec<_> = FIELDS.into_iter().chain(granted.chosen.then_some(OPTIONAL)).collect();
+    match world.brands[granted.recipient].partner.fetch(&granted.name, PURPOSE, &fields).await {
         Ok(fetched) => {
             released(notes, granted, barred, &fetched.receipt);
             sending.released(fetched.receipt.record().result());
@@ -74,7 +79,13 @@ async fn through_the_sdk(world: &World, granted: &Granted) {
 
 /// A fetch whose bytes are kept until they are answered; then sometimes sent once more.
 pub(crate) async fn by_hand(world: &World, granted: &Granted, again: bool) {
-    one(world, granted, How { again, ..How::default() }).await;
+    one(world, granted, How { again, optional: granted.chosen, ..How::default() }).await;
+}
+
+/// One of the field too that the customer left out: nothing may come of it.
+async fn left_out(world: &World, granted: &Granted) {
+    let barred = Some("its customer left a field out");
+    one(world, granted, How { optional: true, barred, ..How::default() }).await;
 }
 
 /// One that must be refused, for what was acknowledged and holds until it is answered.
@@ -85,14 +96,14 @@ pub(crate) async fn in_vain(world: &World, granted: &Granted, why: &'static str)
 /// One of the place too, by a tap; whether it was released. By a tap that was used before nothing may come.
 pub(crate) async fn tapped(world: &World, granted: &Granted, tap: Digest, used: bool) -> bool {
     let barred = used.then_some("its tap was used");
-    one(world, granted, How { tap: Some(tap), barred, again: !used }).await
+    one(world, granted, How { tap: Some(tap), barred, again: !used, optional: granted.chosen }).await
 }
 
 /// Whether it was released.
 async fn one(world: &World, granted: &Granted, how: How) -> bool {
     let notes = &world.notes;
     let recipient = &world.brands[granted.recipient];
-    let signed = match sign(recipient, granted, how.tap).await {
+    let signed = match sign(recipient, granted, how).await {
         Ok(signed) => signed,
         Err(error) => {
             said_no(notes, "a fetch", &error);
@@ -161,9 +172,13 @@ async fn repeat(
     }
 }
 
-async fn sign(recipient: &Brand, granted: &Granted, tap: Option<Digest>) -> Result<Envelope, Error> {
+async fn sign(
+    recipient: &Brand,
+    granted: &Granted,
+    How { tap, optional, .. }: How,
+) -> Result<Envelope, Error> {
     let system = System::real();
-    let fields = FIELDS.into_iter().chain(tap.map(|_| PLACE));
+    let fields = FIELDS.into_iter().chain(optional.then_some(OPTIONAL)).chain(tap.map(|_| PLACE));
     let message = wire::Fetch {
         broker: ORIGIN.to_owned(),
         recipient: recipient.name().to_string(),
@@ -203,7 +218,8 @@ fn released(notes: &Notes, granted: &Granted, barred: Option<&str>, leaf: &Prove
 /// that there was no release, since a repeat is never refused for it.
 fn turned_down(world: &World, granted: &Granted, sending: Sending, error: &Error, tried: bool) {
     said_no(&world.notes, "a fetch", error);
-    let never_released = matches!(error.reason(), Some("FREQUENCY_EXCEEDED" | "REQUEST_ID_REUSED"));
+    let never_released =
+        matches!(error.reason(), Some("FREQUENCY_EXCEEDED" | "REQUEST_ID_REUSED" | "FIELD_NOT_GRANTED"));
     if never_released || !(tried || sending.is_in_doubt()) {
         sending.undone();
     }

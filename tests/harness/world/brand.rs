@@ -62,14 +62,54 @@ impl SourceHandler for Shelf {
 }
 
 pub(crate) struct Brand {
-    listening: tokio::task::AbortHandle,
+    ears: Ears,
     pub(crate) partner: Partner,
     pub(crate) identity: SigningKey,
     pub(crate) working: SigningKey,
     pub(crate) shelf: Shelf,
-    events: tokio::sync::Mutex<mpsc::UnboundedReceiver<PartnerEvent>>,
     storage: MemoryBook,
     certificate: Envelope,
+}
+
+/// Listens for a partner, and keeps what it hears.
+pub(crate) struct Ears {
+    listening: tokio::task::AbortHandle,
+    events: tokio::sync::Mutex<mpsc::UnboundedReceiver<PartnerEvent>>,
+}
+
+impl Ears {
+    pub(crate) fn of(partner: &Partner) -> Self {
+        let (heard, events) = mpsc::unbounded_channel();
+        let listening = partner.clone();
+        let listening = tokio::spawn(async move {
+            listening
+                .run(|noted| {
+                    let _ = heard.send(noted.event);
+                    std::future::ready(())
+                })
+                .await
+        });
+        Self { listening: listening.abort_handle(), events: tokio::sync::Mutex::new(events) }
+    }
+
+    /// Waits for an event; those before it are dropped.
+    pub(crate) async fn hear<T>(&self, mut wanted: impl FnMut(PartnerEvent) -> Option<T>) -> T {
+        let mut events = self.events.lock().await;
+        let heard = async {
+            loop {
+                let event = events.recv().await.expect("the events go on");
+                if let Some(found) = wanted(event) {
+                    return found;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, heard).await.expect("the event comes")
+    }
+
+    /// From here on nothing is heard.
+    pub(crate) fn close(&self) {
+        self.listening.abort();
+    }
 }
 
 impl Drop for Brand {
@@ -118,23 +158,12 @@ impl Brand {
 
         let server = SourceServer::new(partner.clone(), shelf.clone());
         tokio::spawn(server.serve(socket, None, std::future::pending()));
-        let (heard, events) = mpsc::unbounded_channel();
-        let listening = partner.clone();
-        let listening = tokio::spawn(async move {
-            listening
-                .run(|noted| {
-                    let _ = heard.send(noted.event);
-                    std::future::ready(())
-                })
-                .await
-        });
-        let (events, listening) = (tokio::sync::Mutex::new(events), listening.abort_handle());
-        Self { listening, partner, identity, working, shelf, events, storage, certificate }
+        Self { ears: Ears::of(&partner), partner, identity, working, shelf, storage, certificate }
     }
 
     /// From here on it hears of nothing.
     pub(crate) fn goes_away(&self) {
-        self.listening.abort();
+        self.ears.close();
     }
 
     /// This brand after a restart: from what its book holds on disk. It neither serves nor listens, and the one before does
@@ -149,17 +178,8 @@ impl Brand {
     }
 
     /// Waits for an event; those before it are dropped.
-    pub(crate) async fn hears<T>(&self, mut wanted: impl FnMut(PartnerEvent) -> Option<T>) -> T {
-        let mut events = self.events.lock().await;
-        let heard = async {
-            loop {
-                let event = events.recv().await.expect("the events go on");
-                if let Some(found) = wanted(event) {
-                    return found;
-                }
-            }
-        };
-        tokio::time::timeout(PATIENCE, heard).await.expect("the event comes")
+    pub(crate) async fn hears<T>(&self, wanted: impl FnMut(PartnerEvent) -> Option<T>) -> T {
+        self.ears.hear(wanted).await
     }
 
     /// Waits until the grant was verified and stands in this brand's book.
@@ -170,6 +190,17 @@ impl Brand {
             _ => None,
         })
         .await;
+    }
+
+    /// Waits until this brand, as a source, has a receipt for each of its answers: a clock that is moved on before that would
+    /// make it claim them.
+    pub(crate) async fn until_receipts_are_in(&self) {
+        let told = async {
+            while self.partner.book().receipts_owed() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, told).await.expect("the receipts come");
     }
 
     /// Publishes row 1 of the journey.

@@ -37,7 +37,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::{
-    brand::{Brand, Shelf, certify_as, trip_offer},
+    brand::{Brand, Ears, Shelf, certify_as, trip_offer},
     raw::{
         OwnNarrowing, Said, bare_fetch, own_approval, own_change, own_connection, own_keys, own_narrowing,
         reason_of, sign_again, sign_as,

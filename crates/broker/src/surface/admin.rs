@@ -61,6 +61,7 @@ async fn detail(State(gate): State<Arc<Gate>>) -> Response {
         "log": {
             "available": ledger.is_available(),
             "failure": ledger.failure(),
+            "publishing_failure": ledger.publishing_failure(),
             "published_size": ledger.published().size(),
             "latest_size": ledger.latest().size(),
         },

@@ -247,7 +247,7 @@ impl Customer {
         }
         match self.send(&row, &said, source, recipient).await {
             Ok(recorded) => Ok(same.then_some(recorded)),
-            Err(error @ Error::Refused(_)) if !error.is_transient() => {
+            Err(error) if error.is_no() => {
                 // Another change has its number, or it is another that is wanted now.
                 if !same || self.row(grant)?.sequence > row.sequence { Ok(None) } else { Err(error) }
             }
@@ -317,7 +317,7 @@ impl Customer {
         };
         let answer = match self.0.connection.grants().change_grant(call(asked)).await.map_err(Error::from) {
             Ok(answer) => answer.into_inner(),
-            Err(error) if matches!(&error, Error::Refused(_)) && !error.is_transient() => {
+            Err(error) if error.is_no() => {
                 return Err(self.doubt_refused_change(row, envelope::digest(source), error).await?);
             }
             Err(error) => return Err(error),

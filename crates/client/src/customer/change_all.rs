@@ -131,7 +131,7 @@ impl Customer {
             message: outcome.message,
             retry_after: None,
         }));
-        if refused.is_transient() {
+        if !refused.is_no() {
             return Err(refused);
         }
         Err(self.doubt_refused_change(&one.row, envelope::digest(&one.source), refused).await?)

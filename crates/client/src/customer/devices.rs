@@ -143,7 +143,7 @@ impl Customer {
                 Ok(proof) if same(&before) => return Ok(proof),
                 Ok(_) => {}
                 // Another device had its number.
-                Err(error) if matches!(error, Error::Refused(_)) && !error.is_transient() => {}
+                Err(error) if error.is_no() => {}
                 Err(error) => return Err(error),
             }
             identity = self.identity().await?;

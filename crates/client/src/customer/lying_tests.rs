@@ -36,6 +36,8 @@ struct Said {
     grants: HashMap<String, Grant>,
     keeps: bool,
     hides: bool,
+    /// Turns calls away for their token, as a broker does whose clock is wrong.
+    turns_away: bool,
     changes: usize,
 }
 
@@ -69,6 +71,9 @@ impl GrantService for Liar {
         let keeps = said.keeps;
         if let Some(grant) = said.grants.get_mut(&request.name).filter(|_| keeps) {
             grant.changes.push(request.source_change.expect("there is a change"));
+        }
+        if said.turns_away {
+            return Err(Status::unauthenticated("the token has expired"));
         }
         Err(Status::failed_precondition("no"))
     }
@@ -219,4 +224,25 @@ async fn a_number_is_used_again_only_where_the_broker_shows_no_change_under_it()
     let shown = bench.liar.0.lock().grants[name.as_str()].changes.clone();
     let last = envelope::peek::<GrantChange>(shown.last()).expect("a change");
     assert_eq!((last.verb, last.sequence), (Verb::Stop, 2));
+}
+
+#[tokio::test]
+async fn a_call_that_is_turned_away_for_its_token_says_nothing_of_an_earlier_one() {
+    let bench = Bench::new().await;
+    bench.lies(true, false);
+    bench.approve().await;
+    let name = bench.row().name;
+    // The first stop arrived, its answer was lost, and the next attempt comes to a broker whose clock is wrong.
+    bench.liar.0.lock().turns_away = true;
+    let turned_away = bench.customer.stop(&name, false).await.expect_err("it is turned away");
+    assert!(matches!(&turned_away, Error::Refused(one) if one.code == tonic::Code::Unauthenticated));
+    let row = bench.row();
+    assert!(row.pending.is_some() && !row.pending_refused, "what became of it is not known");
+
+    // The same bytes settle it.
+    bench.liar.0.lock().turns_away = false;
+    let error = bench.customer.stop(&name, false).await.expect_err("it says no");
+    assert!(caught(&error), "{error}");
+    let shown = bench.liar.0.lock().grants[name.as_str()].changes.clone();
+    assert!(shown.len() == 2 && shown[0] == shown[1]);
 }

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     channel::call,
-    error::{Error, Misuse, Party},
+    error::{Error, Misuse, Party, Refused},
     receipt::{ProvenLeaf, Saying},
 };
 
@@ -136,8 +136,15 @@ impl Customer {
         let mut tries = MAX_SIGNINGS;
         loop {
             let row = self.newest(grant)?;
-            if let Some(recorded) = Box::pin(self.settle_pending(&row.name, &self.meets(narrowing))).await? {
-                return self.narrowed(recorded);
+            match Box::pin(self.settle_pending(&row.name, &self.meets(narrowing))).await {
+                Ok(Some(recorded)) => return self.narrowed(recorded),
+                Ok(None) => {}
+                // What was signed before grants more than is left by now. It is marked as refused, so it is not sent again.
+                Err(Error::Refused(refused)) if tries > 0 && is_spent(&refused) => {
+                    tries -= 1;
+                    continue;
+                }
+                Err(error) => return Err(error),
             }
             let row = self.newest(grant)?;
             check_standing(&row, Verb::Narrow, false)?;
@@ -157,8 +164,7 @@ impl Customer {
                 // The number went to another change of the same wallet, or a use was spent meanwhile.
                 Err(Error::Refused(refused))
                     if tries > 0
-                        && (self.row(&row.name)?.sequence > row.sequence
-                            || refused.metadata.get("check").is_some_and(|check| check == "uses")) => {}
+                        && (self.row(&row.name)?.sequence > row.sequence || is_spent(&refused)) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -266,7 +272,7 @@ impl Customer {
         };
         let answer = match self.0.connection.grants().narrow_grant(call(asked)).await.map_err(Error::from) {
             Ok(answer) => answer.into_inner(),
-            Err(error) if matches!(&error, Error::Refused(_)) && !error.is_transient() => {
+            Err(error) if error.is_no() => {
                 let error = self.doubt_refused_change(row, envelope::digest(source), error).await?;
                 return Err(self.doubt_refused_terms(&new, error).await?);
             }
@@ -324,6 +330,11 @@ impl Draft {
             Entry::Salts { grant, source: self.salts.source, recipient: self.salts.recipient },
         ]
     }
+}
+
+/// Whether the new terms grant more than is left of the old ones.
+fn is_spent(refused: &Refused) -> bool {
+    refused.metadata.get("check").is_some_and(|check| check == "uses")
 }
 
 /// The offer under which a grant stands. The customer's own signature names it, so the broker can't show another.

@@ -199,8 +199,8 @@ pub enum PartnerEvent {
         /// The grant.
         grant: GrantName,
     },
-    /// By the broker's word, the customer stopped a grant, and has closed the account since: the signed stop is gone with
-    /// it. The grant is [held](GrantRow::held), and what was received is to go by what its terms say, unless an order
+    /// By the broker's word, the customer stopped a grant, or put a revision in its place, and has closed the account since:
+    /// what was signed is gone with it. The grant is [held](GrantRow::held), and what was received is to go by what its terms say, unless an order
     /// to delete it comes as well.
     AccountClosed {
         /// The grant.

@@ -365,19 +365,20 @@ impl Shared {
     }
 
     /// A record whose customer closed the account since: only the leaf is left. Its tag still tells which grant of this side's
-    /// it is about; of a stop that this side has not seen, the broker's word is all that there is, and of an order to delete a
-    /// record that is proven.
+    /// it is about; of a stop that this side has not seen, or of a revision that took its place, the broker's word is all that
+    /// there is, and of an order to delete a record that is proven.
     async fn erased(&self, event: &Event) -> Result<Option<PartnerEvent>, Error> {
         let kind = event.kind();
-        if !matches!(kind, Kind::GrantWithdrawn | Kind::ErasureOrdered) {
+        if !matches!(kind, Kind::GrantWithdrawn | Kind::GrantSuperseded | Kind::ErasureOrdered) {
             return Ok(None);
         }
         let leaf = Record::decode(event.record.clone())
             .map_err(|error| Error::misbehaved(Party::Broker, "event", "record", error.to_string()))?;
         let Some(row) = self.book.grant_tagged(&leaf.grant_tag) else { return Ok(None) };
         let known = match row.standing() {
-            Standing::Stopped { erase } => erase || kind == Kind::GrantWithdrawn,
-            Standing::Active | Standing::Paused | Standing::Superseded { .. } => false,
+            Standing::Stopped { erase } => erase || kind != Kind::ErasureOrdered,
+            Standing::Superseded { .. } => kind == Kind::GrantSuperseded,
+            Standing::Active | Standing::Paused => false,
         };
         let order = event.erasure_order.as_ref().filter(|_| row.erase_order().is_none());
         if known || (row.held() && order.is_none()) {

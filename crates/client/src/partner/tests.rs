@@ -387,7 +387,13 @@ async fn what_another_task_entered_meanwhile_is_held_against_nobody() {
 }
 
 #[tokio::test]
-async fn of_an_erased_customer_the_leaf_is_left_and_a_stop_that_was_missed_holds_the_grant() {
+async fn of_an_erased_customer_the_leaf_is_left_and_an_end_that_was_missed_holds_the_grant() {
+    for end in [Kind::GrantWithdrawn, Kind::GrantSuperseded] {
+        check_missed(end).await;
+    }
+}
+
+async fn check_missed(end: Kind) {
     let mut world = World::new();
     let broker = FakeBroker::start(&mut world).await;
     let granted = world.grant();
@@ -416,8 +422,8 @@ async fn of_an_erased_customer_the_leaf_is_left_and_a_stop_that_was_missed_holds
     let tag = row.terms().log_tag;
     erased(Kind::GrantApproved, &tag);
     erased(Kind::LinkAccepted, &[]);
-    erased(Kind::GrantWithdrawn, &[7; 32]);
-    erased(Kind::GrantWithdrawn, &tag);
+    erased(end, &[7; 32]);
+    erased(end, &tag);
     let noted = events.next().await.expect("hears");
     let PartnerEvent::AccountClosed { grant, subject } = &noted.event else { panic!("{noted:?}") };
     assert_eq!((grant, subject, noted.index), (row.name(), row.subject(), 50));

@@ -97,7 +97,7 @@ export class Hall {
 
   private static async start(settings: Record<string, string>): Promise<Hall> {
     const program =
-      process.env['COUNTERSIGN_DEMO'] ??
+      process.env['HALL'] ??
       fileURLToPath(new URL('../../../../target/debug/countersign-demo', import.meta.url))
     if (!existsSync(program)) {
       throw new Error(`${program} is not there: cargo build -p countersignd -p countersign-demo -p countersign-cli`)

@@ -43,8 +43,11 @@ async fn a_failed_publication_is_made_up_for() {
         sleep(Duration::from_secs(1)).await;
     }
     assert_eq!(ledger.published().size(), 0);
+    assert!(ledger.publishing_failure().is_some_and(|why| why.contains("a test asked for it")));
+    assert!(ledger.is_available(), "units are taken all the same");
     store.publications_fail.store(false, Ordering::SeqCst);
     sleep(Duration::from_secs(2)).await;
     assert_eq!(ledger.published().size(), 1_500);
+    assert_eq!(ledger.publishing_failure(), None);
     check_world(&ledger).await;
 }

@@ -21,8 +21,12 @@ use crate::journal::frame;
 use crate::journal::replay::{self, Commit, Segment};
 use crate::manifest::StoreId;
 use crate::mark;
-use crate::snapshot::{MAX_STRETCH_BYTES, Reader, SnapshotError};
-use crate::stretch::Stretch;
+use crate::snapshot::{Reader, SnapshotError};
+use crate::stretch::{Base, Stretch};
+
+/// The index is held against snapshot and journal in parts for which the journal's changes take no more memory than this.
+/// For each the journal is read again, some tenths of a second for each GiB: some 700,000 changed rows are one part.
+const MAX_PART_BYTES: usize = 192 << 20;
 
 /// What is brought up.
 pub(super) struct Recovery {
@@ -185,7 +189,7 @@ fn open_index(
             if applied > reached {
                 return Err(short(end, reached, applied));
             }
-            match restore(places, id, state, files, &trees) {
+            match restore(places, id, state, files, &trees, MAX_PART_BYTES) {
                 Ok((applied, 0)) => return Ok((trees, applied)),
                 Ok((applied, mended)) => {
                     tracing::info!(mended, "the index lacked what is in snapshot and journal");
@@ -204,7 +208,7 @@ fn open_index(
     tracing::warn!("the index is made anew from snapshot and journal");
     fs::remove_dir_all(folder).map_err(OpenError::io(folder))?;
     let trees = Trees::open(folder, options.cache_bytes, id).map_err(|error| refused(&error))?;
-    match restore(places, id, state, files, &trees) {
+    match restore(places, id, state, files, &trees, MAX_PART_BYTES) {
         Ok((applied, _)) => Ok((trees, applied)),
         Err(RestoreError::Index(error)) => Err(refused(&error)),
         Err(RestoreError::Source(error)) => Err(error),
@@ -230,42 +234,49 @@ impl From<SnapshotError> for RestoreError {
     }
 }
 
-/// Makes sled hold the state at the end of the last segment whose changes fit into memory with those before it. Returns
-/// the sequence there, and how many rows were mended.
+/// Makes sled hold the state that the journal reaches. Returns the sequence there, and how many rows were mended.
 fn restore(
     places: &Places<'_>,
     id: StoreId,
     state: &State,
     files: &dyn Files,
     trees: &Trees,
+    part_bytes: usize,
 ) -> Result<(u64, u64), RestoreError> {
-    let (mut next, mut sequence, mut newest_hour) = (1, 0, 0);
-    let mut reader = None;
+    let (mut next, mut newest_hour, mut reader) = (1, 0, None);
     if let Some(base) = state.base {
         reader = Some(Reader::open(files, &places.snapshots, base.next_segment, id)?);
-        (next, sequence, newest_hour) = (base.next_segment, base.head.sequence, base.newest_hour);
+        (next, newest_hour) = (base.next_segment, base.newest_hour);
     }
-    let mut stretch = Stretch::default();
-    for segment in state.segments.iter().filter(|segment| segment.number >= next) {
-        let last = segment.number == state.end().segment;
-        let add = |commit: Commit| {
-            let batch = frame::batch(commit.body).ok_or_else(|| commit.place.is(Damage::Content))?;
-            stretch.add(commit.after.sequence, batch);
-            Ok(())
-        };
-        let read =
-            replay::read_segment(files, &places.journal, segment.number, Some(segment.before), last, add);
-        sequence = read.and_then(Segment::needed_whole).map_err(RestoreError::Source)?.after.sequence;
-        if stretch.bytes() >= MAX_STRETCH_BYTES {
+    let (mut base, mut from, mut restoring) = (Base::new(reader), None, None);
+    loop {
+        let mut stretch = Stretch::part(from.take());
+        for segment in state.segments.iter().filter(|segment| segment.number >= next) {
+            let last = segment.number == state.end().segment;
+            let add = |commit: Commit| {
+                let batch = frame::batch(commit.body).ok_or_else(|| commit.place.is(Damage::Content))?;
+                stretch.add(commit.after.sequence, batch);
+                // What is given up here is of the next part.
+                stretch.shrink_to(part_bytes);
+                Ok(())
+            };
+            let read =
+                replay::read_segment(files, &places.journal, segment.number, Some(segment.before), last, add);
+            read.and_then(Segment::needed_whole).map_err(RestoreError::Source)?;
+        }
+        newest_hour = stretch.newest_hour().unwrap_or(0).max(newest_hour);
+        from = stretch.until();
+        caught(|| {
+            let restore = restoring.get_or_insert_with(|| Restore::begin(trees, newest_hour));
+            stretch.over(&mut base, |item| Ok::<_, RestoreError>(restore.item(&item)?))
+        })?;
+        if from.is_none() {
             break;
         }
     }
-    let newest_hour = stretch.newest_hour().unwrap_or(0).max(newest_hour);
-    caught(|| {
-        let mut restore = Restore::begin(trees, newest_hour);
-        stretch.over(reader.as_mut(), |item| Ok::<_, RestoreError>(restore.item(&item)?))?;
-        Ok((sequence, restore.end(sequence)?))
-    })
+    let sequence = state.reached().sequence;
+    let restore = restoring.expect("there is a last part");
+    caught(|| Ok((sequence, restore.end(sequence)?)))
 }
 
 fn missing_leaves(bundles: &BundleFiles, number: u64) -> OpenError {
@@ -278,4 +289,52 @@ fn missing_leaves(bundles: &BundleFiles, number: u64) -> OpenError {
 
 fn refused(error: &sled::Error) -> OpenError {
     OpenError::Index { reason: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::RealFiles;
+    use crate::manifest;
+    use crate::tests::{commit, content, options};
+
+    /// An index that has everything is found to have it, in however small parts the journal's changes are looked at.
+    #[tokio::test]
+    async fn nothing_is_mended_in_an_index_that_lacks_nothing() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let options = Options { snapshot_bytes: 60_000, ..options() };
+        let store = crate::SledStore::open(folder.path(), options.clone()).await.unwrap();
+        for step in 0..100 {
+            commit(&store, step, 29).await;
+            store.settle();
+        }
+        let head = content(&store).await.head;
+        store.close().await.unwrap();
+        drop(store);
+        let sled = folder.path().join("sled");
+        let places = Places {
+            folder: folder.path(),
+            journal: folder.path().join("journal"),
+            snapshots: folder.path().join("snapshots"),
+            sled: sled.clone(),
+        };
+        let id = manifest::read(&RealFiles, &folder.path().join("MANIFEST")).unwrap().unwrap().id;
+        let state = State::read(&places, &RealFiles, id).unwrap();
+        let next = state.base.expect("a snapshot").next_segment;
+        assert!(state.segments.iter().filter(|segment| segment.number >= next).count() > 2);
+        let open = || Trees::open(&place::current(&sled).unwrap(), options.cache_bytes, id).unwrap();
+        let trees = open();
+        for part_bytes in [usize::MAX, 4_000, 1] {
+            let restored = restore(&places, id, &state, &RealFiles, &trees, part_bytes);
+            assert!(matches!(restored, Ok((at, 0)) if at == head.sequence), "{part_bytes}");
+        }
+        trees.end().unwrap();
+        // One that has nothing is filled, and then lacks nothing.
+        fs::remove_dir_all(&sled).unwrap();
+        let trees = open();
+        for filled in [true, false] {
+            let restored = restore(&places, id, &state, &RealFiles, &trees, 4_000);
+            assert!(matches!(restored, Ok((at, mended)) if at == head.sequence && (mended > 0) == filled));
+        }
+    }
 }

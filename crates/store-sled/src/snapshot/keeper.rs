@@ -34,14 +34,14 @@ use crate::journal::{frame, replay};
 use crate::manifest::StoreId;
 use crate::placer::Placer;
 use crate::scrub::Wanted;
-use crate::stretch::Stretch;
+use crate::stretch::{Base, Stretch};
 
 /// How many snapshots stand: the one before the newest is there for the day when the newest is damaged.
 pub(crate) const SNAPSHOTS_KEPT: usize = 2;
 
 /// When changes take this much memory, a snapshot ends at the segment in hand, and the next one goes on. Segments that
 /// waited for long, since snapshots failed, are taken up in such parts.
-pub(crate) const MAX_STRETCH_BYTES: usize = 192 << 20;
+const MAX_STRETCH_BYTES: usize = 192 << 20;
 
 /// A snapshot that stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +98,9 @@ impl Keeper {
             let base = self.kept.last().copied();
             let error = match self.make_from(base, last_closed, ending) {
                 Ok(made) => {
+                    // It is there from now on, whether its name is durable or not: a scrub must find it.
                     self.kept.push(made);
+                    self.files.sync_folder(&self.folder)?;
                     return Ok(made);
                 }
                 Err(MakeError::Base(SnapshotError::Io { source, .. })) => return Err(source.into()),
@@ -116,6 +118,7 @@ impl Keeper {
                 return Err(MakeError::Damaged(error.into()));
             }
             let made = self.make_from(None, last_closed, ending)?;
+            self.files.sync_folder(&self.folder)?;
             let useless = std::mem::replace(&mut self.kept, vec![made]);
             for useless in useless.iter().filter(|it| it.next_segment != made.next_segment) {
                 self.files.remove(&path(&self.folder, useless.next_segment))?;
@@ -126,17 +129,20 @@ impl Keeper {
 
     /// Removes the last snapshot, which is of no use.
     fn remove_last(&mut self) -> io::Result<()> {
-        let Some(useless) = self.kept.pop() else { return Ok(()) };
-        self.files.remove(&path(&self.folder, useless.next_segment))
+        let Some(useless) = self.kept.last() else { return Ok(()) };
+        self.files.remove(&path(&self.folder, useless.next_segment))?;
+        self.kept.pop();
+        Ok(())
     }
 
+    /// Puts a snapshot in its place. Its name is durable once the folder is synced.
     fn make_from(
         &self,
         base: Option<Kept>,
         last_closed: u64,
         ending: &AtomicBool,
     ) -> Result<Kept, MakeError> {
-        let mut reader = match base {
+        let reader = match base {
             Some(base) => Some(Reader::open(&*self.files, &self.folder, base.next_segment, self.id)?),
             None => None,
         };
@@ -165,7 +171,7 @@ impl Keeper {
         let mut writer = Writer::begin(&*self.files, &self.placer, &header)?;
         let write = || -> Result<(), MakeError> {
             writer.lengths(&lengths)?;
-            changes.over(reader.as_mut(), |item| {
+            changes.over(&mut Base::new(reader), |item| {
                 check_ending(ending)?;
                 match &item {
                     Item::Request { hour, .. } if is_stale(*hour, Some(newest_hour)) => Ok(()),
@@ -179,8 +185,8 @@ impl Keeper {
         }
         let path = path(&self.folder, segment);
         writer.place(&*self.files, &path)?;
-        self.files.sync_folder(&self.folder)?;
-        let bytes = self.files.length(&path)?.unwrap_or(0);
+        // By its length alone it is known when the next one is due.
+        let bytes = self.files.length(&path).ok().flatten().unwrap_or(0);
         Ok(Kept { next_segment: segment, head, bytes })
     }
 

@@ -31,7 +31,7 @@ use crate::files::Files;
 use crate::manifest::StoreId;
 
 pub(crate) use checking::{Believed, in_turn};
-pub(crate) use keeper::{Due, Keeper, Kept, MAX_STRETCH_BYTES, MakeError, SNAPSHOTS_KEPT, SnapshotWork};
+pub(crate) use keeper::{Due, Keeper, Kept, MakeError, SNAPSHOTS_KEPT, SnapshotWork};
 pub(crate) use read::{Reader, SnapshotError, verify};
 pub(crate) use write::Writer;
 

@@ -17,7 +17,7 @@ use self::faults::FaultyFiles;
 use crate::{OpenError, Options, SledStore};
 
 /// Small segments, so that every test crosses several; a small cache, which opens faster.
-fn options() -> Options {
+pub(crate) fn options() -> Options {
     Options { cache_bytes: 1 << 20, segment_bytes: 8_000, snapshot_bytes: u64::MAX }
 }
 
@@ -105,7 +105,7 @@ fn batch(step: u64, leaves: u64) -> Batch {
     }
 }
 
-async fn commit(store: &SledStore, step: u64, leaves: u64) -> Head {
+pub(crate) async fn commit(store: &SledStore, step: u64, leaves: u64) -> Head {
     let head = store.head();
     assert_eq!(head.sequence, step);
     store.commit(head, batch(step, leaves)).await.unwrap()
@@ -118,15 +118,15 @@ fn checkpoint(size: u64) -> String {
 
 /// Everything that reads give.
 #[derive(Debug, PartialEq)]
-struct Content {
-    head: Head,
+pub(crate) struct Content {
+    pub(crate) head: Head,
     rows: Vec<(Vec<u8>, countersign_store::Entry)>,
     records: Vec<Bytes>,
     private: Vec<Bytes>,
     requests: Vec<Option<Bytes>>,
 }
 
-async fn content(store: &dyn Store) -> Content {
+pub(crate) async fn content(store: &dyn Store) -> Content {
     let head = store.head();
     let mut requests = Vec::new();
     for step in 0..=head.sequence {

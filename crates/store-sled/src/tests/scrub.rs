@@ -387,3 +387,40 @@ async fn a_sole_snapshot_that_cannot_be_read_is_named_and_stays() {
     drop(store);
     check(folder.path(), &expected).await;
 }
+
+/// Wherever the making of a snapshot fails that still has what is deleted later.
+#[tokio::test]
+async fn a_snapshot_that_failed_half_way_hides_nothing_from_a_scrub() {
+    let options = Options { snapshot_bytes: 1, ..snapshotting() };
+    let mut turn = 0;
+    loop {
+        let folder = TempDir::new().unwrap();
+        let (files, turns, struck) = FaultyFiles::failing(false);
+        let store = SledStore::open_on(Arc::new(files), folder.path(), options.clone()).await.unwrap();
+        let puts = vec![(KEY.to_vec(), Bytes::from_static(MARKER))];
+        store.commit(store.head(), Batch { puts, ..Batch::default() }).await.unwrap();
+        turns.fail_step(turn);
+        for step in 0..10 {
+            if store.commit(store.head(), batch(step, 29)).await.is_err() {
+                break;
+            }
+            store.settle();
+        }
+        turns.mend();
+        if !struck.load(Ordering::SeqCst) {
+            break;
+        }
+        turn += 1;
+        // It was a commit's own step, and the store is to be opened again.
+        if store.failure().is_some() {
+            continue;
+        }
+        let deletes = vec![KEY.to_vec()];
+        store.commit(store.head(), Batch { deletes, ..Batch::default() }).await.unwrap();
+        commit(&store, store.head().sequence, 29).await;
+        store.scrub(left()).await.unwrap();
+        assert_eq!(snapshots(folder.path()).len(), 1, "after step {turn}");
+        assert_eq!(marked(folder.path()), Vec::<PathBuf>::new(), "after step {turn}");
+    }
+    assert!(turn > 20, "{turn}");
+}

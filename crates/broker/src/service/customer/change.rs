@@ -134,7 +134,7 @@ async fn attempt(
         }
     };
     if !matches!(kind, Kind::AuthenticatorAdded) {
-        work.look_at(&agenda::REMOVED.key(Timestamp::from_millis(now), signed.digest()), "");
+        work.look_at(agenda::REMOVED.entry(Timestamp::from_millis(now), signed.digest(), ""));
     }
     work.update(&read, &row)?;
     work.create(&place, &CustomerChangeRow { statement: Some(signed.envelope().clone()) })?;

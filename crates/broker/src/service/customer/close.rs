@@ -103,7 +103,7 @@ async fn attempt(
     let digest = Digest::of(name.as_str().as_bytes());
     let left = rows::closed_customers().entry(now, digest);
     work.index(&left, name.as_str())?;
-    work.look_at(&agenda::REMOVED.key(Timestamp::from_millis(now), digest), "");
+    work.look_at(agenda::REMOVED.entry(Timestamp::from_millis(now), digest, ""));
     work.record(broker.draft_erased(name, id, signed.digest()));
     let Some(mut entered) = broker.enter(work).await? else { return Ok(None) };
     entered.pop().map(Some).ok_or(Fault::Bug { what: "a closing was entered without a record" })

@@ -87,8 +87,7 @@ async fn attempt(
     // and the time that it takes, are the same whoever else asks this customer.
     let waiting = WaitingRow { request: name.to_string(), expire_time_ms: request.expire_time.as_millis() };
     work.create(&rows::waiting(&customer.name, partner, now, &name), &waiting)?;
-    let look = agenda::ASKED.key(Timestamp::from_millis(now), signed.digest());
-    work.look_at(&look, customer.name.as_str());
+    work.look_at(agenda::ASKED.entry(Timestamp::from_millis(now), signed.digest(), customer.name.as_str()));
     work.index(&rows::due().entry(request.expire_time.as_millis(), signed.digest()), name.as_str())?;
     broker.expect_open(&mut work, &customer).await?;
     let evidence = [signed.digest()];

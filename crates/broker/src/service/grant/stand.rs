@@ -53,7 +53,7 @@ pub(super) fn stand(
         work.index(&index.entry(row.create_time_ms, digest), signed.name.as_str())?;
     }
     let told = lifecycle::announced_at(terms.time, terms.expire_time);
-    work.look_at(&agenda::EXPIRING.key(told, digest), signed.name.as_str());
+    work.look_at(agenda::EXPIRING.entry(told, digest, signed.name.as_str()));
     let evidence = [digest];
     work.record(broker.draft(Happening {
         kind: Kind::GrantApproved,

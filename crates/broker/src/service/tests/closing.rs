@@ -7,7 +7,9 @@ use countersign_grants::{
     envelope,
     id::{Principal, RequestName},
     statement as says,
+    time::Timestamp,
 };
+use countersign_ledger::Housekeeping;
 use countersign_proto::{
     log::v1::Kind,
     row::v1::WrappedCopyRow,
@@ -18,7 +20,7 @@ use countersign_store::MAX_KEY_BYTES;
 
 use super::{Setting, change, row};
 use crate::{
-    Caller,
+    Caller, agenda,
     caller::Party,
     record::Happening,
     rows,
@@ -234,4 +236,39 @@ async fn an_account_that_cannot_be_erased_keeps_no_other_waiting() {
     close_within(broker, &caller, closure(&s), 0).await.expect("closes");
     assert_eq!(sweeper::erase(broker).await.expect("sweeps"), 1);
     assert_eq!(about_her(&s, &requests).await, Vec::<String>::new());
+}
+
+/// Rows for somebody's entries in an agenda, each at a moment of its own.
+async fn enter_asked(s: &Setting, name: &str, moments: std::ops::Range<u64>) {
+    for some in moments.collect::<Vec<_>>().chunks(500) {
+        let entry =
+            |at: &u64| agenda::ASKED.entry(Timestamp::from_millis(*at), Digest::of(&at.to_be_bytes()), name);
+        let puts = some.iter().flat_map(entry).collect();
+        s.world.broker.ledger().housekeep(Housekeeping { puts, deletes: vec![] }).await.expect("commits");
+    }
+}
+
+#[tokio::test]
+async fn an_agenda_gives_the_entries_of_one_without_all_others() {
+    let s = Setting::new().await;
+    let (broker, name) = (&s.world.broker, s.mei.name.as_str());
+    enter_asked(&s, "customers/another", 0..1_000).await;
+    enter_asked(&s, name, 1_000..1_003).await;
+    enter_asked(&s, "customers/another", 1_003..2_000).await;
+    let of = async |limit| agenda::ASKED.of(broker, name, limit).await.expect("reads");
+    // Each stands in two rows.
+    assert_eq!((of(2).await.len(), of(9).await.len()), (4, 6));
+    for key in of(9).await {
+        assert!(broker.store().get(&key).await.expect("reads").is_some(), "{}", key.escape_ascii());
+    }
+    let due = agenda::ASKED.due(broker, Timestamp::from_millis(1_000), 2_000).await.expect("reads").pop();
+    let due = due.expect("hers is due");
+    assert_eq!(due.name, name);
+    let later = Timestamp::from_millis(5_000);
+    agenda::ASKED.done(broker, &due, Some(later)).await.expect("moves");
+    assert_eq!(of(9).await.len(), 6);
+    let moved = agenda::ASKED.due(broker, later, 2_001).await.expect("reads").pop().expect("it is there");
+    assert_eq!((moved.at, moved.name.as_str()), (5_000, name));
+    agenda::ASKED.done(broker, &moved, None).await.expect("drops");
+    assert_eq!(of(9).await.len(), 4);
 }

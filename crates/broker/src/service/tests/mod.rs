@@ -5,6 +5,7 @@ mod closing;
 mod hostile;
 mod late;
 mod links;
+mod month;
 mod notices;
 mod offered;
 mod paused;

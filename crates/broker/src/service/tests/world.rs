@@ -83,7 +83,7 @@ impl Brand {
             public_key: Bytes::copy_from_slice(key.public().as_bytes()),
             sequence,
             not_before_ms: START,
-            not_after_ms: START + 30 * 24 * 3_600_000,
+            not_after_ms: START + 365 * 24 * 3_600_000,
             previous,
         };
         envelope::sign::<says::PartnerKey>(&message, &[&self.identity])

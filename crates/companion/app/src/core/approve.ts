@@ -159,7 +159,7 @@ export async function signTwice(core: Core, message: TermsInit, links: Draft['li
 
 /** What was signed stays in the book. Marks as refused what the broker, asked once more, says there is not. */
 async function doubt(core: Core, drafts: readonly Draft[], refusal: Failed): Promise<Failed> {
-  if (refusal.error.kind !== 'refused' || refusal.transient) return refusal
+  if (!refusal.no) return refusal
   for (const { name } of drafts) {
     try {
       if (await lookUp(core, name)) return misbehaved('broker', 'approval', 'refusal')

@@ -129,7 +129,7 @@ async function send(core: Core, row: GrantRow): Promise<GrantRow> {
       core.tell({ what: 'status' })
       return queued
     }
-    if (failed.error.kind === 'refused' && !failed.transient) throw await doubt(core, row, source, failed)
+    if (failed.no) throw await doubt(core, row, source, failed)
     throw failed
   }
 }
@@ -356,7 +356,7 @@ async function sendPage(core: Core, page: readonly GrantRow[], outcomes: StopPro
         continue
       }
       const refusal = new Failed({ kind: 'refused', reason, code, metadata: {} })
-      throw refusal.transient ? refusal : await doubt(core, row, envelopeFrom(row.pending!.source), refusal)
+      throw refusal.no ? await doubt(core, row, envelopeFrom(row.pending!.source), refusal) : refusal
     } catch (thrown) {
       await failed(row, thrown)
     }
@@ -438,7 +438,7 @@ async function sendNarrowing(core: Core, row: GrantRow, said: Said, sourceChange
     )
   } catch (thrown) {
     const failed = toFailed(thrown)
-    if (failed.error.kind !== 'refused' || failed.transient) throw failed
+    if (!failed.no) throw failed
     if (await lookUp(core, next.name)) throw misbehaved('broker', 'narrowing', 'refusal')
     await core.book.changeGrant(next.name, (before) => ({ ...before, refused: true }))
     throw failed

@@ -47,6 +47,14 @@ export class Failed extends Error {
     // gRPC: 14 UNAVAILABLE, 4 DEADLINE_EXCEEDED.
     return this.error.kind === 'unreachable' || (this.error.kind === 'refused' && (this.error.code === 14 || this.error.code === 4))
   }
+  /**
+   * Whether the broker judged what was asked and says no. A call that was turned away for its token was never looked at, so
+   * what an earlier one asked may stand all the same.
+   */
+  get no(): boolean {
+    // gRPC: 16 UNAUTHENTICATED.
+    return this.error.kind === 'refused' && !this.transient && this.error.code !== 16
+  }
   /** Whether this device does nothing more until a person has looked. */
   get halts(): boolean {
     return this.error.kind === 'forked' || this.error.kind === 'storage'

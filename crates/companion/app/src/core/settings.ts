@@ -155,7 +155,7 @@ export async function changeIdentity(core: Core, { said, wrapped }: Prepared): P
       } catch (thrown) {
         const failed = toFailed(thrown)
         // Another device had its number.
-        if (failed.error.kind !== 'refused' || failed.transient) throw failed
+        if (!failed.no) throw failed
       }
       now = await identity(core)
     }

@@ -9,6 +9,7 @@ import { StateBadge, stands, stopOf, Brand } from '../components/terms'
 import { useAct, useApp, useLoaded } from '../context'
 import type { Companion, GrantView, LinkView, Seen, WaitingView } from '../../core/index.ts'
 import { to } from '../router'
+import { inOrder } from '../preferences'
 
 /** What is shared, what waits, and what it is good for; pause and stop are one tap away. */
 export function Home(): JSX.Element {
@@ -70,7 +71,7 @@ function Parts({ home, again }: { home: Seen; again: () => void }): JSX.Element 
     ),
     benefits: standing.length > 0 && <Benefits key="benefits" standing={standing} />,
   }
-  const order = [preferences.first, ...(['requests', 'sharing', 'benefits'] as const).filter((part) => part !== preferences.first)] as const
+  const order = inOrder(preferences.first)
   return (
     <>
       <Late grants={grants.filter((grant) => grant.erasure?.overdue === true)} />
