@@ -10,7 +10,7 @@ let phone: Phone
 let mei: Mei
 const what = say.app.gives(CALLED.skylark, CALLED.hopp)
 
-/** Longer than a stop waits for the source's word. */
+/** Longer than a stop or a closing waits for a brand's word. */
 const OVER_A_MINUTE = 62_000
 
 beforeAll(async () => {
@@ -30,6 +30,22 @@ beforeEach(async () => {
 })
 afterEach(() => phone?.stop())
 
+test('the account is closed with grants standing: each is stopped, its deletion ordered, and the app begins anew', async () => {
+  await mei.open('#/settings')
+  await phone.page.getByRole('button', { name: say.settings.closeAccount }).click()
+  await mei.button(say.settings.closeConfirm).click()
+  await mei.heading(say.problems.kinds.closed.title).waitFor({ timeout: OVER_A_MINUTE })
+  expect(await phone.page.getByText(say.over.left).count(), 'every brand has heard').toBe(0)
+  expect(await phone.axe()).toEqual([])
+  await hall.until((brand, event) => (brand === 'hopp' && 'erase_due' in event ? event : undefined))
+  await phone.page.reload()
+  await mei.heading(say.over.title).waitFor()
+  await mei.button(say.over.anew).click()
+  await mei.button(say.welcome.create).click()
+  await mei.heading(say.home.title).waitFor()
+  await phone.page.getByText(say.home.noLinks).waitFor()
+})
+
 test('a stop that its source does not confirm within a minute says so, and what else to do', async () => {
   await mei.open()
   const stop = phone.page.getByRole('link', { name: `${say.home.stop}: ${what}` })
@@ -45,22 +61,6 @@ test('a stop that its source does not confirm within a minute says so, and what 
   } finally {
     hall.thaw('skylark')
   }
-})
-
-test('the account is closed with grants standing: each is stopped, its deletion ordered, and the app begins anew', async () => {
-  await mei.open('#/settings')
-  await phone.page.getByRole('button', { name: say.settings.closeAccount }).click()
-  await mei.button(say.settings.closeConfirm).click()
-  await mei.heading(say.problems.kinds.closed.title).waitFor()
-  expect(await phone.page.getByText(say.over.left).count(), 'every brand has heard').toBe(0)
-  expect(await phone.axe()).toEqual([])
-  await hall.until((brand, event) => (brand === 'hopp' && 'erase_due' in event ? event : undefined))
-  await phone.page.reload()
-  await mei.heading(say.over.title).waitFor()
-  await mei.button(say.over.anew).click()
-  await mei.button(say.welcome.create).click()
-  await mei.heading(say.home.title).waitFor()
-  await phone.page.getByText(say.home.noLinks).waitFor()
 })
 
 test('the account is closed although a brand has not heard, and what that leaves stands on the last screen', async () => {
