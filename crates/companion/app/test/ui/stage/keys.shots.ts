@@ -151,7 +151,7 @@ test('another language and size of text come at once, and are there the next tim
   const size = () => page.evaluate(() => parseFloat(getComputedStyle(document.documentElement).fontSize))
   const before = await size()
   await page.getByRole('radio', { name: say.settings.sizes[3] }).check()
-  expect(await size()).toBe(2 * before)
+  await expect.poll(size).toBe(2 * before)
   await page.getByRole('radio', { name: '日本語' }).check()
   await page.getByRole('heading', { level: 1, name: ja.settings.title }).waitFor()
   await page.reload()
