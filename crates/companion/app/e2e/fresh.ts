@@ -25,12 +25,17 @@ export interface Front {
 }
 
 /** The app on a host of its own, as its README says to: its files, a `broker.json` that names the broker, and the policy. */
-export async function elsewhere(): Promise<Front & { point: (broker: string) => Promise<void> }> {
+export async function elsewhere(): Promise<Front & { point: (broker: string) => Promise<void>; serve: (path: string, text: string) => void; asked: string[] }> {
+  const asked: string[] = []
+  const newer = new Map<string, string>()
   let file = ''
   let guards: [string, string][] = []
-  const server = createServer((asked, answer) => {
-    if (asked.url === '/broker.json' && file) answer.setHeader('content-type', 'application/json').end(file)
-    else if (!fromDist(asked, answer, guards)) answer.writeHead(404).end()
+  const server = createServer((request, answer) => {
+    const url = request.url ?? ''
+    asked.push(url)
+    if (url === '/broker.json' && file) answer.setHeader('content-type', 'application/json').end(file)
+    else if (newer.has(url)) answer.setHeader('cache-control', 'no-cache').end(newer.get(url))
+    else if (!fromDist(request, answer, guards)) answer.writeHead(404).end()
   })
   const address = await listening(server)
   const point = async (broker: string) => {
@@ -38,7 +43,7 @@ export async function elsewhere(): Promise<Front & { point: (broker: string) => 
     guards = guardsOf(page).map(([name, value]) => [name, value.replace("connect-src 'self'", `connect-src 'self' ${broker}`)])
     file = JSON.stringify({ ...((await told.json()) as object), address: broker })
   }
-  return { address, point, close: () => closed(server) }
+  return { address, point, serve: (path, text) => void newer.set(path, text), asked, close: () => closed(server) }
 }
 
 export async function front(broker: string): Promise<Front> {
