@@ -417,6 +417,7 @@ async fn bare_invitation(
         time_ms: now.as_millis(),
         checkpoint: checkpoint(brand).await,
         replaces: replaces.into(),
+        return_address: String::new(),
     };
     let statement = Some(sign_as::<LinkInvitation>(&brand.working, &message));
     let asked = v1::CreateLinkInvitationRequest { statement };

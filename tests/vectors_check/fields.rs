@@ -145,6 +145,15 @@ fn of_offers() -> Vec<Case> {
     ]
 }
 
+/// An invitation by which the code goes back to an address; with what is wrong with that, if it is.
+fn invitation_returning(name: &str, address: &str, wrong: Option<&'static str>) -> Case {
+    let good = ("An address that the code goes back to.", "ok");
+    let (comment, expected) = wrong.map_or(good, |wrong| (wrong, "return_address"));
+    bend::<LinkInvitation>("source-invitation", name, comment, expected, |it| {
+        it.return_address = address.to_owned();
+    })
+}
+
 fn of_links() -> Vec<Case> {
     vec![
         bend::<LinkInvitation>(
@@ -182,6 +191,41 @@ fn of_links() -> Vec<Case> {
             |it| {
                 it.label_commitment = short();
             },
+        ),
+        invitation_returning("invitation-returns", "https://app.skylark.example:8443/link?step=2", None),
+        invitation_returning("invitation-returns-here", "http://localhost:8000/link", None),
+        invitation_returning("invitation-returns-http", "http://skylark.example/", Some("Not secure.")),
+        invitation_returning(
+            "invitation-returns-script",
+            "javascript:alert(1)//",
+            Some("No address at all."),
+        ),
+        invitation_returning(
+            "invitation-returns-user",
+            "https://skylark.example@evil.example/",
+            Some("A user's name."),
+        ),
+        invitation_returning(
+            "invitation-returns-slash",
+            "https://skylark.example\\@evil.example/",
+            Some("Read as two hosts."),
+        ),
+        invitation_returning(
+            "invitation-returns-fragment",
+            "https://skylark.example/#x",
+            Some("The fragment is the code's."),
+        ),
+        invitation_returning("invitation-returns-case", "https://Skylark.example/", Some("Upper case.")),
+        invitation_returning("invitation-returns-bare", "https://skylark.example", Some("Without a path.")),
+        invitation_returning(
+            "invitation-returns-port",
+            "https://skylark.example:65536/",
+            Some("No such port."),
+        ),
+        invitation_returning(
+            "invitation-returns-long",
+            &format!("https://skylark.example/{}", "a".repeat(489)),
+            Some("513 bytes."),
         ),
         bend::<LinkAcceptance>(
             "source-acceptance",

@@ -31,7 +31,7 @@ pub(crate) use self::{
 pub use self::{
     event::{Noted, PartnerEvent},
     events::EventWatch,
-    invite::Invited,
+    invite::{InviteOptions, Invited},
     offer::OfferDraft,
     request::AskedRow,
 };

@@ -6,7 +6,10 @@ import { defineConfig, type HtmlTagDescriptor, type Plugin } from 'vite'
 const BROKER = process.env['COUNTERSIGN_BROKER'] ?? 'http://127.0.0.1:7443'
 
 /** What every visit loads behind import(): named in the page itself, it comes along with the entry and not after it. */
-const ALWAYS = ['/src/ui/app.tsx', '/src/core/companion.ts', '/src/core/live.ts']
+const FIRST = '/src/ui/first.tsx'
+
+/** The entry and what it runs before that has come. */
+const EARLY = /rolldown\/runtime\.js$|\/src\/(main\.tsx|core\/file\.ts|ui\/(invitation|preferences)\.ts|ui\/messages\/(index|plurals)\.ts)$/
 
 function together(): Plugin {
   return {
@@ -22,14 +25,14 @@ function together(): Plugin {
           chunk.imports.forEach(visit)
         }
         for (const chunk of Object.values(bundle ?? {})) {
-          const source = chunk.type === 'chunk' ? chunk.facadeModuleId : undefined
-          if (source && ALWAYS.some((end) => source.endsWith(end))) visit(chunk.fileName)
+          if (chunk.type === 'chunk' && Object.keys(chunk.modules).some((id) => id.endsWith(FIRST))) visit(chunk.fileName)
         }
-        return [...found].sort().map((file) => ({
-          tag: 'link',
-          attrs: { rel: 'modulepreload', crossorigin: true, href: `./${file}` },
-          injectTo: 'head',
-        }))
+        const ahead = (attrs: Record<string, string | true>): HtmlTagDescriptor => ({ tag: 'link', attrs: { ...attrs, crossorigin: true }, injectTo: 'head' })
+        return [
+          // As `core/file.ts` asks for it.
+          ahead({ rel: 'preload', as: 'fetch', href: './broker.json' }),
+          ...[...found].sort().map((file) => ahead({ rel: 'modulepreload', href: `./${file}` })),
+        ]
       },
     },
   }
@@ -49,6 +52,17 @@ export default defineConfig({
     manifest: true,
     sourcemap: false,
     reportCompressedSize: false,
+    rolldownOptions: {
+      output: {
+        // A first visit is two files, whatever else of the app shares their modules: each file costs a round trip's turn.
+        codeSplitting: {
+          groups: [
+            { name: 'early', test: EARLY, priority: 2 },
+            { name: 'first', test: (id) => id.endsWith(FIRST), priority: 1 },
+          ],
+        },
+      },
+    },
   },
   server: {
     proxy: {

@@ -22,8 +22,16 @@ pub(crate) enum Command {
     Open,
     /// Publish the offers of the rows that this brand receives.
     Publish,
-    /// Invite the person who is signed in; an airline knows the flight that they booked.
-    Invite { label: String, flight: Option<String> },
+    /// Publish the offer of one of these rows anew, with fields that the person may add.
+    Offer { row: u8, optional: Vec<String> },
+    /// Invite the person who is signed in; an airline knows the flight that they booked. Where the code comes back to, if it
+    /// isn't typed.
+    Invite {
+        label: String,
+        flight: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        return_address: Option<String>,
+    },
     /// The person brought the code back.
     Confirm { link: String, code: String },
     /// Put offers to a linked person: each offer, and whether the row can be left out.
@@ -130,6 +138,8 @@ pub(crate) enum Event {
     Stopped { grant: String, subject: String, row: u8 },
     /// The customer ordered this brand to delete what it received under a grant; the order stands in the book.
     EraseDue { grant: String },
+    /// The customer tapped: the next fetch of a place that they gave is by it.
+    Tapped { grant: String },
     /// Something did not go as it should.
     Trouble { what: String },
 }
@@ -202,7 +212,11 @@ mod tests {
         check(
             &Asked {
                 id: 2,
-                command: Command::Invite { label: "Mei\n".into(), flight: Some("B6 35".into()) },
+                command: Command::Invite {
+                    label: "Mei\n".into(),
+                    flight: Some("B6 35".into()),
+                    return_address: None,
+                },
             },
             r#"{"id":2,"command":{"invite":{"label":"Mei\n","flight":"B6 35"}}}"#,
         );

@@ -101,7 +101,8 @@ mod tests {
         let asked: Asked =
             decode(r#"{"id":1,"brand":"skylark","command":{"invite":{"label":"Mei","flight":"B6 35"}}}"#)
                 .unwrap();
-        let command = Command::Invite { label: "Mei".into(), flight: Some("B6 35".into()) };
+        let command =
+            Command::Invite { label: "Mei".into(), flight: Some("B6 35".into()), return_address: None };
         assert_eq!(asked, Asked { id: 1, brand: Brand::Skylark, command });
         let event = Event::EraseDue { grant: "g".into() };
         assert_eq!(

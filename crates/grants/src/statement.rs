@@ -20,8 +20,8 @@ pub use self::{
     erasure::{AccountClosure, ErasureAttestation},
     grant::{GrantChange, GrantRequest, GrantTerms, MAX_REQUEST_LIFE, RequestedRow, Verb},
     link::{
-        CODE_DIGITS, LinkAcceptance, LinkConfirmation, LinkInvitation, MAX_INVITATION_LIFE, SECRET_BYTES,
-        code_mac, label_commitment, mac_opens,
+        CODE_DIGITS, LinkAcceptance, LinkConfirmation, LinkInvitation, MAX_INVITATION_LIFE, ReturnAddress,
+        SECRET_BYTES, code_mac, label_commitment, mac_opens,
     },
     offer::{BenefitKind, MAX_REQUEST_WORDS, MAX_ROWS, Offer, OfferText, words},
     parse::{Checkpoint, Malformed, Statement},

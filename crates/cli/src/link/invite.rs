@@ -2,7 +2,10 @@
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use countersign_client::grants::id::SubjectHandle;
+use countersign_client::{
+    grants::{id::SubjectHandle, statement::ReturnAddress},
+    partner::InviteOptions,
+};
 use serde_json::json;
 
 use crate::{arguments::Setting, homes::PartnerHome, words};
@@ -15,19 +18,26 @@ pub(crate) struct Arguments {
     /// The handle of the link whose place the new one takes: the person lost its keys, or they were stolen
     #[arg(long, value_name = "SUBJECT")]
     replaces: Option<String>,
+    /// Where the customer's app takes the code, as `#countersign-code=` and six digits; without it the person types it
+    #[arg(long, value_name = "URL")]
+    return_address: Option<String>,
     #[command(flatten)]
     home: PartnerHome,
 }
 
 impl Arguments {
     pub(crate) async fn run(self, setting: &Setting) -> Result<()> {
-        let replaced =
-            self.replaces.as_deref().map(SubjectHandle::parse).transpose().context("--replaces")?;
-        let partner = self.home.open(setting)?;
-        let invited = match replaced {
-            Some(replaced) => partner.invite_anew(&replaced, &self.label).await?,
-            None => partner.invite(&self.label).await?,
+        let options = InviteOptions {
+            replaces: self.replaces.as_deref().map(SubjectHandle::parse).transpose().context("--replaces")?,
+            return_address: self
+                .return_address
+                .as_deref()
+                .map(ReturnAddress::parse)
+                .transpose()
+                .context("--return-address")?,
         };
+        let partner = self.home.open(setting)?;
+        let invited = partner.invite_with(&self.label, &options).await?;
         let package = invited.package.to_text();
         let json = json!({
             "link": invited.link.as_str(),

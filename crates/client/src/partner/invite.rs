@@ -8,7 +8,7 @@ use countersign_grants::{
     id::{GrantName, LinkName, SubjectHandle},
     statement::{
         CODE_DIGITS, ChangeReason, LinkAcceptance, LinkConfirmation, LinkInvitation, MAX_INVITATION_LIFE,
-        SECRET_BYTES, label_commitment, mac_opens,
+        ReturnAddress, SECRET_BYTES, label_commitment, mac_opens,
     },
     time::Timestamp,
 };
@@ -46,11 +46,23 @@ pub struct Invited {
     pub expire_time: Timestamp,
 }
 
+/// What an invitation says beside whom it invites.
+#[derive(Clone, Debug, Default)]
+pub struct InviteOptions {
+    /// The handle of the link whose place the new one takes: its keys were lost, or reported stolen. Once the new link is
+    /// confirmed the old one is over: before that every grant that hangs on it is revoked. The new link has a new handle.
+    pub replaces: Option<SubjectHandle>,
+    /// Where the customer's app takes the code, as `#countersign-code=` and six digits. What is found there opens the
+    /// invitation of the session that it comes to, and of no other: who was sent somebody else's invitation is signed in
+    /// as somebody else.
+    pub return_address: Option<ReturnAddress>,
+}
+
 impl Partner {
     /// Invites the person who is signed in to link. `label` is how they know their account, such as `Maya, gold card`; the
     /// broker never sees it.
     pub async fn invite(&self, label: &str) -> Result<Invited, Error> {
-        self.send_invitation(label, None).await
+        self.invite_with(label, &InviteOptions::default()).await
     }
 
     /// Invites a person to link anew who has lost the keys of the link with this handle, or reported them stolen. Once the
@@ -58,12 +70,17 @@ impl Partner {
     /// new handle. Once the old account is erased the broker knows the old link no more, and refuses this with
     /// `RESOURCE_UNKNOWN`: then [`invite`](Self::invite) is what is left, and all that is needed.
     pub async fn invite_anew(&self, replaced: &SubjectHandle, label: &str) -> Result<Invited, Error> {
-        let old = self.0.book.link_of(replaced);
-        let old = old.ok_or_else(|| Error::Misuse(Misuse::Unknown { name: replaced.to_string() }))?;
-        self.send_invitation(label, Some(old.name().digest())).await
+        let options = InviteOptions { replaces: Some(replaced.clone()), ..InviteOptions::default() };
+        self.invite_with(label, &options).await
     }
 
-    async fn send_invitation(&self, label: &str, replaces: Option<Digest>) -> Result<Invited, Error> {
+    /// The same, with all that an invitation can say.
+    pub async fn invite_with(&self, label: &str, options: &InviteOptions) -> Result<Invited, Error> {
+        let replaces = options.replaces.as_ref().map(|replaced| {
+            let old = self.0.book.link_of(replaced);
+            old.map(|old| old.name().digest()).ok_or_else(|| Misuse::Unknown { name: replaced.to_string() })
+        });
+        let replaces: Option<Digest> = replaces.transpose().map_err(Error::Misuse)?;
         let shared = &self.0;
         shared.monitor.check()?;
         let subject = SubjectHandle::of(&shared.name, shared.system.draw());
@@ -84,6 +101,7 @@ impl Partner {
                 time_ms: now.as_millis(),
                 checkpoint,
                 replaces: replaces.map(Into::into).unwrap_or_default(),
+                return_address: options.return_address.as_ref().map(ToString::to_string).unwrap_or_default(),
             },
         )?;
         let invitation = signed.envelope().clone();

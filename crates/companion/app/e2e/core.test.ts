@@ -133,6 +133,22 @@ test('narrows a grant, pauses and resumes it', async () => {
   expect(await core.resume(less.name)).toMatchObject({ verb: 'resume' })
 })
 
+test('what was last seen is there before anybody answers', async () => {
+  const [grants, links] = [await core.grants(), await core.links()]
+  const requests = await core.requests()
+  const real = globalThis.fetch
+  const called: unknown[] = []
+  globalThis.fetch = (input) => {
+    called.push(input)
+    return Promise.reject(new TypeError('no network'))
+  }
+  const seen = await core.seen()
+  globalThis.fetch = real
+  expect(called).toEqual([])
+  expect(seen).toEqual({ requests, grants, links })
+  expect(grants.length).toBeGreaterThan(3)
+})
+
 test('a stop that nobody hears is queued, and goes out later', async () => {
   const grant = (await core.grants()).find(({ terms }) => terms.purpose.code === 'trip_updates')!
   const real = globalThis.fetch
@@ -250,4 +266,24 @@ test('keys on this device alone do the same, without a passkey', async () => {
   expect(other.status().keys).toBe('device')
   expect(await other.links()).toEqual([])
   expect(await other.settings()).toMatchObject({ authenticators: [] })
+})
+
+test('a closing whose proof was lost is told as what it is, and nothing is done with these keys any more', async () => {
+  newDevice()
+  const other = await open({ languages: ['en'] })
+  await other.firstUse('device', 'This browser')
+  const real = globalThis.fetch
+  // The broker does as it is asked, and nobody hears it say so.
+  globalThis.fetch = async (input, init) => {
+    const answer = await real(input, init)
+    if (!String(input).endsWith('/CloseCustomer')) return answer
+    await answer.arrayBuffer()
+    throw new TypeError('cut off')
+  }
+  await expect(other.closeAccount()).rejects.toMatchObject({ error: { kind: 'unreachable' } })
+  globalThis.fetch = real
+  expect(other.status().keys).toBe('device')
+  expect((await other.closeAccount()).state).toBe('unproven')
+  expect(other.status()).toMatchObject({ keys: 'over', over: { how: 'unproven', left: [] } })
+  await expect(other.grants()).rejects.toMatchObject({ error: { kind: 'over', how: 'unproven' } })
 })

@@ -61,12 +61,43 @@ test('what is paused in one tab is paused in the other', async () => {
   await other.close()
 })
 
+test('what is approved in one tab can be approved in no other', async () => {
+  const name = await hall.request(mei.subjects.skylark ?? '')
+  const place = `#/requests/${name.split('/')[1]}`
+  await mei.open(place)
+  await mei.button(say.request.approve).waitFor()
+  const other = await phone.context.newPage()
+  await other.goto(`${hall.app}/${place}`)
+  const approve = other.getByRole('button', { name: say.request.approve, exact: true })
+  await approve.waitFor()
+  await mei.approves()
+  // It is gone from the other tab without a reload, which leads to what came of it instead.
+  await approve.waitFor({ state: 'detached' })
+  await other.close()
+})
+
+test('one grant that is stopped in two tabs at once is stopped once', async () => {
+  const grant = `${say.home.stop}: ${say.app.gives(CALLED.skylark, CALLED.chirp)}`
+  const other = await phone.context.newPage()
+  for (const page of [phone.page, other]) {
+    await page.goto('about:blank')
+    await page.goto(`${hall.app}/`)
+    await page.getByRole('link', { name: grant }).first().click()
+    await page.getByRole('button', { name: say.stop.stopOnly, exact: true }).waitFor()
+  }
+  await phone.page.getByRole('button', { name: say.stop.stopOnly, exact: true }).click()
+  await phone.page.getByText(say.stop.stoppedHint(CALLED.skylark)).first().waitFor()
+  await other.getByText(say.stop.stoppedHint(CALLED.skylark)).first().waitFor()
+  expect(await other.getByRole('button', { name: say.stop.stopOnly, exact: true }).count()).toBe(0)
+  await other.close()
+})
+
 test('a browser whose storage was cleared gets everything back by the passkey', async () => {
   await phone.page.goto('about:blank')
   await phone.devtools.send('Storage.clearDataForOrigin', { origin: new URL(hall.app).origin, storageTypes: 'all' })
   await mei.open()
   await mei.button(say.welcome.existing).click()
-  await phone.page.getByRole('link', { name: `${say.home.stop}: ${what}` }).waitFor()
+  await phone.page.getByRole('link', { name: `${say.home.stop}: ${what}` }).first().waitFor()
   expect(await phone.axe()).toEqual([])
 })
 

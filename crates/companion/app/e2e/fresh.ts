@@ -24,18 +24,47 @@ export interface Front {
   close(): Promise<void>
 }
 
+/** The app on a host of its own, as its README says to: its files, a `broker.json` that names the broker, and the policy. */
+export async function elsewhere(): Promise<Front & { point: (broker: string) => Promise<void>; serve: (path: string, text: string) => void; asked: string[] }> {
+  const asked: string[] = []
+  const newer = new Map<string, string>()
+  let file = ''
+  let guards: [string, string][] = []
+  const server = createServer((request, answer) => {
+    const url = request.url ?? ''
+    asked.push(url)
+    if (url === '/broker.json' && file) answer.setHeader('content-type', 'application/json').end(file)
+    else if (newer.has(url)) answer.setHeader('cache-control', 'no-cache').end(newer.get(url))
+    else if (!fromDist(request, answer, guards)) answer.writeHead(404).end()
+  })
+  const address = await listening(server)
+  const point = async (broker: string) => {
+    const [page, told] = await Promise.all([fetch(broker), fetch(`${broker}/broker.json`)])
+    guards = guardsOf(page).map(([name, value]) => [name, value.replace("connect-src 'self'", `connect-src 'self' ${broker}`)])
+    file = JSON.stringify({ ...((await told.json()) as object), address: broker })
+  }
+  return { address, point, serve: (path, text) => void newer.set(path, text), asked, close: () => closed(server) }
+}
+
 export async function front(broker: string): Promise<Front> {
   const page = await fetch(broker)
-  const guards = GUARDS.flatMap((name): [string, string][] => {
-    const value = page.headers.get(name)
-    return value === null ? [] : [[name, value]]
-  })
+  const guards = guardsOf(page)
   const server = createServer((asked, answer) => {
     if (asked.method !== 'GET' || asked.url === '/broker.json' || !fromDist(asked, answer, guards)) pass(broker, asked, answer)
   })
+  return { address: await listening(server), close: () => closed(server) }
+}
+
+const guardsOf = (page: Response): [string, string][] =>
+  GUARDS.flatMap((name): [string, string][] => {
+    const value = page.headers.get(name)
+    return value === null ? [] : [[name, value]]
+  })
+
+async function listening(server: Server): Promise<string> {
   await new Promise<void>((resolve) => server.listen(0, 'localhost', resolve))
   const { port } = server.address() as AddressInfo
-  return { address: `http://localhost:${port}`, close: () => closed(server) }
+  return `http://localhost:${port}`
 }
 
 function fromDist(asked: IncomingMessage, answer: ServerResponse, guards: [string, string][]): boolean {

@@ -1,5 +1,5 @@
 // Broker and brands: `countersign-demo hall`, which takes commands and tells events, a JSON object a line.
-import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process'
+import { execFileSync, spawn, type ChildProcessWithoutNullStreams } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
@@ -20,7 +20,8 @@ export interface Moved {
 }
 
 export type Command =
-  | { invite: { label: string; flight: string | null } }
+  | { invite: { label: string; flight: string | null; return_address?: string } }
+  | { offer: { row: number; optional: string[] } }
   | { confirm: { link: string; code: string } }
   | { request: { subject: string; rows: [string, boolean][] } }
   | { clock: { at: number } }
@@ -31,6 +32,7 @@ export type Command =
 export type Answer =
   | 'done'
   | { invited: { package: string; link: string; subject: string } }
+  | { published: { offers: [number, string][] } }
   | { requested: { request: string } }
   | { told: { subjects: string[] } }
   | { fetched: Moved }
@@ -42,6 +44,7 @@ export type Event =
   | { followed: { subject: string; row: number; moved: Moved | null } }
   | { stopped: { grant: string; subject: string; row: number } }
   | { erase_due: { grant: string } }
+  | { tapped: { grant: string } }
   | { trouble: { what: string } }
 
 interface Ready {
@@ -82,9 +85,9 @@ export class Hall {
     this.offers = ready.offers
   }
 
-  /** Starts everything, and waits until it runs. */
-  static async open(): Promise<Hall> {
-    const hall = await Hall.start()
+  /** Starts everything, with further settings of the broker, and waits until it runs. */
+  static async open(settings: Record<string, string> = {}): Promise<Hall> {
+    const hall = await Hall.start(settings)
     if (process.env['APP'] === 'dist') {
       hall.fresh = await front(hall.app)
       hall.app = hall.fresh.address
@@ -92,14 +95,16 @@ export class Hall {
     return hall
   }
 
-  private static async start(): Promise<Hall> {
+  private static async start(settings: Record<string, string>): Promise<Hall> {
     const program =
       process.env['HALL'] ??
       fileURLToPath(new URL('../../../../target/debug/countersign-demo', import.meta.url))
     if (!existsSync(program)) {
       throw new Error(`${program} is not there: cargo build -p countersignd -p countersign-demo -p countersign-cli`)
     }
-    const child = spawn(program, ['hall'], { stdio: 'pipe' })
+    // The daemon takes what is named COUNTERSIGN_… as its configuration; those of the tests are none.
+    const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('COUNTERSIGN_')))
+    const child = spawn(program, ['hall'], { stdio: 'pipe', env: { ...env, ...settings } })
     let complaints = ''
     child.stderr.on('data', (text: Buffer) => (complaints += text.toString()))
     return new Promise((resolve, reject) => {
@@ -138,8 +143,8 @@ export class Hall {
   }
 
   /** A brand invites the person who is signed in with it: what opens in the person's browser, and the link that comes of it. */
-  async invite(brand: Brand, label: string): Promise<{ url: string; link: string; subject: string }> {
-    const answer = await this.ask(brand, { invite: { label, flight: brand === 'skylark' ? FLIGHT : null } })
+  async invite(brand: Brand, label: string, returnAddress?: string): Promise<{ url: string; link: string; subject: string }> {
+    const answer = await this.ask(brand, { invite: { label, flight: brand === 'skylark' ? FLIGHT : null, ...(returnAddress && { return_address: returnAddress }) } })
     if (answer === 'done' || !('invited' in answer)) throw new Error(`${brand} did not invite: ${JSON.stringify(answer)}`)
     const { package: text, link, subject } = answer.invited
     return { url: `${this.app}/#countersign-invitation=${text}`, link, subject }
@@ -152,11 +157,26 @@ export class Hall {
   }
 
   /** Skylark asks for all five rows, the last of them optional; the request's name. */
-  async request(subject: string): Promise<string> {
-    const rows = Object.entries(this.offers).map(([row, offer]): [string, boolean] => [offer, row === '5'])
+  request(subject: string): Promise<string> {
+    return this.put(subject, Object.entries(this.offers).map(([row, offer]): [string, boolean] => [offer, row === '5']))
+  }
+
+  /** Skylark asks for these offers, each optional or not. */
+  async put(subject: string, rows: [string, boolean][]): Promise<string> {
     const answer = await this.ask('skylark', { request: { subject, rows } })
     if (answer === 'done' || !('requested' in answer)) throw new Error(`not requested: ${JSON.stringify(answer)}`)
     return answer.requested.request
+  }
+
+  /** A brand hears nothing and says nothing, until it is thawed. */
+  freeze(brand: Brand): void {
+    process.kill(this.processOf(brand), 'SIGSTOP')
+  }
+  thaw(brand: Brand): void {
+    process.kill(this.processOf(brand), 'SIGCONT')
+  }
+  private processOf(brand: Brand): number {
+    return Number(execFileSync('pgrep', ['-P', String(this.child.pid), '-f', `brand --name ${brand}`], { encoding: 'utf8' }))
   }
 
   /** It is this late in the story, at every brand. */

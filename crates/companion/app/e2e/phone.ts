@@ -103,6 +103,12 @@ export class Phone {
     })
   }
 
+  /** Ends what `slowDown` began. */
+  async fullSpeed(): Promise<void> {
+    await this.devtools.send('Emulation.setCPUThrottlingRate', { rate: 1 })
+    await this.devtools.send('Network.emulateNetworkConditions', { offline: false, latency: 0, downloadThroughput: -1, uploadThroughput: -1 })
+  }
+
   async stop(): Promise<void> {
     await this.browser.close()
   }

@@ -3,19 +3,19 @@
 // `dist/listing.txt` has a line `<sha256>  <path>` for each file, sorted, as sha256sum writes it; the sha256 of that
 // file names the build. Compressed copies are left out: they follow from their files.
 import { createHash } from 'node:crypto'
-import { readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join, relative, sep } from 'node:path'
 import { brotliCompressSync, constants } from 'node:zlib'
 
 const DIST = new URL('../dist/', import.meta.url).pathname
 
+/** Committed with a release: the name of its build, as sha256sum writes it. */
+const RELEASED = new URL('../../release.sha256', import.meta.url).pathname
+
 /** Script over the wire before first use, in bytes: what a phone on 1.6 Mbit/s has within a third of a second. */
 const MOST_SCRIPT = 60 * 1024
 
-/** The sources that a first visit loads: the entry, the screen that it draws, and the core with what listens. */
-const FIRST_VISIT = ['index.html', 'src/ui/screens/first-use.tsx', 'src/core/companion.ts', 'src/core/live.ts']
-
-/** Of these it needs one; the largest counts. */
+/** Beside what the page itself names, a first visit needs one of these; the largest counts. `e2e/budget.test.ts` sums what a browser is sent. */
 const LANGUAGES = ['src/ui/messages/en.ts', 'src/ui/messages/zh-Hans.ts', 'src/ui/messages/ja.ts']
 
 /** What is worth compressing, by the end of its name. */
@@ -42,9 +42,10 @@ for (const path of [...files, 'listing.txt']) {
   weights.set(path, packed.length)
 }
 
-const language = LANGUAGES.reduce((one, other) => (heavy([one]) >= heavy([other]) ? one : other))
-const first = needed([...FIRST_VISIT, language])
-const before = heavy([...FIRST_VISIT, language])
+const named = [...readFileSync(join(DIST, 'index.html'), 'utf8').matchAll(/(?:src|href)="\.\/(assets\/[^"]+\.js)"/g)].map(([, path]) => path)
+const language = LANGUAGES.map(chunk).reduce((one, other) => (weight(one) >= weight(other) ? one : other))
+const first = new Set([...named, language])
+const before = [...first].reduce((sum, path) => sum + weight(path), 0)
 const scripts = files.filter((path) => path.endsWith('.js'))
 const all = scripts.reduce((sum, path) => sum + weight(path), 0)
 
@@ -52,29 +53,23 @@ for (const path of scripts) {
   console.log(`${String(weight(path)).padStart(8)} B  ${path}${first.has(path) ? '  (before first use)' : ''}`)
 }
 console.log(`script before first use: ${before} B brotli, at most ${MOST_SCRIPT} B; all script: ${all} B`)
-console.log(`sha256 of dist/listing.txt: ${sha256(listing)}`)
+const name = sha256(listing)
+console.log(`sha256 of dist/listing.txt: ${name}`)
+if (process.argv.includes('--release')) writeFileSync(RELEASED, `${name}  dist/listing.txt\n`)
+else if (existsSync(RELEASED)) {
+  console.log(readFileSync(RELEASED, 'utf8').startsWith(name) ? 'This is the build that was released.' : 'This is not the build that was released.')
+}
 if (before > MOST_SCRIPT) {
   console.error(`The app is ${before - MOST_SCRIPT} B too large. Move what a first visit doesn't need behind import().`)
   process.exit(1)
 }
 
-/** What the scripts of these sources, and all that these need, weigh together. */
-function heavy(sources) {
-  return [...needed(sources)].filter((path) => path.endsWith('.js')).reduce((sum, path) => sum + weight(path), 0)
-}
-
-/** The files that the chunks of these sources need before they run. */
-function needed(sources) {
-  const found = new Set()
-  const visit = (key) => {
-    const chunk = manifest[key]
-    if (!chunk) throw new Error(`${key} is no chunk of the build: weigh.mjs names what a first visit needs`)
-    if (found.has(chunk.file)) return
-    found.add(chunk.file)
-    for (const imported of chunk.imports ?? []) visit(imported)
-  }
-  for (const source of sources) visit(source)
-  return found
+/** A source's own chunk, which must need no other than the page names. */
+function chunk(source) {
+  const { file, imports = [] } = manifest[source] ?? {}
+  if (!file) throw new Error(`${source} is no chunk of the build: weigh.mjs names what a first visit needs`)
+  for (const key of imports) if (!named.includes(manifest[key].file)) throw new Error(`${source} needs ${manifest[key].file}, which the page doesn't name`)
+  return file
 }
 
 function weight(path) {

@@ -6,11 +6,12 @@ import type {
 } from '../src/core/index.ts'
 import { Failed } from '../src/core/errors.ts'
 
-export type Verb = Exclude<keyof Companion, 'status' | 'watch' | 'setLanguage' | 'choose' | 'follow'>
+export type Verb = Exclude<keyof Companion, 'status' | 'called' | 'watch' | 'setLanguage' | 'choose' | 'follow'>
 
 /** What a scene shows: where Mei's day stands, and what goes wrong. */
 export interface Scene {
   keys?: Status['keys']
+  over?: Status['over']
   offline?: boolean
   queued?: number
   halted?: CoreError
@@ -107,6 +108,7 @@ export function fakeCore(scene: Scene = {}, first: readonly string[] = ['en']): 
     online: !scene.offline,
     lastSeen: NOW - (scene.offline ? 26 * 60_000 : 0),
     queued: scene.queued ?? 0,
+    ...(scene.over && { over: scene.over }),
     ...(scene.halted && { halted: scene.halted }),
     broker: { origin: 'broker.example/log', address: 'https://broker.example', logKey: 'broker.example/log+7f3a91c2+AcW0Wq…' },
   }
@@ -258,6 +260,7 @@ export function fakeCore(scene: Scene = {}, first: readonly string[] = ['en']): 
 
   const core: Companion = {
     status: () => status,
+    called: (partner) => [SKYLARK, HOPP, CHIRP].find(({ name }) => name === partner)?.displayName ?? partner,
     setLanguage: (languages) => {
       language = languages[0] ?? 'en'
     },
@@ -276,6 +279,7 @@ export function fakeCore(scene: Scene = {}, first: readonly string[] = ['en']): 
     readInvitation: async () => invited,
     acceptInvitation: async () => link(),
     links: async () => (scene.link === undefined && kind === 'none' && scene.requests === 'none' ? [] : [...(scene.link ? [link()] : []), ...[SKYLARK, HOPP, CHIRP].map((one, at): LinkView => ({ name: `links/${hex(20 + at)}`, brand: one, label: one.label ?? '', code: '', state: 'confirmed', expires: NOW }))]),
+    seen: async () => undefined,
     requests: async () => (scene.requests === 'none' ? [] : [{ name: REQUEST, requester: SKYLARK, state: requestState, rows: 5, createdAt: NOW - HOUR, expires: NOW + 20 * HOUR }]),
     readRequest: async () => request(),
     choose: (of, choice) => chosen(of, choice),
@@ -346,7 +350,7 @@ export function fakeCore(scene: Scene = {}, first: readonly string[] = ['en']): 
     addAuthenticator: async (label) => ({ id: hex(33), label, addedAt: NOW, thisDevice: true }),
     removeAuthenticator: async () => tell('settings'),
     reportStolen: async () => {
-      status = { ...status, keys: 'over' }
+      status = { ...status, keys: 'over', over: { how: 'stolen', index: 40_230, left: [] } }
       tell('status')
       return { each: [] }
     },

@@ -42,7 +42,7 @@ async fn one(stage: &Stage, nth: u16) -> Result<()> {
     let mut asks_through = None;
     for brand in [Brand::BenchSource, Brand::BenchRecipient] {
         let process = stage.brand(brand)?;
-        let invite = Command::Invite { label: format!("person {nth}"), flight: None };
+        let invite = Command::Invite { label: format!("person {nth}"), flight: None, return_address: None };
         let Answer::Invited { package, link, subject } = process.ask(invite).await? else {
             bail!("{brand} did not invite");
         };

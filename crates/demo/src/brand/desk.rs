@@ -1,12 +1,20 @@
 //! What every brand's staff works with: the SDK, the hour, and the line to the director.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use anyhow::{Context, Result};
 use countersign_client::{
     Error, Partner,
-    grants::id::{GrantName, SubjectHandle},
+    grants::{
+        catalogue::FieldPath,
+        digest::Digest,
+        id::{GrantName, SubjectHandle},
+    },
 };
+use parking_lot::Mutex;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::Receiving;
@@ -21,11 +29,13 @@ pub(super) struct Desk {
     pub(super) partner: Partner,
     clock: AtomicU64,
     lines: UnboundedSender<Line>,
+    /// A tap that was not used yet, by the grant's name, and what may leave by it.
+    taps: Mutex<BTreeMap<String, (Digest, Vec<FieldPath>)>>,
 }
 
 impl Desk {
     pub(super) fn new(partner: Partner, lines: UnboundedSender<Line>) -> Self {
-        Self { partner, clock: AtomicU64::new(0), lines }
+        Self { partner, clock: AtomicU64::new(0), lines, taps: Mutex::default() }
     }
 
     /// How late it is in the story. The statements carry the real time.
@@ -56,7 +66,10 @@ impl Desk {
         purpose: &str,
         fields: &[&str],
     ) -> Result<Moved, Error> {
-        let fetched = self.partner.fetch(grant, purpose, fields).await?;
+        let fetched = match self.tap_for(grant, fields) {
+            Some(tap) => self.partner.fetch_tapped(grant, purpose, fields, tap).await?,
+            None => self.partner.fetch(grant, purpose, fields).await?,
+        };
         let values = fetched.values.iter().map(|(field, value)| {
             (field.as_str().to_owned(), value.as_str().unwrap_or("(not a text)").to_owned())
         });
@@ -67,6 +80,19 @@ impl Desk {
             index: fetched.receipt.index(),
             clock: self.clock(),
         })
+    }
+
+    /// Keeps a tap for the next fetch of what may leave by it.
+    pub(super) fn tapped(&self, grant: &GrantName, tap: Digest, fields: Vec<FieldPath>) {
+        self.taps.lock().insert(grant.to_string(), (tap, fields));
+        self.tell(Event::Tapped { grant: grant.to_string() });
+    }
+
+    fn tap_for(&self, grant: &GrantName, fields: &[&str]) -> Option<Digest> {
+        let mut taps = self.taps.lock();
+        let (_, by_tap) = taps.get(grant.as_str())?;
+        by_tap.iter().any(|field| fields.contains(&field.as_str())).then_some(())?;
+        taps.remove(grant.as_str()).map(|(tap, _)| tap)
     }
 
     /// Says that a resource of each of these persons changed.

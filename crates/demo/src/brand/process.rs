@@ -5,14 +5,15 @@ use std::{net::Ipv4Addr, path::PathBuf, sync::Arc};
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use countersign_client::{
-    Book, BrokerTrust, Error, FileBook, InvitationPackage, Partner, PartnerConfig, PartnerEvent,
+    Book, BrokerTrust, Error, FileBook, InvitationPackage, OfferDraft, Partner, PartnerConfig, PartnerEvent,
     ProvideError, SourceHandler, SourceServer, System, Value,
     book::{GrantRow, Side},
     grants::{
         catalogue::FieldPath,
         id::{GrantName, LinkName, OfferName, SubjectHandle},
+        statement::ReturnAddress,
     },
-    partner::Noted,
+    partner::{InviteOptions, Noted},
 };
 use data_encoding::BASE64URL_NOPAD;
 use prost::Message as _;
@@ -29,7 +30,7 @@ use super::{
 };
 use crate::{
     control::{Answer, Asked, Command, Event, Line, Ready, decode, encode},
-    journey::{BENCH_ROW, Brand, ROWS, Row},
+    journey::{BENCH_ROW, Brand, ROWS, Row, row},
 };
 
 /// How long the demo's requests wait for an answer.
@@ -184,8 +185,17 @@ impl House {
         match command {
             Command::Open => bail!("a brand opens once"),
             Command::Publish => self.publish().await,
-            Command::Invite { label, flight } => {
-                let invited = partner.invite(&label).await?;
+            Command::Offer { row: number, optional } => {
+                let row =
+                    row(number).filter(|row| row.recipient == self.brand).context("no row of this brand")?;
+                let draft = OfferDraft { optional_fields: optional, ..row.draft() };
+                let offer = partner.publish_offer(&draft).await?;
+                Ok(Answer::Published { offers: vec![(number, offer.to_string())] })
+            }
+            Command::Invite { label, flight, return_address } => {
+                let return_address = return_address.as_deref().map(ReturnAddress::parse).transpose()?;
+                let options = InviteOptions { return_address, ..InviteOptions::default() };
+                let invited = partner.invite_with(&label, &options).await?;
                 self.role.know(&invited.subject, flight.as_deref());
                 Ok(Answer::Invited {
                     package: InvitationPackage::to_text(&invited.package),
@@ -273,6 +283,9 @@ impl House {
                 self.desk.tell(Event::Stopped { grant: grant.name().to_string(), subject, row });
             }
             // What to do about it the director says: one brand is quick, and one is late.
+            PartnerEvent::LocationTapped { grant, tap, fields, .. } => {
+                self.desk.tapped(grant.name(), tap, fields);
+            }
             PartnerEvent::EraseDue { grant, .. } => {
                 self.desk.tell(Event::EraseDue { grant: grant.to_string() });
             }

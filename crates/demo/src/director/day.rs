@@ -240,6 +240,7 @@ impl<'a> Day<'a> {
             }
             Event::Stopped { grant, .. } => self.stopped.push((brand, grant)),
             Event::EraseDue { grant } => self.due.push((brand, grant)),
+            Event::Tapped { .. } => {}
             Event::Trouble { what } => bail!("{brand}: {what}"),
         }
         Ok(())

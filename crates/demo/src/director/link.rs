@@ -181,7 +181,7 @@ async fn approve(customer: &Customer, request: &ReadRequest) -> Result<BTreeMap<
 async fn link(stage: &Stage, customer: &Customer, traveller: &Traveller, brand: Brand) -> Result<String> {
     let process = stage.brand(brand)?;
     let flight = (brand == Brand::Skylark).then(|| traveller.flight.number.clone());
-    let invite = Command::Invite { label: label(brand, &traveller.name), flight };
+    let invite = Command::Invite { label: label(brand, &traveller.name), flight, return_address: None };
     let Answer::Invited { package, link, subject } = process.ask(invite).await? else {
         anyhow::bail!("{brand} did not invite");
     };

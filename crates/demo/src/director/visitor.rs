@@ -70,7 +70,7 @@ async fn link(
     let process = stage.brand(brand)?;
     loop {
         let flight = (brand == Brand::Skylark).then(|| MEIS_FLIGHT.to_owned());
-        let invite = Command::Invite { label: LABEL.to_owned(), flight };
+        let invite = Command::Invite { label: LABEL.to_owned(), flight, return_address: None };
         let Answer::Invited { package, link, subject } = process.ask(invite).await? else {
             bail!("{brand} did not invite");
         };

@@ -15,6 +15,10 @@ use crate::{
     time::Timestamp,
 };
 
+mod address;
+
+pub use self::address::ReturnAddress;
+
 /// The longest that an invitation stands: the person is at it.
 pub const MAX_INVITATION_LIFE: Duration = Duration::from_secs(600);
 
@@ -44,6 +48,8 @@ pub struct LinkInvitation {
     pub checkpoint: Checkpoint,
     /// The invitation of the link that this one replaces, once it is confirmed.
     pub replaces: Option<Digest>,
+    /// Where the customer's app takes the code.
+    pub return_address: Option<ReturnAddress>,
 }
 
 impl Statement for LinkInvitation {
@@ -63,6 +69,10 @@ impl Statement for LinkInvitation {
             replaces: match message.replaces.as_ref() {
                 [] => None,
                 bytes => Some(parse::digest("replaces", bytes)?),
+            },
+            return_address: match message.return_address.as_str() {
+                "" => None,
+                text => Some(ReturnAddress::parse(text)?),
             },
         };
         if invitation.subject.partner() != &invitation.partner {

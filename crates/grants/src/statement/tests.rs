@@ -327,9 +327,11 @@ fn an_invitation_is_to_a_handle_of_its_partner_and_short() {
         time_ms: NOW_MS,
         checkpoint: Bytes::from_static(b"a checkpoint"),
         replaces: Bytes::new(),
+        return_address: "https://skylark.example/link".into(),
     };
     assert_eq!(check::<LinkInvitation>(&invitation), "good");
-    let spoilt: [Spoilt<wire::LinkInvitation>; 6] = [
+    let spoilt: [Spoilt<wire::LinkInvitation>; 7] = [
+        ("return_address", |invitation| invitation.return_address = "http://skylark.example/link".into()),
         ("subject", |invitation| invitation.partner = "partners/hopp".into()),
         ("expire_time_ms", |invitation| invitation.expire_time_ms = NOW_MS + 600_001),
         ("expire_time_ms", |invitation| invitation.expire_time_ms = NOW_MS),

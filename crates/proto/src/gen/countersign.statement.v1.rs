@@ -677,6 +677,10 @@ pub struct LinkInvitation {
     /// SHA-256 of the invitation of the link that this one replaces, once it is confirmed; absent if it replaces none.
     #[prost(bytes = "bytes", tag = "9")]
     pub replaces: ::prost::bytes::Bytes,
+    /// Where the customer's app takes the code: an https address without a fragment, to which it adds `#countersign-code=` and
+    /// the six digits; absent if the person types the code.
+    #[prost(string, tag = "10")]
+    pub return_address: ::prost::alloc::string::String,
 }
 /// What travels from the partner's app to the customer's, never through the broker.
 #[derive(Clone, PartialEq, ::prost::Message)]

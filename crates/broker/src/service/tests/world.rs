@@ -270,6 +270,7 @@ impl World {
             time_ms: self.now(),
             checkpoint: self.checkpoint(),
             replaces,
+            return_address: String::new(),
         };
         let statement = envelope::sign::<says::LinkInvitation>(&message, &[&brand.key]);
         let request = v1::CreateLinkInvitationRequest { statement: Some(statement) };

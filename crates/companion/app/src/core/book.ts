@@ -18,6 +18,8 @@ export interface LinkRow {
   acceptanceDigest: Bytes
   linkKey: Bytes
   code: string
+  /** Where the partner, in what it signed, wants the code. */
+  returnAddress?: string
   expires: number
   confirmed: boolean
   ended: boolean

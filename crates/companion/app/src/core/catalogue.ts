@@ -1,6 +1,7 @@
 // The reviewed catalogue (protocol, section 8): a TOML document, known by its hash. Of TOML it uses little, and this reads no
 // more than that: what it can't read, it refuses.
 import type { Offer } from '../gen/countersign/statement/v1/partner_pb.ts'
+import { fieldDenied, purposeDenied } from './denied.ts'
 import { equal, fromUtf8, sha256, type Bytes } from './bytes.ts'
 import { isField, isPurpose, needsTap } from './names.ts'
 
@@ -29,14 +30,20 @@ export interface Catalogue {
 }
 
 const MOST_BYTES = 256 * 1024
+/** The formats that are read: by later lists, more is refused. */
+const FORMATS = [1n, 2n, 3n]
+const FIELD_TERM = 'https://w3id.org/dpv/pd#'
+const PURPOSE_TERM = 'https://w3id.org/dpv#'
 
 /** Reads a document; undefined for what is no catalogue. */
 export async function readCatalogue(document: Uint8Array): Promise<Catalogue | undefined> {
   if (document.length > MOST_BYTES) return undefined
   try {
     const root = new Toml(fromUtf8(document)).read()
-    const fields = new Map(tables(root['field']).map((raw) => [text(raw['path']), field(raw)]))
-    const purposes = new Map(tables(root['purpose']).map((raw) => [text(raw['code']), purpose(raw, fields)]))
+    const format = integer(root['format'])
+    if (!FORMATS.includes(format)) return undefined
+    const fields = new Map(tables(root['field']).map((raw) => [text(raw['path']), field(raw, Number(format))]))
+    const purposes = new Map(tables(root['purpose']).map((raw) => [text(raw['code']), purpose(raw, fields, Number(format))]))
     return { version: await sha256(document), fields, purposes }
   } catch {
     return undefined
@@ -78,19 +85,30 @@ const table = (value: Value | undefined): Table => (isTable(value) ? value : ref
 const tables = (value: Value | undefined): Table[] => (Array.isArray(value) ? value.map(table) : refuse())
 const titles = (value: Value | undefined) => Object.fromEntries(Object.entries(table(value)).map(([tag, title]) => [tag, text(title)]))
 
-function field(raw: Table): Field {
+/** What stands behind the `#` of a term of DPV. */
+function term(value: Value | undefined, of: string): string {
+  const iri = text(value)
+  return iri.startsWith(of) ? iri.slice(of.length) : refuse()
+}
+
+function field(raw: Table, format: number): Field {
   const path = text(raw['path'])
   const provenance = raw['provenance'] === 'PROVIDED' ? 'provided' : raw['provenance'] === 'OBSERVED' ? 'observed' : refuse()
   // What finds a person is named as such by everybody.
   if (!isField(path) || (needsTap(path) && raw['sensitivity'] !== 'HIGH')) refuse()
-  return { path, titles: titles(raw['titles']), category: text(raw['category']), provenance }
+  const category = term(raw['category'], FIELD_TERM)
+  if (fieldDenied(path, category, format)) refuse()
+  return { path, titles: titles(raw['titles']), category, provenance }
 }
 
-function purpose(raw: Table, fields: ReadonlyMap<string, Field>): Purpose {
+function purpose(raw: Table, fields: ReadonlyMap<string, Field>, format: number): Purpose {
   const code = text(raw['code'])
   const paths = Array.isArray(raw['fields']) ? raw['fields'].map(text) : refuse()
   const ceilings = table(raw['ceilings'])
+  // Where somebody stands is for fetching them, and for nothing else.
+  if (paths.some(needsTap) && !code.split('_').includes('pickup')) refuse()
   if (!isPurpose(code) || !paths.every((path) => fields.has(path))) refuse()
+  if (purposeDenied(code, term(raw['iri'], PURPOSE_TERM), format)) refuse()
   const rate = ceilings['rate'] === undefined ? undefined : table(ceilings['rate'])
   return {
     code,

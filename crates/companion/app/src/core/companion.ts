@@ -1,6 +1,6 @@
 // Puts the verbs upon the book, the calls and the keys, and keeps them up to date.
 import { CustomerService } from '../gen/countersign/v1/customer_service_pb.ts'
-import { random } from './bytes.ts'
+import { equal, hex, random, sha256 } from './bytes.ts'
 import { Core } from './core.ts'
 import { Failed, fail } from './errors.ts'
 import { deriving } from './hkdf.ts'
@@ -8,17 +8,14 @@ import type { Companion, Options } from './index.ts'
 import { askPasskey, keysRow, makePasskey, openCopy, wrapFor } from './keys.ts'
 import { Store } from './store.ts'
 import { toFailed } from './transport.ts'
+import { brokerFile, folder } from './file.ts'
 import { readTrust, trustOf, type Trust, type TrustRow } from './trust.ts'
 import type { Change } from './types.ts'
 
-/** `broker.json` lies beside the page. */
-const FILE = 'broker.json'
-
 export async function openCompanion(options: Options): Promise<Companion> {
   if (!globalThis.crypto?.subtle) fail({ kind: 'unsupported', missing: 'webcrypto' })
-  await probe()
-  const store = await Store.open()
-  const core = await Core.open(store, await trust(store))
+  const [store] = await Promise.all([Store.open(), probe()])
+  const core = await trusting(store)
   core.languages = options.languages
   return new Opened(core)
 }
@@ -32,27 +29,43 @@ async function probe(): Promise<void> {
   }
 }
 
-async function trust(store: Store): Promise<Trust> {
-  const known = await store.get<TrustRow>('meta', 'trust')
-  const page = new URL('.', globalThis.location?.href ?? 'http://127.0.0.1/').href
-  let read: Trust
-  try {
-    const answer = await fetch(new URL(FILE, page), { credentials: 'omit', cache: 'no-store', referrerPolicy: 'no-referrer' })
-    if (!answer.ok) return known ? trustOf(known) : fail({ kind: 'malformed', what: 'broker.json', check: 'absent' })
-    read = await readTrust(await answer.json().catch(() => undefined), page)
-  } catch (thrown) {
-    if (thrown instanceof Failed) throw thrown
+/** Reads what the page is told of the broker, holds it against what this device was told the first time, and opens the core by it. */
+async function trusting(store: Store): Promise<Core> {
+  const [known, asked] = await Promise.all([store.get<TrustRow>('meta', 'trust'), brokerFile().catch(() => undefined)])
+  const read = await told(known, asked)
+  if (!read) {
     // Offline: what was read the first time.
-    return known ? trustOf(known) : fail({ kind: 'unreachable', offline: globalThis.navigator?.onLine === false })
+    if (known) return Core.open(store, await trustOf(known))
+    return fail({ kind: 'unreachable', offline: globalThis.navigator?.onLine === false })
   }
+  const row: TrustRow = { origin: read.origin, logKeyText: read.logKeyText, address: read.address }
   // Another origin or another log's key is another broker, whoever serves the file.
   const id = ({ origin, logKeyText }: TrustRow) => `${origin} ${logKeyText}`
   if (known && id(known) !== id(read)) fail({ kind: 'otherBroker', known: known.origin, found: read.origin })
-  await store.put({ store: 'meta', key: 'trust', value: { origin: read.origin, logKeyText: read.logKeyText, address: read.address } satisfies TrustRow })
-  return read
+  const [core] = await Promise.all([
+    Core.open(store, read),
+    known?.address === read.address ? undefined : store.put({ store: 'meta', key: 'trust', value: row }),
+  ])
+  return core
 }
 
-type Verbs = Omit<Companion, 'status' | 'setLanguage' | 'watch'>
+/** What the file says, or nothing if it did not come. */
+async function told(known: TrustRow | undefined, asked: Response | undefined): Promise<Trust | undefined> {
+  if (!asked) return undefined
+  if (!asked.ok) return known ? undefined : fail({ kind: 'malformed', what: 'broker.json', check: 'absent' })
+  const text = await asked.text().catch(() => undefined)
+  return text === undefined ? undefined : readTrust(json(text), folder())
+}
+
+function json(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+type Verbs = Omit<Companion, 'status' | 'called' | 'setLanguage' | 'watch'>
 
 class Opened implements Companion {
   private watching = false
@@ -67,6 +80,9 @@ class Opened implements Companion {
   }
   setLanguage(languages: readonly string[]) {
     this.core.languages = languages
+  }
+  called(partner: string) {
+    return this.core.partners[partner]?.displayName ?? partner.slice(partner.indexOf('/') + 1)
   }
   watch(callback: (change: Change) => void) {
     const end = this.core.watch(callback)
@@ -133,7 +149,6 @@ class Opened implements Companion {
     await core.reload()
     try {
       // The chain that the customer signed must know this authenticator with this very copy.
-      const { sha256, equal, hex } = await import('./bytes.ts')
       const { identity } = await import('./settings.ts')
       const known = (await identity(core)).present.get(hex(authenticator.id))
       if (!known || !equal(known.wrapped, await sha256(copy.wrapped))) fail({ kind: 'misbehaved', who: 'broker', what: 'wrapped_copy', check: 'authenticator' })
@@ -151,6 +166,12 @@ class Opened implements Companion {
   acceptInvitation: Verbs['acceptInvitation'] = async () => (await import('./links.ts')).acceptInvitation(this.core)
   links: Verbs['links'] = async () => (await import('./links.ts')).links(this.core)
 
+  seen: Verbs['seen'] = async () => {
+    if (this.core.status().lastSeen === undefined) return undefined
+    const [{ requestsSeen }, { grantsSeen }, { linksSeen }] = await Promise.all([import('./requests.ts'), import('./grants.ts'), import('./links.ts')])
+    const [requests, grants, links] = await Promise.all([requestsSeen(this.core), grantsSeen(this.core), linksSeen(this.core)])
+    return { requests, grants, links }
+  }
   requests: Verbs['requests'] = async () => (await import('./requests.ts')).requests(this.core)
   readRequest: Verbs['readRequest'] = async (name) => {
     // What is read is chosen from without another load: `choose` waits for nothing.

@@ -13,7 +13,7 @@ import { blame } from './refusal.ts'
 import { Store } from './store.ts'
 import { connect, type Calls } from './transport.ts'
 import type { Trust } from './trust.ts'
-import type { Change, Status } from './types.ts'
+import type { Change, OverView, Status } from './types.ts'
 import type { Receipt } from '../gen/countersign/v1/receipt_pb.ts'
 import type { GrantTerms } from '../gen/countersign/statement/v1/grant_pb.ts'
 
@@ -21,10 +21,7 @@ import type { GrantTerms } from '../gen/countersign/statement/v1/grant_pb.ts'
 export const SKEW_MS = 120_000
 
 /** How this customer's story ended, on this device. */
-export interface OverRow {
-  how: 'closed' | 'stolen'
-  index: bigint
-}
+export type OverRow = OverView
 
 export interface PartnerRow {
   displayName: string
@@ -63,20 +60,23 @@ export class Core {
 
   static async open(store: Store, trust: Trust): Promise<Core> {
     const core = new Core(store, trust)
-    await core.reload()
-    await core.monitor.load()
+    await Promise.all([core.reload(), core.monitor.load()])
     return core
   }
 
   /** Reads again what another tab, or a verb, changed. */
   async reload(): Promise<void> {
     this.book.forget()
-    this.keys = await this.store.get<KeysRow>('meta', 'keys')
-    this.call = this.keys && (await callKeyOf(this.keys))
-    this.over = await this.store.get<OverRow>('meta', 'over')
-    this.partners = (await this.store.get<Record<string, PartnerRow>>('meta', 'partners')) ?? {}
-    this.lastSeen = await this.store.get<number>('meta', 'lastSeen')
-    this.queued = (await this.book.grants()).filter((row) => row.pending?.queued).length
+    const meta = <T>(key: string) => this.store.get<T>('meta', key)
+    const [keys, over, partners, lastSeen, grants] = await Promise.all([
+      meta<KeysRow>('keys'), meta<OverRow>('over'), meta<Record<string, PartnerRow>>('partners'), meta<number>('lastSeen'), this.book.grants(),
+    ])
+    this.call = keys && (await callKeyOf(keys))
+    this.keys = keys
+    this.over = over
+    this.partners = partners ?? {}
+    this.lastSeen = lastSeen
+    this.queued = grants.filter((row) => row.pending?.queued).length
   }
 
   private async heardFromTab(change: Change): Promise<void> {
@@ -87,7 +87,7 @@ export class Core {
   private heard(there: boolean): void {
     if (there) {
       this.lastSeen = Date.now()
-      void this.store.put({ store: 'meta', key: 'lastSeen', value: this.lastSeen }).catch(() => undefined)
+      void this.store.note({ store: 'meta', key: 'lastSeen', value: this.lastSeen }).catch(() => undefined)
     }
     if (there === this.online) return
     this.online = there
@@ -113,6 +113,7 @@ export class Core {
   status(): Status {
     return {
       keys: this.over ? 'over' : (this.keys?.where ?? 'none'),
+      ...(this.over && { over: this.over }),
       ...(this.keys && { customer: this.keys.customer }),
       online: this.online,
       ...(this.lastSeen !== undefined && { lastSeen: this.lastSeen }),
@@ -152,7 +153,7 @@ export class Core {
       const catalogue = await readCatalogue(document)
       if (!catalogue) throw misbehaved('broker', 'catalogue', 'rules')
       if (hex(catalogue.version) !== id) throw misbehaved('broker', 'catalogue', 'version')
-      if (!kept) await this.store.put({ store: 'seen', key: `catalogues/${id}`, value: document })
+      if (!kept) await this.store.note({ store: 'seen', key: `catalogues/${id}`, value: document })
       return catalogue
     })()
     fetched.catch(() => this.catalogues.delete(id))
@@ -191,7 +192,7 @@ export class Core {
   async remembered<T>(key: string, fetch: () => Promise<T>): Promise<T> {
     try {
       const value = await fetch()
-      await this.store.put({ store: 'seen', key, value })
+      await this.store.note({ store: 'seen', key, value })
       return value
     } catch (thrown) {
       const kept = thrown instanceof Failed && thrown.error.kind === 'unreachable' ? await this.store.get<T>('seen', key) : undefined

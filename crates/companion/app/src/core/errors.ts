@@ -33,8 +33,8 @@ export type CoreError =
   | { kind: 'notNow'; name: string; problem: 'stopped' | 'superseded' | 'paused' | 'notPaused' | 'unknown' | 'noTap' | 'notLinked' | 'nothing' | 'widened' | 'last' | 'ended' }
   /** `broker.json` names another broker than the one that this device knows. */
   | { kind: 'otherBroker'; known: string; found: string }
-  /** The account was closed, or its keys reported stolen, from this device. */
-  | { kind: 'over'; how: 'closed' | 'stolen' }
+  /** The account was closed, with or without the broker's proof, or its keys reported stolen, from this device. */
+  | { kind: 'over'; how: 'closed' | 'unproven' | 'stolen' }
 
 /** What is thrown. Only this is thrown on purpose; anything else is a defect of the app. */
 export class Failed extends Error {

@@ -99,21 +99,30 @@ export async function listed(core: Core): Promise<Listed> {
   }
   const omitted = fault ? undefined : [...before.values()].find((row) => row.shown && !told.has(row.name))?.name
   if (!fault || told.size > 0) {
-    await core.store.put(...[...told].map(([name, value]) => ({ store: 'seen' as const, key: `told/${name}`, value })))
+    await core.store.note(...[...told].map(([name, value]) => ({ store: 'seen' as const, key: `told/${name}`, value })))
   }
   const rows = (await core.book.grants()).map((row) => ({ row, told: told.get(row.name) }))
   return { rows, omitted, fault }
 }
 
 export async function grants(core: Core): Promise<GrantView[]> {
-  let { rows, omitted, fault } = await listed(core)
+  const { rows, omitted, fault } = await listed(core)
   if (fault && fault.error.kind !== 'unreachable') throw fault
-  if (fault) rows = await Promise.all(rows.map(async ({ row }) => ({ row, told: await core.store.get<Told>('seen', `told/${row.name}`) })))
+  if (fault) return grantsSeen(core)
   if (omitted) throw misbehaved('broker', 'grants', 'omitted')
   const terms = rows.map(({ row }) => termsOf(row))
-  if (!fault) await core.learnPartners(terms.flatMap((one) => [one.source, one.recipient]))
-  return (await Promise.all(rows.map(({ row, told }) => view(core, row, told)))).filter((one) => one !== undefined).reverse()
+  await core.learnPartners(terms.flatMap((one) => [one.source, one.recipient]))
+  return viewed(core, rows)
 }
+
+/** The book, beside what the broker said of it last. */
+export async function grantsSeen(core: Core): Promise<GrantView[]> {
+  const rows = await core.book.grants()
+  return viewed(core, await Promise.all(rows.map(async (row) => ({ row, told: await core.store.get<Told>('seen', `told/${row.name}`) }))))
+}
+
+const viewed = async (core: Core, rows: Listed['rows']): Promise<GrantView[]> =>
+  (await Promise.all(rows.map(({ row, told }) => view(core, row, told)))).filter((one) => one !== undefined).reverse()
 
 export async function grant(core: Core, name: Name): Promise<GrantView> {
   if (!isGrant(name)) fail({ kind: 'malformed', what: 'name', check: 'form' })
@@ -126,7 +135,7 @@ export async function grant(core: Core, name: Name): Promise<GrantView> {
     const row = await reconcile(core, shown, before)
     if (row) {
       told = await hear(core, row, shown)
-      await core.store.put({ store: 'seen', key: `told/${name}`, value: told })
+      await core.store.note({ store: 'seen', key: `told/${name}`, value: told })
     }
   } catch (thrown) {
     const failed = toFailed(thrown)

@@ -6,7 +6,7 @@
  */
 import type {
   Asking, AuthenticatorView, Change, Choice, ChosenRow, ClosingView, ErasureView, FieldPath, GrantView, InvitationView,
-  LinkView, Name, Narrowing, PartnerName, PreviewView, ProofHandle, ProofView, ReceiptView, RequestView, Settings, Status,
+  LinkView, Name, Narrowing, PartnerName, PreviewView, ProofHandle, ProofView, ReceiptView, RequestView, Seen, Settings, Status,
   StopAllView, StopProgress, TimelineCursor, TimelineFilter, TimelinePage, WaitingView,
 } from './types.ts'
 
@@ -22,9 +22,14 @@ export interface Options {
 export interface Companion {
   /** What is known without a call. Never throws, never waits for the network. */
   status(): Status
+  /** What a brand is called, by the broker's word; its id before that has come. */
+  called(partner: PartnerName): string
   setLanguage(languages: readonly string[]): void
   /** Calls back as things change, here, in another tab, or at the broker. Returns what ends it. */
   watch(callback: (change: Change) => void): () => void
+
+  /** What this device saw last of requests, grants and links, without a call. Nothing before the first answer. */
+  seen(): Promise<Seen | undefined>
 
   // ── First use ────────────────────────────────────────────────────────────────────────────────────────────────────────
   /** *Gesture.* Makes a passkey and keys, and enters the customer. `noPrf`: nothing was made; ask for `'device'` then. */
@@ -102,7 +107,4 @@ export interface Companion {
 }
 
 /** Reads `broker.json` and the book, and begins to watch. Waits for no call to the broker. */
-export async function open(options: Options): Promise<Companion> {
-  const { openCompanion } = await import('./companion.ts')
-  return openCompanion(options)
-}
+export { openCompanion as open } from './companion.ts'

@@ -20,8 +20,10 @@ import { brand } from './views.ts'
 const CONFIRM_MS = 60_000
 const LOOK_MS = 1_000
 
-async function over(core: Core, how: OverRow['how'], index: bigint): Promise<void> {
-  await core.store.put({ store: 'meta', key: 'over', value: { how, index } satisfies OverRow })
+/** What is left over stands beside it: afterwards nothing can be asked any more. */
+async function over(core: Core, how: OverRow['how'], index: bigint | undefined, left: OverRow['left'], list?: CoreError): Promise<void> {
+  const row: OverRow = { how, ...(index !== undefined && { index: Number(index) }), left, ...(list && { list }) }
+  await core.store.put({ store: 'meta', key: 'over', value: row })
   await core.reload()
   core.tell({ what: 'status' })
 }
@@ -29,9 +31,19 @@ async function over(core: Core, how: OverRow['how'], index: bigint): Promise<voi
 /** What stands is stopped first, each grant by a change that both its sides verify; then nothing is done with these keys any more. */
 export async function reportStolen(core: Core): Promise<StopAllView> {
   const stopped = await stopAll(core, false)
+  const left = await Promise.all(stopped.each.flatMap(({ grant, state }) => (isStopped(state) ? [] : [leftover(core, grant)])))
   const leaf = await changeIdentity(core, { said: { verb: CustomerChange_Verb.REPORT_STOLEN }, wrapped: new Uint8Array() })
-  await over(core, 'stolen', leaf.index)
+  await over(core, 'stolen', leaf.index, left, stopped.list)
   return stopped
+}
+
+const isStopped = (state: string): boolean => state === 'recorded' || state === 'stopped'
+
+/** Who can still end a grant: the side that has not heard of it, the source where nobody has. */
+async function leftover(core: Core, name: Name, side?: string): Promise<OverRow['left'][number]> {
+  const terms = termsOf(await core.book.mustHave(name))
+  const [source, recipient, whom] = await Promise.all([terms.source, terms.recipient, side ?? terms.source].map((one) => brand(core, one)))
+  return { source: source!.displayName, recipient: recipient!.displayName, brand: whom!.displayName, phone: whom!.phone ?? '' }
 }
 
 export async function closeAccount(core: Core, anyway: boolean): Promise<ClosingView> {
@@ -39,7 +51,7 @@ export async function closeAccount(core: Core, anyway: boolean): Promise<Closing
   const before = await core.store.get<Uint8Array>('meta', 'closing')
   if (before) {
     try {
-      return await close(core)
+      return await close(core, [])
     } catch (thrown) {
       // Something stands, approved since or elsewhere.
       const { error } = toFailed(thrown)
@@ -49,13 +61,15 @@ export async function closeAccount(core: Core, anyway: boolean): Promise<Closing
   const { rows, notStopped, list } = await stopAndOrder(core)
   const unheard = await waitUntilHeard(core, rows, anyway ? 0 : CONFIRM_MS)
   if ((unheard.length > 0 || notStopped.length > 0 || list) && !anyway) return { state: 'waits', unheard, notStopped, ...(list && { list }) }
-  return close(core)
+  const deaf = unheard.map(({ grant, brand: { name } }) => ({ grant, side: name }))
+  const left = await Promise.all([...notStopped.map(({ grant }) => ({ grant, side: undefined })), ...deaf].map(({ grant, side }) => leftover(core, grant, side)))
+  return close(core, left, list)
 }
 
 /** Stops all with an order to delete, what has ended too. */
 async function stopAndOrder(core: Core): Promise<{ rows: Name[]; notStopped: { grant: Name; error: CoreError }[]; list?: CoreError }> {
   const { each, list } = await stopAll(core, true)
-  const notStopped = each.flatMap(({ grant, state, error }) => (state === 'recorded' || state === 'stopped' ? [] : [{ grant, error: error ?? { kind: 'unreachable', offline: false } as const }]))
+  const notStopped = each.flatMap(({ grant, state, error }) => (isStopped(state) ? [] : [{ grant, error: error ?? { kind: 'unreachable', offline: false } as const }]))
   const standing = new Set((await mayStand(core)).rows.map((row) => row.name))
   const rows: Name[] = []
   for (const row of await core.book.grants()) {
@@ -106,7 +120,7 @@ async function hasHeard(core: Core, name: Name, side: string): Promise<boolean> 
   }
 }
 
-async function close(core: Core): Promise<ClosingView> {
+async function close(core: Core, left: OverRow['left'], list?: CoreError): Promise<ClosingView> {
   const sent = (await core.store.get<Uint8Array>('meta', 'closing')) !== undefined
   const name = core.customer
   const statement = await sign(AccountClosure, { broker: core.origin, customer: name, timeMs: BigInt(core.now()) }, [core.callKey])
@@ -118,12 +132,15 @@ async function close(core: Core): Promise<ClosingView> {
     const failed = toFailed(thrown)
     // Of a closing whose answer was lost: the broker can't tell any more whom it does not know.
     const stranger = failed.error.kind === 'refused' && failed.error.reason === 'TOKEN_INVALID' && failed.error.metadata['check'] === 'principal'
-    if (sent && stranger) return { state: 'unproven', unheard: [], notStopped: [] }
+    if (sent && stranger) {
+      await over(core, 'unproven', undefined, left, list)
+      return { state: 'unproven', unheard: [], notStopped: [] }
+    }
     throw failed
   }
   const leaf = await core.proven(answer.receipt)
   await saysOfCustomer(leaf, Kind.CUSTOMER_ERASED, name, await digestOf(statement), core.now() - SKEW_MS, core.now() + SKEW_MS)
     .catch((thrown) => Promise.reject(blame('broker', 'receipt', thrown)))
-  await over(core, 'closed', leaf.index)
+  await over(core, 'closed', leaf.index, left, list)
   return { state: 'closed', unheard: [], notStopped: [] }
 }

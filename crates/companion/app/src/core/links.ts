@@ -17,6 +17,8 @@ import type { InvitationView, LinkView, PartnerName } from './types.ts'
 import { brand } from './views.ts'
 
 const CODES = 1_000_000
+/** How a partner's page is handed the code: in the fragment, which no server is sent. */
+const CODE_MARK = '#countersign-code='
 /** The largest multiple of a million that 32 bits hold: what is drawn above it is drawn anew, so every code is as likely. */
 const FAIR = 4_294_000_000
 
@@ -55,7 +57,7 @@ export async function acceptInvitation(core: Core): Promise<LinkView> {
     row = await core.book.enterLink({
       name, invitation: digest, partner: said.partner, identity: own(said.identityKey), subject: said.subject, label,
       acceptance: envelopeBytes(made.acceptance), acceptanceDigest: await digestOf(made.acceptance), linkKey: made.key.bytes, code: made.code,
-      expires: Number(said.expireTimeMs), confirmed: false, ended: false,
+      expires: Number(said.expireTimeMs), confirmed: false, ended: false, ...(said.returnAddress && { returnAddress: said.returnAddress }),
     })
   }
   const statement = envelopeFrom(row.acceptance)
@@ -82,14 +84,18 @@ export async function links(core: Core): Promise<LinkView[]> {
   } catch (thrown) {
     if (!(thrown instanceof Failed) || thrown.error.kind !== 'unreachable') throw thrown
   }
-  return Promise.all((await core.book.links()).map((row) => linkView(core, row)))
+  return linksSeen(core)
 }
+
+/** What the book has of them. */
+export const linksSeen = async (core: Core): Promise<LinkView[]> => Promise.all((await core.book.links()).map((row) => linkView(core, row)))
 
 async function linkView(core: Core, row: LinkRow): Promise<LinkView> {
   const state = row.ended ? 'ended' : row.confirmed ? 'confirmed' : row.expires <= core.now() ? 'lapsed' : 'accepted'
   return {
     name: row.name, brand: { ...(await brand(core, row.partner as PartnerName)), label: row.label }, label: row.label,
     code: state === 'accepted' ? row.code : '', state, expires: row.expires,
+    ...(state === 'accepted' && row.code && row.returnAddress && { returnTo: `${row.returnAddress}${CODE_MARK}${row.code}` }),
   }
 }
 

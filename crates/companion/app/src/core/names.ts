@@ -38,6 +38,18 @@ export function isEntry(text: string): boolean {
 /** The partner whose handle it is. */
 export const partnerOf = (subject: string): string => subject.slice(0, subject.indexOf('/subjects/'))
 
+const ADDRESS = /^(https|http):\/\/([a-z0-9-]+(?:\.[a-z0-9-]+)*)(?::([1-9][0-9]{0,4}))?\/[A-Za-z0-9._~!$&()*+,;=:@%/?-]*$/
+const MOST_ADDRESS = 512
+const MOST_HOST = 253
+const MOST_PORT = 65_535
+
+/** Where a code may go back to: https, or http on the machine itself; so plain that every parser of addresses reads the same host in it. */
+export function isReturnAddress(text: string): boolean {
+  const [, scheme, host = '', port] = (text.length <= MOST_ADDRESS && ADDRESS.exec(text)) || []
+  const plain = scheme === 'https' || (scheme === 'http' && ['localhost', '127.0.0.1'].includes(host))
+  return plain && host.length <= MOST_HOST && Number(port ?? 1) <= MOST_PORT
+}
+
 const WHERE = new Set([
   'gps', 'latitude', 'longitude', 'lat', 'lon', 'lng', 'coordinate', 'coordinates', 'position', 'location', 'whereabouts',
 ])

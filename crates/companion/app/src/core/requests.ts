@@ -76,6 +76,9 @@ export async function requests(core: Core): Promise<WaitingView[]> {
   })
 }
 
+/** What was listed last. */
+export const requestsSeen = async (core: Core): Promise<WaitingView[]> => (await core.store.get<WaitingView[]>('seen', 'requests')) ?? []
+
 export async function readRequest(core: Core, name: Name): Promise<RequestView> {
   if (!isRequest(name)) fail({ kind: 'malformed', what: 'name', check: 'form' })
   core.monitor.check()

@@ -21,7 +21,7 @@ import {
 } from '../gen/countersign/statement/v1/transfer_pb.ts'
 import { hex } from './bytes.ts'
 import { publicKey } from './ed25519.ts'
-import { isCustomer, isField, isOrigin, isPartner, isPurpose, isSubject, isUuid, needsTap, partnerOf } from './names.ts'
+import { isCustomer, isField, isOrigin, isPartner, isPurpose, isReturnAddress, isSubject, isUuid, needsTap, partnerOf } from './names.ts'
 
 /** A kind of statement: its type, its message, and how its fields are looked at. */
 export interface Kind<M extends Message> {
@@ -138,6 +138,7 @@ export const LinkInvitation = kind('link-invitation', LinkInvitationSchema, (m) 
   ['time_ms', isTime(m.timeMs)],
   ['checkpoint', isHead(m.checkpoint)],
   ['replaces', is32OrNone(m.replaces)],
+  ['return_address', m.returnAddress === '' || isReturnAddress(m.returnAddress)],
   ['subject', partnerOf(m.subject) === m.partner],
   ['expire_time_ms', within(m.timeMs, m.expireTimeMs, INVITATION_LIFE_MS)],
 ])

@@ -6,6 +6,12 @@ const VERSION = 1
 const STORES = ['meta', 'links', 'grants', 'previews', 'seen'] as const
 export type StoreName = (typeof STORES)[number]
 
+interface Row {
+  store: StoreName
+  key: string
+  value: unknown
+}
+
 export class Store {
   private constructor(private readonly db: IDBDatabase) {}
 
@@ -34,13 +40,23 @@ export class Store {
   }
 
   /** All of them or none, on disk before it resolves. */
-  async put(...rows: readonly { store: StoreName; key: string; value: unknown }[]): Promise<void> {
+  put(...rows: readonly Row[]): Promise<void> {
+    return this.write(rows, 'strict')
+  }
+
+  /** What a broker told and would tell again: nothing waits for the disk. */
+  note(...rows: readonly Row[]): Promise<void> {
+    return this.write(rows, 'relaxed')
+  }
+
+  private async write(rows: readonly Row[], durability: IDBTransactionDurability): Promise<void> {
     if (rows.length === 0) return
     const stores = [...new Set(rows.map((row) => row.store))]
-    await this.run('readwrite', stores, (at) => {
+    const work = (at: (store: StoreName) => IDBObjectStore) => {
       for (const { store, key, value } of rows) value === undefined ? at(store).delete(key) : at(store).put(value, key)
       return undefined
-    })
+    }
+    await this.run('readwrite', stores, work, durability)
   }
 
   /** Reads a row and writes what is made of it, with nobody between. */
@@ -82,9 +98,9 @@ export class Store {
     })
   }
 
-  private async run<T>(mode: IDBTransactionMode, stores: readonly StoreName[], work: (at: (store: StoreName) => IDBObjectStore) => IDBRequest<T> | undefined): Promise<T> {
+  private async run<T>(mode: IDBTransactionMode, stores: readonly StoreName[], work: (at: (store: StoreName) => IDBObjectStore) => IDBRequest<T> | undefined, durability: IDBTransactionDurability = 'strict'): Promise<T> {
     try {
-      const transaction = this.db.transaction([...stores], mode, { durability: 'strict' })
+      const transaction = this.db.transaction([...stores], mode, { durability })
       const request = work((store) => transaction.objectStore(store))
       await new Promise<void>((resolve, reject) => {
         transaction.oncomplete = () => resolve()

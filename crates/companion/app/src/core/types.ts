@@ -312,7 +312,7 @@ export interface LinkView {
   code: string
   state: 'accepted' | 'confirmed' | 'lapsed' | 'ended'
   expires: Millis
-  /** Where the code goes by redirect, if the invitation's link said so: an https address of the brand with the code in its fragment. */
+  /** Where the code goes back to, if the brand signed where: an address with the code in its fragment. */
   returnTo?: string
 }
 
@@ -336,9 +336,22 @@ export interface Status {
   lastSeen?: Millis
   /** Stops that are signed and wait to be sent. */
   queued: number
+  /** Only where `keys` is `over`. */
+  over?: OverView
   /** Set once the log showed two faces, or the like: every screen shows it. */
   halted?: CoreError
   broker: { origin: string; address: string; logKey: string }
+}
+
+/** How the customer's story ended on this device, and what it left that she should see to herself. */
+export interface OverView {
+  how: 'closed' | 'unproven' | 'stolen'
+  /** The record that says so. */
+  index?: number
+  /** Grants whose stop was not recorded, or which a brand has not heard: only its own app or a person there can stop them now. */
+  left: { source: string; recipient: string; brand: string; phone: string }[]
+  /** Why the broker's list was no measure of what stood. */
+  list?: CoreError
 }
 
 export interface Asking {
@@ -380,4 +393,11 @@ export interface StopAllView {
   each: StopProgress[]
   /** Why the broker's list is no measure of what stands; this device's own book was stopped all the same. */
   list?: CoreError
+}
+
+/** What a device saw last. */
+export interface Seen {
+  requests: WaitingView[]
+  grants: GrantView[]
+  links: LinkView[]
 }

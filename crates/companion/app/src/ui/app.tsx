@@ -11,13 +11,13 @@ import { count, take } from './invitation'
 import { load, type Language, type Messages } from './messages'
 import { keep, type Preferences } from './preferences'
 import { listen, to, usePlace, type Place } from './router'
+import { FirstUse } from './screens/first-use'
 import { keepFiles } from './worker'
 
 const NOTHING_HEARD: Heard = { requests: 0, grants: 0, links: 0, timeline: 0, settings: 0, status: 0 }
 
 /** Each screen is its own file over the wire. What is kept here has come already, and draws at once. */
 const screens = {
-  first: later(async () => (await import('./screens/first-use')).FirstUse),
   home: later(async () => (await import('./screens/home')).Home),
   request: later(async () => (await import('./screens/request')).Request),
   preview: later(async () => (await import('./screens/preview')).Preview),
@@ -26,6 +26,7 @@ const screens = {
   stop: later(async () => (await import('./screens/stop')).Stop),
   stopAll: later(async () => (await import('./screens/stop-all')).StopAll),
   timeline: later(async () => (await import('./screens/timeline')).Timeline),
+  over: later(async () => (await import('./screens/over')).Over),
   settings: later(async () => (await import('./screens/settings')).Settings),
   link: later(async () => (await import('./screens/link')).Link),
 }
@@ -106,8 +107,8 @@ function Frame({ said }: { said: string }): JSX.Element {
 
 function Screen({ place }: { place: Place }): JSX.Element {
   const { status, say } = useApp()
-  if (status.keys === 'none') return <screens.first />
-  if (status.keys === 'over') return <Over />
+  if (status.keys === 'none') return <FirstUse />
+  if (status.keys === 'over') return <screens.over />
   switch (place.screen) {
     case 'home':
       return <screens.home />
@@ -139,25 +140,6 @@ function Screen({ place }: { place: Place }): JSX.Element {
         </Page>
       )
   }
-}
-
-/** The account is closed, or its keys were reported stolen: there is a way to begin anew, and nothing else. */
-function Over(): JSX.Element {
-  const { core, say } = useApp()
-  const [how, tell] = useState<Problem>({ kind: 'over', how: 'closed' })
-  useEffect(() => {
-    // Every verb says how it ended.
-    core.links().catch((thrown: unknown) => tell(problem(thrown)))
-  }, [])
-  return (
-    <Page title={say.app.name} alone>
-      <ProblemNotice problem={how}>
-        <Button icon="cross" onClick={() => void core.forget()}>
-          {say.settings.forget}
-        </Button>
-      </ProblemNotice>
-    </Page>
-  )
 }
 
 function Nav({ place }: { place: Place }): JSX.Element {

@@ -136,7 +136,7 @@ export function told(problem: Problem, say: Messages, brand: (partner: string) =
     case 'notNow':
       return problem.problem === 'notLinked' ? of('linkMissing', 'you', 'notLinked') : problem.problem === 'unknown' ? of('unknown', 'nobody', 'unknown') : of('wrongState', 'nobody', `notNow ${problem.problem}`)
     case 'over':
-      return of(problem.how === 'closed' ? 'closed' : 'stolen', 'you', `over ${problem.how}`)
+      return of(problem.how === 'unproven' ? 'closedUnproven' : problem.how, problem.how === 'unproven' ? 'broker' : 'you', `over ${problem.how}`)
     case 'unexpected':
       return of('unexpected', 'app', problem.name)
   }

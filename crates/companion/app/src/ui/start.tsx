@@ -1,5 +1,5 @@
 import type { ComponentChild } from 'preact'
-import { open, type Companion } from '../core/index.ts'
+import type { Companion } from '../core/index.ts'
 import { App } from './app'
 import { Standalone } from './components/standalone'
 import { problem } from './context'
@@ -8,8 +8,8 @@ import { apply, read } from './preferences'
 
 type Render = (what: ComponentChild, where: Element) => void
 
-/** Draws the app, or says why it can't open. `opens` is another core in tests. */
-export async function start(root: Element | null, render: Render, opens: (languages: readonly string[]) => Promise<Companion> = opened): Promise<void> {
+/** Draws the app upon the core that `opens` opens, or says why it can't. */
+export async function start(root: Element | null, render: Render, opens: (languages: readonly string[]) => Promise<Companion>): Promise<void> {
   if (!root) return
   const first = read()
   apply(first)
@@ -18,5 +18,3 @@ export async function start(root: Element | null, render: Render, opens: (langua
   if ('kind' in core) render(<Standalone say={say} problem={core} />, root)
   else render(<App core={core} first={first} texts={{ language: first.language, say }} />, root)
 }
-
-const opened = (languages: readonly string[]): Promise<Companion> => open({ languages })

@@ -25,6 +25,7 @@ const ERRORS: readonly CoreError[] = [
   ...(['stopped', 'unknown', 'notLinked'] as const).map((problem): CoreError => ({ kind: 'notNow', name: 'grants/a', problem })),
   { kind: 'otherBroker', known: 'a', found: 'b' },
   { kind: 'over', how: 'closed' },
+  { kind: 'over', how: 'unproven' },
   { kind: 'over', how: 'stolen' },
 ]
 

@@ -32,10 +32,13 @@ const paths = {
 
 export type IconName = keyof typeof paths
 
+/** Drawings grow with the text: pixels as they are at its usual size. */
+const rem = (pixels: number): string => `${pixels / 16}rem`
+
 /** A drawing beside words that say the same: it is hidden from screen readers. */
 export function Icon({ name, size = 20 }: { name: IconName; size?: number }): JSX.Element {
   return (
-    <svg class="icon" width={size} height={size} viewBox="0 0 24 24" aria-hidden="true" focusable="false">
+    <svg class="icon" width={rem(size)} height={rem(size)} viewBox="0 0 24 24" aria-hidden="true" focusable="false">
       <path d={paths[name]} fill="none" stroke="currentColor" stroke-width="1.8" stroke-linecap="round" stroke-linejoin="round" />
     </svg>
   )
@@ -44,7 +47,7 @@ export function Icon({ name, size = 20 }: { name: IconName; size?: number }): JS
 /** The app's own mark: a line that is signed, and signed across. */
 export function Mark({ size = 28 }: { size?: number }): JSX.Element {
   return (
-    <svg class="mark" width={size} height={size} viewBox="0 0 32 32" aria-hidden="true" focusable="false">
+    <svg class="mark" width={rem(size)} height={rem(size)} viewBox="0 0 32 32" aria-hidden="true" focusable="false">
       <path d="M5 24h22" fill="none" stroke="currentColor" stroke-width="2.4" stroke-linecap="round" />
       <path d="m6.5 14.5 6 5.5L21 7" fill="none" stroke="currentColor" stroke-width="2.8" stroke-linecap="round" stroke-linejoin="round" />
       <path d="m14.5 19.5 2 1.5L26 9" fill="none" stroke="currentColor" stroke-width="2.8" stroke-linecap="round" stroke-linejoin="round" opacity="0.55" />

@@ -1,5 +1,6 @@
 import type { ComponentChildren, JSX } from 'preact'
 import { useApp, type Problem, type Reloaded } from '../context'
+import type { PartnerName } from '../../core/index.ts'
 import { told, type Fault } from '../problems'
 import { to } from '../router'
 import { Icon, type IconName } from './icon'
@@ -9,8 +10,8 @@ const DRAWN: Record<Fault, IconName> = { you: 'info', nobody: 'info', device: 'i
 
 /** What went wrong, whose fault it is, and what to do. */
 export function ProblemNotice({ problem, again, children }: { problem: Problem; again?: (() => void) | undefined; children?: ComponentChildren }): JSX.Element {
-  const { say } = useApp()
-  const { title, what, todo, fault, lie, code } = told(problem, say, (partner) => partner.slice(partner.indexOf('/') + 1))
+  const { core, say } = useApp()
+  const { title, what, todo, fault, lie, code } = told(problem, say, (partner) => core.called(partner as PartnerName))
   return (
     <div class={`card problem ${lie ? 'alert' : ''}`} role="alert">
       <div class="way">

@@ -7,7 +7,7 @@ import { Badge, Banner, Button, LinkButton } from '../components/parts'
 import { ProblemNotice, Show } from '../components/problem'
 import { StateBadge, stands, stopOf, Brand } from '../components/terms'
 import { useAct, useApp, useLoaded } from '../context'
-import type { Companion, GrantView, LinkView, WaitingView } from '../../core/index.ts'
+import type { Companion, GrantView, LinkView, Seen, WaitingView } from '../../core/index.ts'
 import { to } from '../router'
 import { inOrder } from '../preferences'
 
@@ -22,21 +22,26 @@ export function Home(): JSX.Element {
     [format],
     ['requests', 'grants', 'links'],
   )
+  // What was last seen stands there until the broker has answered: on a slow network that is the difference of a second.
+  const [seen, show] = useState<Seen>()
+  useEffect(() => {
+    core.seen().then(show, () => undefined)
+  }, [])
+  const home = loaded.at === 'there' ? loaded.value : loaded.at === 'loading' ? seen : undefined
   return (
     <Page title={say.home.title} alone>
       <SeenLine />
-      <Show loaded={loaded}>{(home) => <Parts home={home} again={loaded.again} />}</Show>
+      {home && (
+        <p class="tiny soft looking" role="status">
+          {loaded.at === 'loading' && say.home.looking}
+        </p>
+      )}
+      {home ? <Parts home={home} again={loaded.again} /> : <Show loaded={loaded}>{() => <></>}</Show>}
     </Page>
   )
 }
 
-interface HomeView {
-  requests: readonly WaitingView[]
-  grants: readonly GrantView[]
-  links: readonly LinkView[]
-}
-
-function Parts({ home, again }: { home: HomeView; again: () => void }): JSX.Element {
+function Parts({ home, again }: { home: Seen; again: () => void }): JSX.Element {
   const { say, preferences, announce } = useApp()
   const { requests, grants, links } = home
   const waiting = requests.filter((request) => request.state === 'requested' || request.state === 'deferred')
@@ -69,6 +74,7 @@ function Parts({ home, again }: { home: HomeView; again: () => void }): JSX.Elem
   const order = inOrder(preferences.first)
   return (
     <>
+      <Late grants={grants.filter((grant) => grant.erasure?.overdue === true)} />
       {order.map((part) => parts[part])}
       <Ended grants={grants.filter((grant) => !stands(grant))} />
       <Linked links={links} />
@@ -86,6 +92,22 @@ export function SeenLine(): JSX.Element | null {
         {say.offline.banner} {status.lastSeen !== undefined && say.offline.seen(format.moment(status.lastSeen))}
       </p>
       {status.queued > 0 && <p class="strong">{say.offline.queued(status.queued)}</p>}
+    </Banner>
+  )
+}
+
+/** A brand owes a deletion: that stands before all else. */
+function Late({ grants }: { grants: readonly GrantView[] }): JSX.Element | null {
+  const { say } = useApp()
+  if (grants.length === 0) return null
+  return (
+    <Banner tone="stop" icon="warn">
+      <p class="strong">{say.home.overdue}</p>
+      {grants.map((grant) => (
+        <LinkButton key={grant.name} href={to.stop(grant.name)} look="stop" label={`${say.home.overdue}: ${grant.terms.recipient.displayName}`}>
+          {grant.terms.recipient.displayName}
+        </LinkButton>
+      ))}
     </Banner>
   )
 }

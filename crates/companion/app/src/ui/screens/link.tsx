@@ -45,6 +45,7 @@ function Paste({ open }: { open: (text: string) => void }): JSX.Element {
           {say.link.open}
         </button>
       </form>
+      <p class="small soft">{say.link.scanHint}</p>
       <p class="small soft">{say.home.linkHint}</p>
     </Page>
   )
@@ -163,9 +164,12 @@ function Code({ link: first, forget }: { link: LinkView; forget: () => void }): 
           </p>
           <p class="small soft">{say.link.codeHint}</p>
           {link.returnTo && (
-            <LinkButton href={link.returnTo} look="accent big wide" icon="arrow">
-              {say.link.codeBack(brand)}
-            </LinkButton>
+            <>
+              <LinkButton href={link.returnTo} look="accent big wide" icon="arrow">
+                {say.link.codeBack(brand)}
+              </LinkButton>
+              <p class="tiny soft">{say.link.codeBackHint(new URL(link.returnTo).host)}</p>
+            </>
           )}
         </section>
       )}

@@ -104,8 +104,9 @@ function One({ row }: { row: ReceiptRow }): JSX.Element {
           <span class="small soft">{say.receipt.code}</span>
           <span class="code strong">{row.code}</span>
         </p>
-        <p class="tiny soft">
-          {say.receipt.codeHint} <Phone phone={terms.contactPhone} />
+        <p class="tiny soft">{say.receipt.codeHint}</p>
+        <p>
+          <Phone phone={terms.contactPhone} />
         </p>
       </div>
       <details>

@@ -1,6 +1,6 @@
 import type { JSX } from 'preact'
 import { useState } from 'preact/hooks'
-import type { ClosingView, StopAllView } from '../../core/index.ts'
+import type { ClosingView } from '../../core/index.ts'
 import { Icon } from '../components/icon'
 import { Part } from '../components/page'
 import { Banner, Button } from '../components/parts'
@@ -49,21 +49,17 @@ export function Leaving(): JSX.Element {
 
 function Stolen({ close }: { close: () => void }): JSX.Element {
   const { core, say, announce } = useApp()
-  const [told, tell] = useState<StopAllView>()
   const { busy, failed, act } = useAct()
+  // What could not be stopped stands on the screen that follows.
   const report = () =>
     act(async () => {
-      const stopped = await core.reportStolen()
+      await core.reportStolen()
       announce(say.settings.stolenDone)
-      if (stopped.list || stopped.each.some(({ error }) => error)) tell(stopped)
-      else close()
     })
   return (
     <Sheet title={say.settings.stolen} close={close} closeLabel={say.app.close}>
       <p>{say.settings.stolenHint}</p>
       {failed && <ProblemNotice problem={failed} again={report} />}
-      {told?.list && <ProblemNotice problem={told.list} />}
-      {told?.each.map(({ grant, error }) => error && <ProblemNotice key={grant} problem={error} />)}
       <div class="pair">
         <Button look="big" onClick={close}>
           {say.app.cancel}
@@ -83,20 +79,13 @@ function Closing({ close }: { close: () => void }): JSX.Element {
   const end = (anyway: boolean) => () =>
     act(async () => {
       const closing = await core.closeAccount({ anyway })
-      tell(closing)
-      if (closing.state !== 'waits') announce(closing.state === 'closed' ? say.settings.closed : say.settings.closedUnproven)
+      if (closing.state === 'waits') tell(closing)
+      else announce(closing.state === 'closed' ? say.settings.closed : say.settings.closedUnproven)
     })
-  const waits = told?.state === 'waits'
   return (
     <Sheet title={say.settings.closeAccount} close={close} closeLabel={say.app.close}>
-      {told && !waits ? (
-        <Banner tone={told.state === 'closed' ? 'good' : 'warn'} icon={told.state === 'closed' ? 'check' : 'warn'}>
-          <p>{told.state === 'closed' ? say.settings.closed : say.settings.closedUnproven}</p>
-        </Banner>
-      ) : (
-        <p>{say.settings.closeHint}</p>
-      )}
-      {waits && (
+      <p>{say.settings.closeHint}</p>
+      {told && (
         <Banner tone="warn" icon="clock">
           <p>{say.settings.closeWaits}</p>
           <ul>
@@ -111,16 +100,14 @@ function Closing({ close }: { close: () => void }): JSX.Element {
         <ProblemNotice key={grant} problem={error} />
       ))}
       {failed && <ProblemNotice problem={failed} />}
-      {(!told || waits) && (
-        <div class="pair">
-          <Button look="big" onClick={waits ? end(false) : close} unable={busy ? say.app.loading : undefined}>
-            {waits ? say.app.retry : say.app.cancel}
-          </Button>
-          <Button look="big stop full" onClick={end(waits)} unable={busy ? say.app.loading : undefined}>
-            {waits ? say.settings.closeAnyway : say.settings.closeConfirm}
-          </Button>
-        </div>
-      )}
+      <div class="pair">
+        <Button look="big" onClick={told ? end(false) : close} unable={busy ? say.app.loading : undefined}>
+          {told ? say.app.retry : say.app.cancel}
+        </Button>
+        <Button look="big stop full" onClick={end(told !== undefined)} unable={busy ? say.settings.closing : undefined}>
+          {busy ? say.settings.closing : told ? say.settings.closeAnyway : say.settings.closeConfirm}
+        </Button>
+      </div>
     </Sheet>
   )
 }

@@ -2,6 +2,7 @@
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, beforeEach, afterEach, expect, test } from 'vitest'
 import { en as say } from '../../../src/ui/messages/en.ts'
+import { messages as ja } from '../../../src/ui/messages/ja.ts'
 import { NOW } from '../../fake-core.ts'
 import { openHall } from './hall.ts'
 import { axe, launch, show, small, wide } from './page.ts'
@@ -128,6 +129,45 @@ test('an invitation is in no address and no history once the page stands', async
   })
   await page.getByRole('heading', { level: 1, name: say.link.title('Skylark Air') }).waitFor()
   expect(page.url()).not.toContain('second')
+})
+
+test('what comes first on the home screen is hers to say, and nothing is left out by it', async () => {
+  await open('home')
+  const parts = async () => {
+    await page.getByRole('heading', { level: 2, name: say.home.active }).waitFor()
+    return page.locator('main h2').allTextContents()
+  }
+  const before = await parts()
+  await page.getByRole('link', { name: say.nav.help }).click()
+  await page.getByRole('radio', { name: say.settings.firstBenefits }).check()
+  await page.getByRole('link', { name: say.nav.home }).click()
+  expect(before[0]).toBe(say.home.waiting)
+  await expect.poll(async () => (await parts())[0]).toBe(say.home.benefits)
+  const after = await parts()
+  expect([...after].sort()).toEqual([...before].sort())
+})
+
+test('another language and size of text come at once, and are there the next time', async () => {
+  await open('settings')
+  const size = () => page.evaluate(() => parseFloat(getComputedStyle(document.documentElement).fontSize))
+  const before = await size()
+  await page.getByRole('radio', { name: say.settings.sizes[3] }).check()
+  await expect.poll(size).toBe(2 * before)
+  await page.getByRole('radio', { name: '日本語' }).check()
+  await page.getByRole('heading', { level: 1, name: ja.settings.title }).waitFor()
+  await page.reload()
+  await page.getByRole('heading', { level: 1, name: ja.settings.title }).waitFor()
+  expect([await size(), await page.evaluate(() => document.documentElement.lang)]).toEqual([2 * before, 'ja'])
+})
+
+test('who wants little motion sees none', async () => {
+  const moving = async (reducedMotion: 'reduce' | 'no-preference') => {
+    await page.emulateMedia({ reducedMotion })
+    await open('stop-recorded')
+    return page.evaluate(() => document.getAnimations().filter((one) => one.playState === 'running').length)
+  }
+  expect(await moving('no-preference')).toBeGreaterThan(0)
+  expect(await moving('reduce')).toBe(0)
 })
 
 test('the checks of every screen can fail', async () => {

@@ -79,5 +79,11 @@ export const SCENES: Readonly<Record<string, Shown>> = {
   'bad-storage': { at: '', opens: { kind: 'storage', problem: 'cleared' } },
   'bad-broker-file': { at: '', opens: { kind: 'otherBroker', known: 'broker.example/log', found: 'other.example/log' } },
   'bad-browser': { at: '', opens: { kind: 'unsupported', missing: 'ed25519' } },
-  over: { at: '', scene: { keys: 'over', fails: { links: { kind: 'over', how: 'stolen' } } } },
+  'over-stolen': { at: '', scene: { keys: 'over', over: { how: 'stolen', index: 40_230, left: [] } } },
+  'over-left': {
+    at: '',
+    scene: { keys: 'over', over: { how: 'closed', index: 40_231, left: [{ source: 'Skylark Air', recipient: 'Hopp Rides', brand: 'Skylark Air', phone: '+1 212 555 0140' }], list: lie('grants') } },
+  },
+  'over-unproven': { at: '', scene: { keys: 'over', over: { how: 'unproven', left: [] } } },
+  'over-forget': { at: '', scene: { keys: 'over', over: { how: 'stolen', index: 40_230, left: [] } }, press: ['.button.plain'] },
 }

@@ -7,7 +7,8 @@ import { openHall } from './hall.ts'
 import { axe, launch, show, small, wide } from './page.ts'
 import { SCENES, type Shown } from './scenes.ts'
 
-// COUNTERSIGN_SHOTS: where the pictures go. COUNTERSIGN_SCENES, _LANGUAGES, _LOOKS: only these, by comma.
+// COUNTERSIGN_SHOTS: where the pictures go; `none` takes none, and holds every screen to its checks alone. COUNTERSIGN_SCENES, _LANGUAGES,
+// _LOOKS: only these, by comma.
 const FOLDER = process.env['COUNTERSIGN_SHOTS'] ?? new URL('../../../../../../target/companion-screenshots', import.meta.url).pathname
 const only = (name: string, all: readonly string[]) => process.env[`COUNTERSIGN_${name}`]?.split(',') ?? all
 const LANGUAGES = only('LANGUAGES', ['en', 'zh-Hans', 'ja'])
@@ -34,7 +35,7 @@ for (const look of LOOKS) {
   for (const language of LANGUAGES) {
     test(`${look} in ${language}: every screen is drawn, and axe finds nothing`, async () => {
       const folder = join(FOLDER, look, language)
-      mkdirSync(folder, { recursive: true })
+      if (FOLDER !== 'none') mkdirSync(folder, { recursive: true })
       const context = await browser.newContext({ viewport: SIZES[size], colorScheme: scheme, locale: language === 'zh-Hans' ? 'zh-CN' : language, timezoneId: 'America/New_York', reducedMotion: 'reduce' })
       const page = await context.newPage()
       await page.clock.setFixedTime(NOW)
@@ -58,7 +59,7 @@ for (const [name, width, text] of [['text-200', 390, 4], ['narrow', 320, 1]] as 
   for (const language of LANGUAGES) {
     test(`${name} in ${language}: nothing is cut off`, async () => {
       const folder = join(FOLDER, name, language)
-      mkdirSync(folder, { recursive: true })
+      if (FOLDER !== 'none') mkdirSync(folder, { recursive: true })
       const context = await browser.newContext({ viewport: { width, height: 844 }, timezoneId: 'America/New_York', reducedMotion: 'reduce' })
       await context.addInitScript((look) => location.protocol !== 'about:' && localStorage.setItem('countersign.look', look), JSON.stringify({ language, text }))
       const page = await context.newPage()
@@ -95,6 +96,7 @@ test('a timeline of 10,000 entries scrolls, and holds few of them at once', asyn
 
 /** The whole page in one picture, with what is fixed at its foot at the foot; a sheet as it lies over the screen. */
 async function picture(page: Page, path: string, size: { width: number; height: number }): Promise<void> {
+  if (FOLDER === 'none') return
   const sheet = (await page.locator('dialog').count()) > 0
   const height = sheet ? size.height : await page.evaluate(() => document.documentElement.scrollHeight)
   await page.setViewportSize({ width: size.width, height: Math.min(Math.max(height, size.height), HIGHEST) })
