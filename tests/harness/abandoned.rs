@@ -24,8 +24,8 @@ use countersign_proto::{
 use countersign_store::{ReadError, Store};
 
 use crate::{
-    devices::{relinked, send},
     closing::{auditor, holding, markers},
+    devices::{relinked, send},
     journey::check_world,
     restart::{close, open},
     stops::operator,

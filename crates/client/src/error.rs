@@ -204,7 +204,8 @@ impl Error {
     /// Whether the broker judged what was asked and says no. A call that was turned away for its token was never looked at,
     /// so what an earlier one asked may stand all the same.
     pub(crate) fn is_no(&self) -> bool {
-        matches!(self, Self::Refused(refused) if refused.code != Code::Unauthenticated) && !self.is_transient()
+        matches!(self, Self::Refused(refused) if refused.code != Code::Unauthenticated)
+            && !self.is_transient()
     }
 
     /// Whether this side does nothing more until a person has looked: the log has two faces, or the book can't be written.

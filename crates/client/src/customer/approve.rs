@@ -141,9 +141,7 @@ impl Customer {
         let asked = ApproveGrantRequestRequest { name: request.name().to_string(), rows };
         match self.0.connection.grants().approve_grant_request(call(asked)).await.map_err(Error::from) {
             Ok(answer) => self.take_approval(&drafts, &answer.into_inner()).await,
-            Err(error) if error.is_no() => {
-                Err(self.doubt_refusal(&drafts, error).await?)
-            }
+            Err(error) if error.is_no() => Err(self.doubt_refusal(&drafts, error).await?),
             // Without an answer the grants may stand.
             Err(error) => Err(error),
         }

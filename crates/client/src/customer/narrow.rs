@@ -163,8 +163,7 @@ impl Customer {
                 Ok(recorded) => return self.narrowed(recorded),
                 // The number went to another change of the same wallet, or a use was spent meanwhile.
                 Err(Error::Refused(refused))
-                    if tries > 0
-                        && (self.row(&row.name)?.sequence > row.sequence || is_spent(&refused)) => {}
+                    if tries > 0 && (self.row(&row.name)?.sequence > row.sequence || is_spent(&refused)) => {}
                 Err(error) => return Err(error),
             }
         }

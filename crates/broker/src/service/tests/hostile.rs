@@ -285,7 +285,8 @@ async fn a_claim_outlives_the_keys_that_signed() {
     let transfers = TransferService::new(s.world.broker.clone());
     let name = s.approve_with_tag(50).await;
     let provided = s.provided(&name, FIRST, b"one");
-    s.world.pass(31 * 24 * 3_600_000);
+    // A working key is good for a year here.
+    s.world.pass(366 * 24 * 3_600_000);
     let fetch = v1::FetchDataRequest { statement: Some(provided.fetch.clone()) };
     let answer = transfers.fetch_data(as_brand(&s.hopp, fetch)).await;
     assert_eq!(refused(answer), "STATEMENT_INVALID partner_key_time");
