@@ -64,15 +64,12 @@ impl Reader<'_> {
         (Wallet::from_secret(&MEI).link_key(name.digest()), invitation)
     }
 
-    fn by_partner<S: Statement>(
+    fn by_partner<S: Statement + Clone>(
         &self,
         one: &Value,
         (partner, identity): (&PartnerName, &PublicKey),
         at: impl Fn(&S) -> countersign_grants::time::Timestamp,
-    ) -> S
-    where
-        S: Clone,
-    {
+    ) -> S {
         let origin = &self.granted.world.trust.origin;
         let key = WorkingKey::certified(Some(&dsse(&one["partner_key"])), identity, partner, origin);
         let signed = key.and_then(|key| key.verify::<S>(Some(&dsse(&one["statement"])), at));

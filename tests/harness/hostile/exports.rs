@@ -182,7 +182,7 @@ async fn an_export_holds_no_word_that_nobody_signed() {
     assert_eq!(ends(&operator).await, "the broker: customer: public_key");
     operator.front.be_honest("GetCustomer");
     operator.front.bend::<ListGrantRequestsResponse>("ListGrantRequests", |list| {
-        list.grant_requests.iter_mut().for_each(|request| request.offers.clear());
+        list.grant_requests.iter_mut().map(|request| &mut request.offers).for_each(Vec::clear);
     });
     assert_eq!(ends(&operator).await, "the broker: request: offers");
 }

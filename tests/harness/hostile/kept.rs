@@ -19,7 +19,9 @@ impl Operator {
             let of_kind = |kept: &&mut countersign_proto::v1::ProvenEvent| {
                 kept.event.as_ref().is_some_and(|event| event.kind() == kind)
             };
-            list.events.iter_mut().filter(of_kind).for_each(|event| bend(&mut event.statements));
+            for event in list.events.iter_mut().filter(of_kind) {
+                bend(&mut event.statements);
+            }
         });
     }
 }
@@ -101,7 +103,9 @@ async fn a_statement_that_is_kept_back_is_named_as_absent() {
     assert_eq!(absent().await, Vec::<serde_json::Value>::new());
     // Who acknowledged the terms is nobody's to prove, so the list may be short; and then the folder says so.
     operator.front.bend::<ListGrantsResponse>("ListGrants", |list| {
-        list.grants.iter_mut().for_each(|grant| grant.acknowledgements.clear());
+        for grant in &mut list.grants {
+            grant.acknowledgements.clear();
+        }
     });
     let absent = absent().await;
     let records = operator.world.records().await;

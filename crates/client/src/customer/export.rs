@@ -137,7 +137,9 @@ impl Customer {
         }
         folder.document("customer.json".to_owned(), &message("v1.Customer", &customer)).await?;
         let (_, changes) = self.identity_and_changes().await?;
-        changes.iter().for_each(|change| absent.written(Some(change)));
+        for change in &changes {
+            absent.written(Some(change));
+        }
         let labels = self.0.book.authenticator_labels();
         let labels = labels.into_iter().map(|(id, label)| (hex(id), json!(label)));
         let devices = json!({
@@ -164,7 +166,9 @@ impl Customer {
                 });
                 list.add(folder, &element).await?;
                 let signed = [&link.invitation, &link.acceptance, &link.confirmation];
-                signed.into_iter().for_each(|one| absent.written(one.as_ref()));
+                for one in signed {
+                    absent.written(one.as_ref());
+                }
             }
         }
         list.end(folder).await

@@ -124,7 +124,9 @@ impl Customer {
                 numbering.take(&activity)?;
                 self.opens(&leaf, &activity, &evidence)?;
                 let elsewhere = self.verify_kept(&activity, &evidence, &statements).await?;
-                elsewhere.iter().for_each(|on| absent.rests(leaf.index(), *on));
+                for on in elsewhere {
+                    absent.rests(leaf.index(), *on);
+                }
                 let record = leaf.record();
                 if !record.grant_tag.is_empty() {
                     let one = Happened {
@@ -139,7 +141,9 @@ impl Customer {
                 let mut event = message("v1.Event", &activity.event);
                 // These stand in `receipt` and `statements`, once.
                 if let Some(event) = event.as_object_mut() {
-                    ELSEWHERE.iter().for_each(|member| drop(event.remove(*member)));
+                    for member in ELSEWHERE {
+                        event.remove(member);
+                    }
                 }
                 let evidence =
                     evidence.iter().map(|digest| data_encoding::HEXLOWER.encode(digest.as_bytes()));

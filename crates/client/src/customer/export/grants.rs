@@ -80,7 +80,9 @@ impl Customer {
                 let name = format!("consents/{}.jsonld", hex(row.name.digest()));
                 folder.document(name.clone(), &consent.receipt()).await?;
                 list.add(folder, &element(&row, &grant, &name)).await?;
-                envelopes(&grant).for_each(|one| absent.written(Some(one)));
+                for one in envelopes(&grant) {
+                    absent.written(Some(one));
+                }
             }
         }
         list.end(folder).await

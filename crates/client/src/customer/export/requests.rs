@@ -55,7 +55,9 @@ impl Customer {
                     });
                     list.add(folder, &element).await?;
                     absent.written(request.statement.as_ref());
-                    request.offers.iter().for_each(|offer| absent.written(offer.statement.as_ref()));
+                    for offer in &request.offers {
+                        absent.written(offer.statement.as_ref());
+                    }
                 }
             }
         }

@@ -40,11 +40,11 @@ impl Customer {
     ) -> Result<&'a [Digest], Error> {
         let kind = activity.kind();
         let parts = evidence.len().checked_sub(kept_with(kind)).map(|at| evidence.split_at(at));
-        let shows = |kept: &[Digest]| {
+        let is_all = |kept: &[Digest]| {
             let digests = shown.iter().map(|one| one.statement.as_ref().map(envelope::digest));
             digests.eq(kept.iter().copied().map(Some))
         };
-        let Some((elsewhere, _)) = parts.filter(|(_, kept)| shows(kept)) else {
+        let Some((elsewhere, _)) = parts.filter(|(_, kept)| is_all(kept)) else {
             let detail =
                 format!("entry {} comes with other statements than stand beside it", activity.index());
             return Err(twisted("event", "statements", &detail));

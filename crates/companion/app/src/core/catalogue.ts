@@ -96,9 +96,8 @@ function field(raw: Table, format: number): Field {
   const provenance = raw['provenance'] === 'PROVIDED' ? 'provided' : raw['provenance'] === 'OBSERVED' ? 'observed' : refuse()
   // What finds a person is named as such by everybody.
   if (!isField(path) || (needsTap(path) && raw['sensitivity'] !== 'HIGH')) refuse()
-  const category = term(raw['category'], FIELD_TERM)
-  if (fieldDenied(path, category, format)) refuse()
-  return { path, titles: titles(raw['titles']), category, provenance }
+  if (fieldDenied(path, term(raw['category'], FIELD_TERM), format)) refuse()
+  return { path, titles: titles(raw['titles']), category: text(raw['category']), provenance }
 }
 
 function purpose(raw: Table, fields: ReadonlyMap<string, Field>, format: number): Purpose {
