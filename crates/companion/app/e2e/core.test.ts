@@ -287,3 +287,15 @@ test('a closing whose proof was lost is told as what it is, and nothing is done 
   expect(other.status()).toMatchObject({ keys: 'over', over: { how: 'unproven', left: [] } })
   await expect(other.grants()).rejects.toMatchObject({ error: { kind: 'over', how: 'unproven' } })
 })
+
+test('whoever begins is known to the broker before any screen asks for her things', async () => {
+  newDevice()
+  const other = await open({ languages: ['en'] })
+  const asked: Promise<unknown>[] = []
+  other.watch(({ what }) => {
+    if (what === 'status' && other.status().keys === 'device') asked.push(other.requests(), other.grants(), other.links())
+  })
+  await other.firstUse('device', 'This browser')
+  expect(asked.length).toBeGreaterThan(0)
+  expect(await Promise.all(asked)).toEqual(asked.map(() => []))
+})

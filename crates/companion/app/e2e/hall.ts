@@ -73,6 +73,8 @@ const HAPPENS_WITHIN_MS = 30_000
 export class Hall {
   /** Where the app is. */
   app: string
+  /** Where the broker itself is, whatever serves the app. */
+  readonly broker: string
   readonly offers: Record<string, string>
   private next = 1
   private readonly waiting = new Map<number, (answer: Answer) => void>()
@@ -82,6 +84,7 @@ export class Hall {
 
   private constructor(private readonly child: ChildProcessWithoutNullStreams, ready: Ready) {
     this.app = ready.app
+    this.broker = ready.app
     this.offers = ready.offers
   }
 

@@ -28,8 +28,8 @@ export class CommandLine {
   static async of(hall: Hall, secret: Uint8Array): Promise<CommandLine> {
     if (!existsSync(PROGRAM)) throw new Error(`${PROGRAM} is not there: cargo build -p countersign-cli`)
     const cli = new CommandLine(await mkdtemp(join(tmpdir(), 'countersign-taken-')))
-    const broker = (await (await fetch(`${hall.app}/broker.json`)).json()) as object
-    await writeFile(cli.at('broker.json'), JSON.stringify({ address: hall.app, ...broker }))
+    const broker = (await (await fetch(`${hall.broker}/broker.json`)).json()) as object
+    await writeFile(cli.at('broker.json'), JSON.stringify({ address: hall.broker, ...broker }))
     const text = Buffer.from(secret).toString('base64url')
     await writeFile(cli.at('authenticator'), `countersign-authenticator v1\nsecret: ${text}\n`, { mode: 0o600 })
     await cli.call('customer', 'recover', '--authenticator', cli.at('authenticator'), '--home', cli.at('home'))

@@ -110,14 +110,15 @@ class Opened implements Companion {
       bytes.fill(0)
     }
     await core.reload()
-    core.tell({ what: 'status' })
     // All of it is on disk: what was made is not lost to an answer that does not come, and goes on by itself then.
     try {
       await this.register()
-      await settings.settleIdentity(core)
     } finally {
+      // Not before: a screen that asks for her things while the broker does not know her yet would be refused them.
+      core.tell({ what: 'status' })
       void this.stay()
     }
+    await settings.settleIdentity(core)
   }
 
   private async register(): Promise<void> {
@@ -127,6 +128,8 @@ class Opened implements Companion {
     const answered = await core.client(CustomerService).createCustomer({ customer: { name, publicKey: core.callKey.bytes } })
     if (answered.name !== name) fail({ kind: 'misbehaved', who: 'broker', what: 'customer', check: 'name' })
     await core.store.put({ store: 'meta', key: 'registered', value: true })
+    // What was refused to somebody unknown can be asked for again.
+    for (const what of ['requests', 'grants', 'links', 'timeline', 'settings'] as const) core.tell({ what })
   }
 
   async unlock() {

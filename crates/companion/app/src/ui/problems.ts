@@ -94,7 +94,8 @@ export function told(problem: Problem, say: Messages, brand: (partner: string) =
   const of = (key: keyof typeof kinds, fault: Fault, code: string): Told => ({ ...kinds[key], fault, lie: false, code })
   switch (problem.kind) {
     case 'refused': {
-      const [key, fault] = own(REFUSALS, problem.reason) ?? (problem.reason === 'TOKEN_INVALID' ? (['clock', 'device'] as const) : (['refused', 'broker'] as const))
+      const stranger = problem.reason === 'TOKEN_INVALID' && problem.metadata['check'] === 'principal'
+      const [key, fault] = own(REFUSALS, problem.reason) ?? (stranger ? (['stranger', 'nobody'] as const) : problem.reason === 'TOKEN_INVALID' ? (['clock', 'device'] as const) : (['refused', 'broker'] as const))
       return of(key, fault, problem.reason)
     }
     case 'misbehaved': {

@@ -565,6 +565,7 @@ export const en = {
       notSetUp: { title: 'This app is not set up', what: 'Its file with the broker’s address is missing or wrong.', todo: 'Tell whoever runs this page.' },
       closed: { title: 'This account is closed', what: 'Nothing at the broker points to you any more.', todo: 'You can start anew, with new keys.' },
       closedUnproven: { title: 'This account is said to be closed', what: 'The broker no longer knows you, and has given no proof that it closed the account. Nothing more is done with these keys here.', todo: 'You can start anew, with new keys. If it matters to you, talk to a person, or show an auditor what you have exported.' },
+      stranger: { title: 'The broker does not know you', what: 'Your account was closed, perhaps on another device, or it is not set up to its end yet.', todo: 'Try again in a moment. If it stays, and you did not close it, talk to a person.' },
       stolen: { title: 'These keys were reported stolen', what: 'Every stop went out first. Nothing more is done with these keys.', todo: 'Start anew, and link each brand again.' },
       unexpected: { title: 'Something in this app went wrong', what: 'This is our mistake. Nothing was signed by it.', todo: 'Load the page again. If it happens again, talk to a person.' },
     },

@@ -9,16 +9,16 @@ const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.mi
 
 /** Goes to a scene as if for the first time, and presses what it says. */
 export async function show(page: Page, hall: string, name: string, { at, press = [] }: Shown): Promise<void> {
-  // A page of its own first, so that another fragment of the same address is a visit too.
-  await page.goto('about:blank')
+  // Another scene is another address. For the same one, a page of its own first: a fragment alone is no visit.
+  if (new URL(page.url()).search === `?${name}`) await page.goto('about:blank')
   await page.goto(`${hall}/?${name}${at}`)
   await page.locator('h1').first().waitFor()
   await page.waitForFunction(() => document.querySelector('.waiting') === null || document.querySelector('.entry') !== null)
   for (const selector of press) {
     await page.locator(selector).first().click()
-    await page.waitForTimeout(120)
+    await page.waitForTimeout(100)
   }
-  await page.waitForTimeout(60)
+  await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))))
 }
 
 /** What axe finds. */
