@@ -201,11 +201,17 @@ impl Error {
         }
     }
 
-    /// Whether the broker judged what was asked and says no. A call that was turned away for its token was never looked at,
-    /// so what an earlier one asked may stand all the same.
+    /// Whether the broker judged what was asked and says no. A call that was turned away for its token, or for coming too
+    /// soon, was never looked at, and one that failed within the broker may have been carried out: what it asked, or an
+    /// earlier one, may stand all the same.
     pub(crate) fn is_no(&self) -> bool {
-        matches!(self, Self::Refused(refused) if refused.code != Code::Unauthenticated)
-            && !self.is_transient()
+        let Self::Refused(refused) = self else { return false };
+        match refused.code {
+            Code::Unauthenticated | Code::Internal | Code::Unknown => false,
+            // Where no time helps it is a limit of the thing itself.
+            Code::ResourceExhausted => refused.retry_after.is_none(),
+            _ => !self.is_transient(),
+        }
     }
 
     /// Whether this side does nothing more until a person has looked: the log has two faces, or the book can't be written.
@@ -301,6 +307,27 @@ mod tests {
         assert_eq!((refused.reason.as_str(), refused.message.as_str()), ("FREQUENCY_EXCEEDED", "too often"));
         assert_eq!(refused.metadata.get("grant").map(String::as_str), Some("grants/1"));
         assert_eq!(refused.retry_after, Some(Duration::from_secs(7)));
+    }
+
+    #[test]
+    fn only_what_the_broker_judged_is_a_no() {
+        let check = |code, retry_after: Option<u64>, expected| {
+            let mut details = ErrorDetails::with_error_info("REASON", ERROR_DOMAIN, []);
+            details.set_retry_info(retry_after.map(Duration::from_secs));
+            let error = Error::from(Status::with_error_details(code, "x", details));
+            assert_eq!(error.is_no(), expected, "{error:?}");
+        };
+        for code in [Code::FailedPrecondition, Code::InvalidArgument, Code::NotFound, Code::PermissionDenied]
+        {
+            check(code, None, true);
+        }
+        for code in [Code::Unauthenticated, Code::Internal, Code::Unavailable, Code::DeadlineExceeded] {
+            check(code, None, false);
+        }
+        // Too many calls; too many narrowings of one grant, which no time helps.
+        check(Code::ResourceExhausted, Some(1), false);
+        check(Code::ResourceExhausted, None, true);
+        assert!(!Error::from(Status::unavailable("x")).is_no());
     }
 
     #[test]

@@ -48,12 +48,14 @@ export class Failed extends Error {
     return this.error.kind === 'unreachable' || (this.error.kind === 'refused' && (this.error.code === 14 || this.error.code === 4))
   }
   /**
-   * Whether the broker judged what was asked and says no. A call that was turned away for its token was never looked at, so
-   * what an earlier one asked may stand all the same.
+   * Whether the broker judged what was asked and says no. A call that was turned away for its token, or for coming too soon,
+   * was never looked at, and one that failed within the broker may have been carried out.
    */
   get no(): boolean {
-    // gRPC: 16 UNAUTHENTICATED.
-    return this.error.kind === 'refused' && !this.transient && this.error.code !== 16
+    if (this.error.kind !== 'refused' || this.transient) return false
+    // gRPC: 16 UNAUTHENTICATED, 13 INTERNAL, 2 UNKNOWN; and 8 RESOURCE_EXHAUSTED, where time helps.
+    const { code, retryAfterMs } = this.error
+    return code !== 16 && code !== 13 && code !== 2 && !(code === 8 && retryAfterMs !== undefined)
   }
   /** Whether this device does nothing more until a person has looked. */
   get halts(): boolean {
