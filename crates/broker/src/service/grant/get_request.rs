@@ -41,15 +41,15 @@ pub(super) async fn list(
     let party = caller.party_itself(&request.parent)?;
     let view = View::try_from(request.view).map_err(|_| Fault::field("view", "is none"))?;
     let customer = match &party {
-        Party::Customer(customer) => {
-            // Whoever asks what there is need not wait for the sweeper.
-            asking::look(broker, customer).await?;
-            Some(customer)
-        }
+        Party::Customer(customer) => Some(customer),
         Party::Partner(_) => None,
     };
     match (view, customer) {
         (View::Unspecified, _) => {
+            if let Some(customer) = customer {
+                // Whoever asks what there is need not wait for the sweeper. To list what waits shows nothing.
+                asking::look(broker, customer).await?;
+            }
             let range = rows::grant_requests_of(&party);
             page(broker, &party, &request, &range, |name| name).await
         }

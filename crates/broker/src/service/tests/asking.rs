@@ -7,7 +7,8 @@ use countersign_proto::{
     log::v1::Kind,
     v1::{
         self, Asking, QuietHours, customer_service_server::CustomerService as _,
-        grant_service_server::GrantService as _, partner_service_server::PartnerService as _,
+        grant_service_server::GrantService as _, list_grant_requests_request::View,
+        partner_service_server::PartnerService as _,
     },
 };
 use tonic_types::StatusExt as _;
@@ -136,6 +137,25 @@ async fn the_sweeper_comes_back_when_the_budget_does() {
         s.world.pass(DAY);
     }
     assert_eq!(shown, [1, 2, 3, 3]);
+}
+
+#[tokio::test]
+async fn to_list_what_waits_shows_nothing_even_when_its_turn_has_come() {
+    let s = Setting::new().await;
+    let asked = s.ask(&s.skylark, &s.from).await;
+    for (view, expected) in [(View::Waiting, vec![asked.name.clone()]), (View::NeverShown, Vec::new())] {
+        let list = v1::ListGrantRequestsRequest {
+            parent: s.mei.name.to_string(),
+            view: view.into(),
+            ..Default::default()
+        };
+        let listed = s.world.grants().list_grant_requests(as_person(&s.mei, list)).await.expect("a list");
+        let names: Vec<_> = listed.into_inner().grant_requests.into_iter().map(|one| one.name).collect();
+        assert_eq!(names, expected);
+        assert_eq!(s.told(s.her(), Kind::RequestShown).await, 0, "{view:?}");
+    }
+    assert_eq!(s.list().await, [asked.name], "its turn had come");
+    assert_eq!(s.told(s.her(), Kind::RequestShown).await, 1);
 }
 
 #[tokio::test]
