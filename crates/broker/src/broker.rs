@@ -381,6 +381,24 @@ impl Broker {
         Err(Fault::says(what, "key", "it is not signed by a published working key of its partner"))
     }
 
+    /// The key under which a partner's statement that was taken verifies. The first that it names needn't be it: that one may
+    /// have been published later, with a signature in its name that it never made.
+    pub(crate) async fn key_that_signed<S: Statement>(
+        &self,
+        partner: &PartnerName,
+        statement: &Envelope,
+        at: impl Fn(&S) -> Timestamp + Send + Sync,
+    ) -> Result<Arc<WorkingKey>, Fault> {
+        let claimed: Vec<KeyId> = envelope::claimed_signers(statement).collect();
+        for key_id in claimed {
+            let Some(key) = self.working_key(partner, &key_id).await? else { continue };
+            if key.verify::<S>(Some(statement), &at).is_ok() {
+                return Ok(key);
+            }
+        }
+        Err(damaged("private part", &"no key of its partner signed a statement"))
+    }
+
     /// The key of a customer's private parts. Where the account was closed, whatever led here is as unknown as it will be
     /// once its own row is gone too.
     pub async fn customer_key(&self, name: &CustomerName) -> Result<CustomerKey, Fault> {

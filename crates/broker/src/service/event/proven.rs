@@ -1,9 +1,9 @@
 //! `ListProvenEvents`: what the log says of a customer, with the proofs.
 
 use countersign_grants::{
-    envelope,
     id::PartnerName,
-    statement::{Fetch, PreviewProvision, Provision, Statement as _},
+    statement::{Fetch, PreviewProvision, Provision, Statement},
+    time::Timestamp,
 };
 use countersign_ledger::MAX_STREAM_PAGE;
 use countersign_proto::{
@@ -74,9 +74,12 @@ async fn kept(broker: &Broker, event: &Event, part: &PrivatePart) -> Result<Vec<
     for statement in &part.envelopes {
         let kind = statement.payload_type.as_str();
         let partner_key = if kind == Fetch::PAYLOAD_TYPE {
-            Some(key_of(broker, &event.recipient, statement).await?)
-        } else if [Provision::PAYLOAD_TYPE, PreviewProvision::PAYLOAD_TYPE].contains(&kind) {
-            Some(key_of(broker, &event.source, statement).await?)
+            Some(key_of::<Fetch>(broker, &event.recipient, statement, |fetch| fetch.time).await?)
+        } else if kind == Provision::PAYLOAD_TYPE {
+            Some(key_of::<Provision>(broker, &event.source, statement, |provision| provision.time).await?)
+        } else if kind == PreviewProvision::PAYLOAD_TYPE {
+            let at = |provision: &PreviewProvision| provision.time;
+            Some(key_of::<PreviewProvision>(broker, &event.source, statement, at).await?)
         } else {
             // The customer's own, under the key of a link.
             None
@@ -86,13 +89,14 @@ async fn kept(broker: &Broker, event: &Event, part: &PrivatePart) -> Result<Vec<
     Ok(all)
 }
 
-/// The certificate of the key under which a partner's statement was verified when it came: the first of its keys there.
-async fn key_of(broker: &Broker, partner: &str, statement: &Envelope) -> Result<Envelope, Fault> {
+/// The certificate of a key under which a partner's statement verifies.
+async fn key_of<S: Statement>(
+    broker: &Broker,
+    partner: &str,
+    statement: &Envelope,
+    at: impl Fn(&S) -> Timestamp + Send + Sync,
+) -> Result<Envelope, Fault> {
     let partner = PartnerName::parse(partner).map_err(|error| damaged("record", &error))?;
-    for key_id in envelope::claimed_signers(statement) {
-        if let Some(key) = broker.working_key(&partner, &key_id).await? {
-            return Ok(key.certificate().envelope().clone());
-        }
-    }
-    Err(damaged("private part", &"no key of its partner signed a statement"))
+    let key = broker.key_that_signed(&partner, statement, at).await?;
+    Ok(key.certificate().envelope().clone())
 }

@@ -102,15 +102,11 @@ async fn show_comparison(broker: &Broker, event: &mut Event, part: &PrivatePart)
     if provision.comparison.is_none() {
         return Ok(());
     }
-    for key_id in envelope::claimed_signers(envelope) {
-        if let Some(key) = broker.working_key(&provision.source, &key_id).await? {
-            event.statement = Some(envelope.clone());
-            event.statement_key = Some(key.certificate().envelope().clone());
-            event.evidence_salt = part.evidence_salt.clone();
-            return Ok(());
-        }
-    }
-    Err(damaged("private part", &"no key of its source signed a provision"))
+    let key = broker.key_that_signed::<Provision>(&provision.source, envelope, |said| said.time).await?;
+    event.statement = Some(envelope.clone());
+    event.statement_key = Some(key.certificate().envelope().clone());
+    event.evidence_salt = part.evidence_salt.clone();
+    Ok(())
 }
 
 /// The party's own handle for the customer.

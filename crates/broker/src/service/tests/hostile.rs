@@ -5,6 +5,7 @@ use countersign_grants::{
     digest::Digest,
     envelope,
     id::{GrantName, Principal},
+    key::SigningKey,
     statement as says,
 };
 use countersign_proto::{
@@ -13,7 +14,8 @@ use countersign_proto::{
     v1::{
         self, audit_service_server::AuditService as _, event_service_server::EventService as _,
         grant_service_server::GrantService as _, link_service_server::LinkService as _,
-        offer_service_server::OfferService as _, transfer_service_server::TransferService as _,
+        offer_service_server::OfferService as _, partner_service_server::PartnerService as _,
+        transfer_service_server::TransferService as _,
     },
 };
 use prost::Message as _;
@@ -299,4 +301,29 @@ async fn a_claim_outlives_the_keys_that_signed() {
     let request = v1::ClaimReceiptRequest { fetch: Some(late.fetch), provision: Some(late.provision) };
     let answer = transfers.claim_receipt(as_brand(&s.skylark, request)).await;
     assert_eq!(refused(answer), "STATEMENT_INVALID partner_key_time");
+}
+
+/// A partner signs, and puts a signature before it that a key of its own has not made which it publishes afterwards.
+#[tokio::test]
+async fn the_key_that_signed_is_found_behind_one_that_is_only_said_to_have() {
+    let s = Setting::new().await;
+    let name = s.approve_with_tag(50).await;
+    let mut fetch = s.provided(&name, FIRST, b"one").fetch;
+    let later = SigningKey::from_secret(&[90; 32]);
+    let made_up =
+        wire::Signature { key_id: later.public().id().to_string(), signature: Bytes::from_static(&[7; 64]) };
+    fetch.signatures.insert(0, made_up);
+    let first = s.hopp.certificate(&s.hopp.key, 1, Bytes::new());
+    let certificate = s.hopp.certificate(&later, 2, Bytes::from(envelope::digest(&first)));
+    let request =
+        v1::PublishPartnerKeyRequest { parent: s.hopp.name.to_string(), statement: Some(certificate) };
+    let partners = super::super::partner::Partners(s.world.broker.clone());
+    partners.publish_partner_key(as_brand(&s.hopp, request)).await.expect("is published");
+
+    let broker = &s.world.broker;
+    let found = broker.key_that_signed::<says::Fetch>(&s.hopp.name, &fetch, |said| said.time).await;
+    assert_eq!(found.expect("is found").certificate().envelope().payload, first.payload);
+    fetch.signatures.truncate(1);
+    let none = broker.key_that_signed::<says::Fetch>(&s.hopp.name, &fetch, |said| said.time).await;
+    assert!(none.is_err(), "nobody made that one");
 }
