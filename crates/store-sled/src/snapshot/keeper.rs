@@ -118,8 +118,9 @@ impl Keeper {
                 return Err(MakeError::Damaged(error.into()));
             }
             let made = self.make_from(None, last_closed, ending)?;
-            self.files.sync_folder(&self.folder)?;
+            // As above: known from now on, whatever becomes of its name.
             let useless = std::mem::replace(&mut self.kept, vec![made]);
+            self.files.sync_folder(&self.folder)?;
             for useless in useless.iter().filter(|it| it.next_segment != made.next_segment) {
                 self.files.remove(&path(&self.folder, useless.next_segment))?;
             }
