@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use countersign_broker::{Broker, private, removed};
+use countersign_broker::{Broker, grants::time::Timestamp, private, removed};
 use countersign_store::ReadError;
 use countersign_store_sled::{Left, ScrubError, Scrubbed, SledStore};
 
@@ -41,16 +41,17 @@ pub(crate) async fn scrub_when_due(broker: Arc<Broker>, store: Option<Arc<SledSt
         if !broker.ledger().is_available() {
             return;
         }
+        // An order that comes while a scrub fails is one for the next.
+        let known = removed::ordered(&broker).await.ok().flatten();
         if let Err(failed) = scrub_if_due(&broker, store.as_deref(), after).await {
             tracing::warn!(%failed, "what was removed is still on the disk; it is tried again");
-            rest(&broker).await;
+            rest(&broker, known).await;
         }
     }
 }
 
 /// After a failure: until it is time to try again, or an operator orders it anew.
-async fn rest(broker: &Broker) {
-    let known = removed::ordered(broker).await.ok().flatten();
+async fn rest(broker: &Broker, known: Option<Timestamp>) {
     let mut rested = Duration::ZERO;
     while rested < RETRY_AFTER {
         tokio::time::sleep(LOOK_EVERY).await;
