@@ -31,25 +31,25 @@ pub(super) struct Departures {
 impl Departures {
     /// Takes a record. As many as `unread` before it can be ends that nobody could read.
     pub(super) fn take(&mut self, index: u64, leaf: &Leaf<'_>, unread: u64, findings: &mut Findings) {
+        let now = Timestamp::from_millis(leaf.time_ms);
+        while self.recent.front().is_some_and(|end| erased_at(*end) <= now) {
+            self.recent.pop_front();
+            self.ended += 1;
+        }
         match leaf.kind {
             Kind::LinkReplaced | Kind::LinkStolen | Kind::CustomerStolen => {
-                self.recent.push_back(Timestamp::from_millis(leaf.time_ms));
+                self.recent.push_back(now);
             }
             Kind::CustomerErased => match (leaf.reason, leaf.has_evidence) {
                 ("", true) => {}
-                (ABANDONED, false) => self.abandon(index, leaf.time_ms, unread, findings),
+                (ABANDONED, false) => self.abandon(index, unread, findings),
                 _ => findings.add(index, Problem::Cause),
             },
             _ => {}
         }
     }
 
-    fn abandon(&mut self, index: u64, time_ms: u64, unread: u64, findings: &mut Findings) {
-        let now = Timestamp::from_millis(time_ms);
-        while self.recent.front().is_some_and(|end| erased_at(*end) <= now) {
-            self.recent.pop_front();
-            self.ended += 1;
-        }
+    fn abandon(&mut self, index: u64, unread: u64, findings: &mut Findings) {
         self.abandoned += 1;
         if self.abandoned > self.ended + unread {
             findings.add(index, Problem::NotAbandoned { abandoned: self.abandoned, ended: self.ended });
