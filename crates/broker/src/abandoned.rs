@@ -70,28 +70,40 @@ pub(crate) fn look_later(broker: &Broker, work: &mut Work, customer: &CustomerNa
     work.look_at(agenda::ABANDONED.entry(lifecycle::erased_at(broker.now()), digest, customer.as_str()));
 }
 
+/// Has what a customer does be seen by a look that began before: it writes the account's row anew, which the unit that erases
+/// expects as it was.
+pub(crate) async fn keep(broker: &Broker, work: &mut Work, name: &CustomerName) -> Result<(), Fault> {
+    match broker.load(rows::customer(name)).await? {
+        Some(read) => work.update(&read, &read.row),
+        // Of an account without a row there is nothing to keep; whether it may act is judged elsewhere.
+        None => Ok(()),
+    }
+}
+
 /// Looks at one account; whether it is erased now. A conflict leaves the entry to the next sweep.
 pub(crate) async fn look(broker: &Broker, entry: &Entry) -> Result<bool, Fault> {
     let name = CustomerName::parse(&entry.name).map_err(|error| damaged("agenda", &error))?;
     // Read before links and grants are: what makes one stand writes this row anew, and so it is a conflict.
     let account = broker.load(rows::customer(&name)).await?.filter(|read| read.row.close_time_ms == 0);
-    let Some(account) = account else { return later(broker, entry, None).await };
+    let Some(account) = account else { return later(broker, (&name, entry), None).await };
     let now = broker.now();
     let at = match left(broker, &name, now).await? {
-        Left::Link => return later(broker, entry, None).await,
-        Left::Grant { until } => return later(broker, entry, Some(until.min(now.plus(LOOK_AGAIN)))).await,
+        Left::Link => return later(broker, (&name, entry), None).await,
+        Left::Grant { until } => {
+            return later(broker, (&name, entry), Some(until.min(now.plus(LOOK_AGAIN)))).await;
+        }
         Left::Nothing { since } => lifecycle::erased_at(since),
     };
     if now < at {
-        return later(broker, entry, Some(at)).await;
+        return later(broker, (&name, entry), Some(at)).await;
     }
     let mut work = erasing::begin(broker, &name, &account, None)?;
     work.looked_at(agenda::ABANDONED.keys_of(entry));
     Ok(broker.enter(work).await?.is_some())
 }
 
-async fn later(broker: &Broker, entry: &Entry, at: Option<Timestamp>) -> Result<bool, Fault> {
-    agenda::ABANDONED.done(broker, entry, at).await.map(|()| false)
+async fn later(broker: &Broker, of: (&CustomerName, &Entry), at: Option<Timestamp>) -> Result<bool, Fault> {
+    agenda::ABANDONED.done_of(broker, of, at).await.map(|()| false)
 }
 
 async fn left(broker: &Broker, name: &CustomerName, now: Timestamp) -> Result<Left, Fault> {

@@ -6,13 +6,18 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use countersign_grants::{digest::Digest, time::Timestamp};
+use countersign_grants::{
+    digest::Digest,
+    id::CustomerName,
+    time::{Timestamp, draw},
+};
 use countersign_ledger::{Housekeeping, HousekeepingKey};
 use countersign_store::Key;
 
 use crate::{
     broker::{Broker, damaged},
     error::Fault,
+    rows,
 };
 
 /// The resources of one kind, by when they are looked at.
@@ -113,6 +118,29 @@ impl Agenda {
         let found = broker.store().scan(start.clone()..end, limit).await?;
         let both = |(key, _): (Key, _)| [[own.as_slice(), &key[start.len()..]].concat(), key];
         Ok(found.into_iter().flat_map(both).collect())
+    }
+
+    /// Moves or drops an entry that names a customer. Of one whose account was closed meanwhile nothing is left behind, and
+    /// what stood here is to leave the disk.
+    pub(crate) async fn done_of(
+        self,
+        broker: &Broker,
+        (customer, entry): (&CustomerName, &Entry),
+        next: Option<Timestamp>,
+    ) -> Result<(), Fault> {
+        self.done(broker, entry, next).await?;
+        let row = broker.load(rows::customer(customer)).await?;
+        if row.is_some_and(|read| read.row.close_time_ms == 0) {
+            return Ok(());
+        }
+        let digest = *Digest::of(entry.name.as_bytes()).as_bytes();
+        let moved = next.map(|at| Entry { at: at.as_millis(), digest, name: entry.name.clone() });
+        let own = Digest::from(draw::<32>(broker.entropy()));
+        let housekeeping = Housekeeping {
+            puts: REMOVED.entry(broker.now(), own, "").collect(),
+            deletes: moved.iter().flat_map(|moved| self.keys_of(moved)).collect(),
+        };
+        Ok(broker.ledger().housekeep(housekeeping).await?)
     }
 
     /// Moves an entry that was looked at, or drops it.

@@ -188,7 +188,7 @@ pub async fn announce(broker: &Broker) -> Result<usize, Fault> {
 async fn look(broker: &Broker, entry: &agenda::Entry) -> Result<(), Fault> {
     let customer = CustomerName::parse(&entry.name).map_err(|error| damaged("agenda", &error))?;
     let next = asking::look(broker, &customer).await?;
-    agenda::ASKED.done(broker, entry, next).await
+    agenda::ASKED.done_of(broker, (&customer, entry), next).await
 }
 
 /// Lapses one request. A conflict means that it was answered, or swept by another, at this very moment.

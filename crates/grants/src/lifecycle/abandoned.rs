@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::time::Timestamp;
 
 /// How long an abandoned account stays: 30 days, in which a person who has the keys after all finds the time to link, to
-/// export what is there, or to close it herself. Every checker of a log counts by it, so no broker sets another.
+/// export what is there, or to close it herself; after a report of theft none of these is left. Every checker of a log counts by it, so no broker sets another.
 pub const ABANDONED_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// The reason in the record of an erasure that no statement of the customer's stands behind.

@@ -15,7 +15,7 @@ use countersign_proto::{
 
 use super::{itself, view};
 use crate::{
-    Broker, Caller, Fault, asking,
+    Broker, Caller, Fault, abandoned, asking,
     broker::damaged,
     record::Happening,
     rows,
@@ -117,6 +117,7 @@ async fn changed(
     asking::look_soon(broker, &mut work, name);
     let customer = broker.customer_key(name).await?;
     broker.expect_open(&mut work, &customer).await?;
+    abandoned::keep(broker, &mut work, name).await?;
     work.record(broker.draft(Happening {
         kind: Kind::AskingChanged,
         customer: Some(&customer),

@@ -15,7 +15,7 @@ use countersign_proto::{
 
 use super::{happening, load, partner, view};
 use crate::{
-    Broker, Caller, Fault,
+    Broker, Caller, Fault, abandoned,
     caller::Party,
     rows,
     service::fields,
@@ -75,6 +75,7 @@ async fn attempt(
     let links = rows::links_of(&Party::Customer(customer.clone()));
     work.index(&links.entry(broker.now().as_millis(), name.digest()), name.as_str())?;
     broker.expect_open(&mut work, &key).await?;
+    abandoned::keep(broker, &mut work, customer).await?;
     let evidence = [signed.digest()];
     let parties = (&partner, row.subject.as_str());
     work.record(broker.draft(happening(Kind::LinkAccepted, name, parties, Some(&key), &evidence)));
