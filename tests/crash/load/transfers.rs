@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use countersign_client::{Error, System, channel::call, receipt::ProvenLeaf};
+use countersign_client::{Error, Misuse, System, channel::call, receipt::ProvenLeaf};
 use countersign_grants::{digest::Digest, envelope, statement::Fetch};
 use countersign_proto::{
     log::v1::Result as Went,
@@ -72,7 +72,9 @@ async fn through_the_sdk(world: &World, granted: &Granted) {
         }
         Err(error) if leaves_open(&error) => sending.doubt(),
         // It was never sent: the grant's terms have not reached this side's book yet.
-        Err(Error::Misuse(_)) => sending.undone(),
+        Err(Error::Misuse(Misuse::Unknown { .. })) => sending.undone(),
+        // The book says no by now, before it was sent, or after an answer came that is not opened any more.
+        Err(Error::Misuse(_)) => sending.doubt(),
         Err(error) => turned_down(world, granted, sending, &error, true),
     }
 }
