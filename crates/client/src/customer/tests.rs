@@ -363,11 +363,16 @@ async fn what_was_signed_is_in_the_book_even_if_no_answer_comes() {
     let entry = Entry::Changed {
         grant: *grant.digest().as_bytes(),
         change: prost::Message::encode_to_vec(&pending),
-        index: Some(9),
+        index: None,
     };
-    again.enter(entry).await.expect("enters");
+    again.enter(entry.clone()).await.expect("enters");
+    // Another task takes the same one, with the place of its record.
+    let Entry::Changed { grant: digest, change, .. } = entry else { unreachable!("as above") };
+    let entry = Entry::Changed { grant: digest, change, index: Some(9) };
+    again.enter(entry).await.expect("it is the same");
     let row = again.grant(&grant).expect("is there");
     assert_eq!((row.sequence, row.standing), (1, Standing::Stopped { erase: true }));
+    assert_eq!((row.changes().len(), row.change_recorded), (1, Some(9)));
     assert_eq!(row.last, envelope::digest(&pending));
     assert!(row.pending.is_none() && !row.is_settled());
     assert_eq!(row.changes()[0].recipient, Some(for_recipient.clone()));
