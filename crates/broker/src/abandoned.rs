@@ -111,11 +111,14 @@ async fn left(broker: &Broker, name: &CustomerName, now: Timestamp) -> Result<Le
     if link_stands(broker, &party).await? {
         return Ok(Left::Link);
     }
-    let mut since = last_sign(broker, name).await?;
-    let (index, mut after) = (rows::grants_of(&party), None::<Vec<u8>>);
+    let (index, mut after, mut expired) = (rows::grants_of(&party), None::<Vec<u8>>, None::<Timestamp>);
     loop {
         let page = index.load(broker.store(), after.as_deref(), PAGE).await?;
-        let Some((last, _)) = page.last() else { return Ok(Left::Nothing { since }) };
+        let Some((last, _)) = page.last() else {
+            // Only now, since it reads the whole stream.
+            let signed = last_sign(broker, name).await?;
+            return Ok(Left::Nothing { since: expired.map_or(signed, |expired| signed.max(expired)) });
+        };
         after = Some(last.clone());
         for (_, name) in &page {
             let name = GrantName::parse(name).map_err(|error| damaged("grant index", &error))?;
@@ -124,7 +127,7 @@ async fn left(broker: &Broker, name: &CustomerName, now: Timestamp) -> Result<Le
             let until = grant.terms.expire_time;
             match grant.state(now)? {
                 // No record says so.
-                lifecycle::Grant::Ended(End::Expired) => since = since.max(until),
+                lifecycle::Grant::Ended(End::Expired) => expired = expired.max(Some(until)),
                 lifecycle::Grant::Ended(_) => {}
                 _ => return Ok(Left::Grant { until }),
             }
